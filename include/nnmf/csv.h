@@ -1,0 +1,31 @@
+/*
+ * A log in CSV whose first column counts up from 0. It is held in memory and written whole, beside
+ * and renamed (file.h), so that the file is never half a line; going on with a run keeps the rows
+ * of the part that is not repeated.
+ */
+#ifndef NNMF_CSV_H
+#define NNMF_CSV_H
+
+#include "nnmf/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct CsvLog {
+    const char *path;   /* borrowed; NULL: an unused log, to which the functions do nothing */
+    char *text;
+    size_t length, capacity;
+} CsvLog;
+
+/* Starts with `header` (no newline) and, if the file exists, those of its rows whose first column
+ * is below `keep`. Errors: a file with another header, or that cannot be read. */
+bool csv_open(CsvLog *log, const char *path, const char *header, uint64_t keep, Error *error);
+
+/* One row, printf-like, no newline. */
+bool csv_append(CsvLog *log, Error *error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+bool csv_write(const CsvLog *log, Error *error);
+void csv_close(CsvLog *log);
+
+#endif
