@@ -1,0 +1,139 @@
+/*
+ * The description of a network: which layers, of which shapes, with which parameters. It is made
+ * from a short table of blocks and holds no data; model.h computes with it.
+ *
+ * A block is the published sequence: ReLU, unfold, L1 norm, NNMF, batch norm, and if `convolution`
+ * is set a 1x1 convolution and another batch norm. Batch norms are left out where the block's
+ * output is a single position. After the last block comes the softmax.
+ *
+ * Layers carry the index of the published Sequential ("18"), parameters its names ("18.weight").
+ */
+#ifndef NNMF_NETWORK_H
+#define NNMF_NETWORK_H
+
+#include "nnmf/dataset.h"
+#include "nnmf/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/* What the weights of an NNMF layer go through before their rows are normalised. */
+typedef enum PositiveFunction {
+    POSITIVE_ABS,      /* |W| */
+    POSITIVE_EXP,      /* exp((tanh(beta) + 1) / 2 * W), W scaled to at most 80 in magnitude */
+    POSITIVE_TANH,     /* (tanh(beta W) + 1) / 2 */
+    POSITIVE_IDENTITY, /* W */
+} PositiveFunction;
+
+/* What an NNMF layer's weights learn from. */
+typedef enum LocalLearning {
+    LOCAL_NONE, /* the error that comes back from the loss */
+    LOCAL_KL,   /* the layer's own reconstruction, Kullback-Leibler divergence */
+    LOCAL_MSE,  /* the layer's own reconstruction, squared error */
+} LocalLearning;
+
+typedef enum LossKind {
+    LOSS_SBS,           /* squared error and Kullback-Leibler divergence of the probabilities */
+    LOSS_CROSS_ENTROPY, /* of the probabilities taken as logits */
+} LossKind;
+
+/* The variants of the network. */
+typedef struct NetworkOptions {
+    int iterations;  /* of every NNMF layer, >= 1 */
+    double epsilon;  /* 0: plain update; > 0: h (1 + epsilon s) */
+    PositiveFunction positive_function;
+    double beta;     /* initial value of the learned beta of POSITIVE_EXP and POSITIVE_TANH */
+    LocalLearning local_learning;
+    LossKind loss;
+    double loss_mse; /* coefficients of LOSS_SBS; the loss is divided by the sum of their */
+    double loss_kl;  /* magnitudes */
+} NetworkOptions;
+
+extern const NetworkOptions network_default_options;
+
+/* Does the positive function have a learned beta? */
+bool positive_function_has_beta(PositiveFunction function);
+
+typedef struct Block {
+    int channels; /* outputs of the NNMF layer */
+    int kernel;   /* side of the window; 0: the whole remaining image */
+    int stride;
+    bool convolution;
+} Block;
+
+typedef enum ParameterGroup { GROUP_CNN_TOP, GROUP_NNMF, GROUP_BATCHNORM, GROUPS } ParameterGroup;
+
+/* "cnn_top", "nnmf", "batchnorm" */
+extern const char *const parameter_group_names[GROUPS];
+
+enum { MAX_LAYERS = 64, MAX_PARAMETERS = 96, PARAMETER_ALIGNMENT = 16 };
+
+typedef struct Parameter {
+    char name[32]; /* "18.weight" */
+    ParameterGroup group;
+    int rank;
+    size_t shape[4];
+    size_t elements;
+    size_t offset; /* in floats, in the buffer that holds all parameters */
+} Parameter;
+
+typedef enum LayerKind {
+    LAYER_UNFOLD, /* ReLU, unfold and L1 norm together */
+    LAYER_NNMF,
+    LAYER_BATCHNORM,
+    LAYER_CONVOLUTION,
+    LAYER_SOFTMAX,
+} LayerKind;
+
+/* Height, width and channels of one image's activations: (height, width, channels) in memory. */
+typedef struct Extent {
+    int height, width, channels;
+} Extent;
+
+typedef struct Layer {
+    LayerKind kind;
+    int index; /* in the published Sequential; for LAYER_UNFOLD its ReLU's */
+    Extent in, out;
+    int kernel, stride; /* LAYER_UNFOLD */
+    int window;         /* LAYER_NNMF: positions of the window its features come from */
+    int weight, bias, beta; /* parameters, -1: none */
+} Layer;
+
+typedef struct Network {
+    NetworkOptions options;
+    Extent input;
+    int layer_count;
+    Layer layers[MAX_LAYERS];
+    int parameter_count;
+    Parameter parameters[MAX_PARAMETERS];
+    size_t buffer_elements; /* floats that all parameters need, each aligned */
+} Network;
+
+/* The published network for a kind of image: crops of 28x28 (CIFAR-10) or 24x24 (MNIST kinds). */
+bool network_for_dataset(DatasetKind dataset, const NetworkOptions *options, Network *network,
+                         Error *error);
+
+/* Any table of blocks. Fails where an image is too small for a window. */
+bool network_build(Extent input, const Block *blocks, int block_count,
+                   const NetworkOptions *options, Network *network, Error *error);
+
+/* Number of parameters of a group. */
+size_t network_group_elements(const Network *network, ParameterGroup group);
+
+/* Positions of one image (height x width). */
+static inline size_t extent_positions(Extent extent)
+{
+    return (size_t)extent.height * (size_t)extent.width;
+}
+
+/* Floats of one image. */
+static inline size_t extent_elements(Extent extent)
+{
+    return extent_positions(extent) * (size_t)extent.channels;
+}
+
+/* Prints the layers with shapes and parameter counts, and the counts by group. */
+void network_print(const Network *network, FILE *stream);
+
+#endif

@@ -1,0 +1,224 @@
+/*
+ * The table of operations: the only seam between the network and a device. The plain C version
+ * of each (src/operations/plain) is its definition; tests/test_operations.c checks every other
+ * table against it.
+ *
+ * Conventions. Activations are row-major (rows, channels): a row is one position of one image,
+ * rows are ordered (image, y, x), channels are contiguous. Pointers named as parameters are device
+ * memory from `allocate`. Buffers do not overlap unless it is said. Outputs are overwritten, not
+ * accumulated into, unless it is said. Operations may run asynchronously and return nothing: a
+ * failure is kept by the backend and reported by `finish`. Results do not depend on the number of
+ * threads.
+ *
+ * Formulas: Rotermund, Nouri, Garcia-Ortiz, Pawelzik, the published deep NNMF network; the
+ * backward rule of NNMF is that of "Back-Propagation Learning in Deep Spike-By-Spike Networks".
+ */
+#ifndef NNMF_OPERATIONS_H
+#define NNMF_OPERATIONS_H
+
+#include "nnmf/augment.h"
+#include "nnmf/error.h"
+#include "nnmf/network.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Backend Backend; /* threads, scratch memory, streams: the device's own business */
+
+/* Where training stands; lives in device memory so that a recorded step needs no host. */
+typedef struct Clock {
+    uint32_t epoch;
+    uint32_t step;                 /* within the epoch */
+    uint64_t updates;              /* optimiser steps made so far */
+    double learning_rates[GROUPS];
+} Clock;
+
+/* Sums over the batches since they were last set to zero; lives in device memory. */
+typedef struct Totals {
+    double loss;          /* of all batches */
+    double batch_loss;    /* of the last batch */
+    uint64_t correct;     /* images, of all batches */
+    uint64_t batch_correct;
+    int64_t bad_step;     /* 1 + the first step whose loss was not finite, 0: none */
+} Totals;
+
+/* Which images a batch consists of. */
+typedef struct SampleShape {
+    size_t begin, end; /* image numbers, half open */
+    int batch;         /* images now: end - begin may not be a multiple */
+    int batch_size;    /* images of a full batch: step s begins at position s * batch_size */
+    bool shuffle;
+    AugmentKind augment;
+    bool colour;       /* are there three channels for flips and colours? */
+    int slack_y, slack_x; /* image minus crop, in pixels */
+    uint64_t seed;
+} SampleShape;
+
+typedef struct CropShape {
+    int batch, channels; /* 3 or 1 channels */
+    int height, width;             /* of the stored images */
+    int crop_height, crop_width;
+} CropShape;
+
+typedef struct UnfoldShape {
+    int batch, height, width, channels; /* in */
+    int kernel, stride;
+    int out_height, out_width; /* (height - kernel) / stride + 1, likewise */
+} UnfoldShape;
+
+/* rows = batch * out_height * out_width; features = kernel * kernel * channels. */
+static inline size_t unfold_rows(const UnfoldShape *s)
+{
+    return (size_t)s->batch * (size_t)s->out_height * (size_t)s->out_width;
+}
+static inline size_t unfold_features(const UnfoldShape *s)
+{
+    return (size_t)s->kernel * (size_t)s->kernel * (size_t)s->channels;
+}
+
+/* Published weights W are (outputs, channels, window); w is (outputs, window, channels), the order
+ * in which the features of a window lie in memory when channels are contiguous. */
+typedef struct WeightShape {
+    int outputs, channels, window;
+    PositiveFunction function;
+} WeightShape;
+
+typedef struct NnmfShape {
+    size_t rows;
+    int features; /* K */
+    int outputs;  /* N */
+    int iterations;
+    float epsilon;
+    LocalLearning local_learning;
+} NnmfShape;
+
+typedef struct ConvolutionShape {
+    size_t rows;
+    int in, out; /* channels */
+} ConvolutionShape;
+
+typedef struct LossShape {
+    int batch, classes;
+    LossKind kind;
+    double mse, kl;
+} LossShape;
+
+/* A parameter's place in the buffers that hold all of them. */
+typedef struct AdamSegment {
+    size_t offset, elements;
+    int group; /* index into Clock.learning_rates */
+} AdamSegment;
+
+typedef struct Operations {
+    const char *name;
+
+    /* ---- device memory; zeroed by allocate ---- */
+    void *(*allocate)(Backend *, size_t bytes, const char *what, Error *);
+    void (*release)(Backend *, void *memory); /* NULL is allowed */
+    void (*upload)(Backend *, void *device, const void *host, size_t bytes);
+    void (*download)(Backend *, void *host, const void *device, size_t bytes); /* waits */
+
+    /* Waits until all is done; false with the first failure since the last call. */
+    bool (*finish)(Backend *, Error *);
+
+    /* ---- a batch ---- */
+
+    /* Draws which images make up the batch of clock's epoch and step, and how each is augmented:
+     * indices (batch), augmentations (batch). Random numbers: philox.h, augment.h. */
+    void (*sample)(Backend *, const SampleShape *, const Clock *clock, uint32_t *indices,
+                   Augmentation *augmentations);
+
+    /* pixels (count, channels, height, width) bytes, labels (count) of the whole data set ->
+     * images (batch, crop_height, crop_width, channels) in [0, 1], batch_labels (batch). */
+    void (*augment)(Backend *, const CropShape *, const uint8_t *pixels, const uint8_t *labels,
+                    const uint32_t *indices, const Augmentation *augmentations, float *images,
+                    uint8_t *batch_labels);
+
+    /* ---- ReLU, unfold, L1 norm ---- */
+
+    /* in (batch, height, width, channels) -> x (rows, features), scale (rows):
+     * x = u scale with u = max(in, 0) over the window, scale = 1 / (sum(u) + 1e-19).
+     * Features are ordered (window row, window column, channel). */
+    void (*unfold_forward)(Backend *, const UnfoldShape *, const float *in, float *x,
+                           float *scale);
+
+    /* dx (rows, features) -> din, shaped as in: du = (dx - sum(dx x)) scale, summed over the
+     * windows that hold a pixel; 0 where in <= 0. */
+    void (*unfold_backward)(Backend *, const UnfoldShape *, const float *in, const float *x,
+                            const float *scale, const float *dx, float *din);
+
+    /* ---- NNMF ---- */
+
+    /* W (outputs, channels, window), beta (1; NULL without) -> w (outputs, window, channels),
+     * scale (outputs): w = f(W) scale, scale = 1 / (sum over the row of f(W) + 1e-19). */
+    void (*weight_forward)(Backend *, const WeightShape *, const float *W, const float *beta,
+                           float *w, float *scale);
+
+    /* dw, shaped as w -> dW, shaped as W; dbeta (1; NULL without). The chain rule; the derivative
+     * of |W| is its sign, 0 at 0. */
+    void (*weight_backward)(Backend *, const WeightShape *, const float *W, const float *beta,
+                            const float *w, const float *scale, const float *dw, float *dW,
+                            float *dbeta);
+
+    /* x (rows, features) with rows that sum to 1, w (outputs, features) -> h (rows, outputs).
+     * h = 1 / outputs, then `iterations` times:
+     * r = h w + 1e-20; s = (x / r) w^T; h = h s, or h (1 + epsilon s) if epsilon is not 0;
+     * h = h / (sum(h) + 1e-19). */
+    void (*nnmf_forward)(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
+
+    /* dh (rows, outputs) -> dx (rows, features; NULL if not wanted), dw (outputs, features).
+     * With r = h w, q = 1 / (r + 1e-20): dx = ((h dh) w) q;
+     * dw = (h dh)^T (x q) - h^T (x q dx), LOCAL_KL: - h^T (x q), LOCAL_MSE: - h^T (2 (x - r)). */
+    void (*nnmf_backward)(Backend *, const NnmfShape *, const float *x, const float *w,
+                          const float *h, const float *dh, float *dx, float *dw);
+
+    /* ---- batch norm over rows, statistics of this batch, biased variance, eps 1e-5 ---- */
+
+    /* in, out (rows, channels); weight, bias, mean, deviation (channels):
+     * out = (in - mean) deviation weight + bias, deviation = 1 / sqrt(variance + 1e-5). */
+    void (*batchnorm_forward)(Backend *, size_t rows, int channels, const float *in,
+                              const float *weight, const float *bias, float *out, float *mean,
+                              float *deviation);
+
+    /* din may be dout. */
+    void (*batchnorm_backward)(Backend *, size_t rows, int channels, const float *in,
+                               const float *weight, const float *mean, const float *deviation,
+                               const float *dout, float *din, float *dweight, float *dbias);
+
+    /* ---- convolution 1x1: out = in weight^T + bias ---- */
+
+    /* in (rows, in), weight (out, in), bias (out), out (rows, out). */
+    void (*convolution_forward)(Backend *, const ConvolutionShape *, const float *in,
+                                const float *weight, const float *bias, float *out);
+    void (*convolution_backward)(Backend *, const ConvolutionShape *, const float *in,
+                                 const float *weight, const float *dout, float *din,
+                                 float *dweight, float *dbias);
+
+    /* ---- softmax, loss ---- */
+
+    /* logits, probabilities (batch, classes). */
+    void (*softmax)(Backend *, int batch, int classes, const float *logits, float *probabilities);
+
+    /* Adds the batch's loss and number of correct images to `totals`, and writes dlogits
+     * (batch, classes; NULL if not wanted), the derivative of the batch's loss.
+     * LOSS_SBS, p probabilities, t one-hot: sum over batch, mean over classes, of
+     * (mse (p - t)^2 + kl t log((t + 1e-20) / (p + 1e-20))) / (|mse| + |kl|).
+     * LOSS_CROSS_ENTROPY: mean over batch of -log(softmax(p)) at the label.
+     * An image is correct when its first largest probability is at its label. */
+    void (*loss)(Backend *, const LossShape *, const float *probabilities, const uint8_t *labels,
+                 const Clock *clock, Totals *totals, float *dlogits);
+
+    /* ---- optimiser ---- */
+
+    /* Adam (Kingma, Ba 2015), betas 0.9 and 0.999, for all parameters at once:
+     * m = 0.9 m + 0.1 g; v = 0.999 v + 0.001 g^2; t = clock.updates + 1;
+     * p -= rate / (1 - 0.9^t) * m / (sqrt(v) / sqrt(1 - 0.999^t) + 1e-8). `segments` is host
+     * memory. */
+    void (*adam)(Backend *, const AdamSegment *segments, int segment_count, const Clock *clock,
+                 const float *gradients, float *parameters, float *first, float *second);
+
+    /* clock: one more step, one more update. */
+    void (*advance)(Backend *, Clock *clock);
+} Operations;
+
+#endif

@@ -1,0 +1,70 @@
+#include "plain.h"
+
+static void sample(Backend *backend, const SampleShape *shape, const Clock *clock,
+                   uint32_t *indices, Augmentation *augmentations)
+{
+    (void)backend;
+    uint32_t count = (uint32_t)(shape->end - shape->begin);
+    for (int i = 0; i < shape->batch; i++) {
+        uint32_t position = clock->step * (uint32_t)shape->batch_size + (uint32_t)i;
+        if (shape->shuffle)
+            position = draw_permuted(shape->seed, clock->epoch, count, position);
+        indices[i] = (uint32_t)shape->begin + position;
+        augmentations[i] =
+            augment_draw(shape->augment, shape->seed, clock->epoch, clock->step, (uint32_t)i,
+                         shape->slack_y, shape->slack_x, shape->colour);
+    }
+}
+
+/* One image: crop and flip, then each colour operation over all its pixels. */
+static void augment_image(const CropShape *s, const uint8_t *pixels, const Augmentation *a,
+                          float *image)
+{
+    size_t plane = (size_t)s->height * (size_t)s->width;
+    for (int y = 0; y < s->crop_height; y++)
+        for (int x = 0; x < s->crop_width; x++) {
+            int column = a->left + (a->flip ? s->crop_width - 1 - x : x);
+            const uint8_t *from = pixels + (size_t)(a->top + y) * (size_t)s->width + column;
+            float *to = image + (y * s->crop_width + x) * s->channels;
+            for (int c = 0; c < s->channels; c++)
+                to[c] = (float)from[(size_t)c * plane] / 255.0f;
+        }
+    if (s->channels != 3)
+        return;
+
+    int positions = s->crop_height * s->crop_width;
+    for (int i = 0; i < COLOUR_OPERATIONS; i++) {
+        float mean_grey = 0.0f;
+        if (a->order[i] == COLOUR_CONTRAST) {
+            double sum = 0.0;
+            for (int p = 0; p < positions; p++)
+                sum += augment_grey(image + p * 3);
+            mean_grey = (float)(sum / positions);
+        }
+        if (a->order[i] != COLOUR_NOTHING)
+            for (int p = 0; p < positions; p++)
+                augment_colour(a, a->order[i], mean_grey, image + p * 3);
+    }
+}
+
+static void augment(Backend *backend, const CropShape *s, const uint8_t *pixels,
+                    const uint8_t *labels, const uint32_t *indices,
+                    const Augmentation *augmentations, float *images, uint8_t *batch_labels)
+{
+    (void)backend;
+    size_t stored = (size_t)s->channels * (size_t)s->height * (size_t)s->width;
+    size_t cropped = (size_t)s->channels * (size_t)s->crop_height * (size_t)s->crop_width;
+/* Images are independent, so spreading them over threads changes no result. */
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < s->batch; i++) {
+        augment_image(s, pixels + indices[i] * stored, &augmentations[i],
+                      images + (size_t)i * cropped);
+        batch_labels[i] = labels[indices[i]];
+    }
+}
+
+void plain_batch_table(Operations *table)
+{
+    table->sample = sample;
+    table->augment = augment;
+}

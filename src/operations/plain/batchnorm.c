@@ -1,0 +1,56 @@
+#include "plain.h"
+
+#include <math.h>
+
+static const double VARIANCE_TINY = 1e-5;
+
+static void batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
+                              const float *weight, const float *bias, float *out, float *mean,
+                              float *deviation)
+{
+    (void)backend;
+    size_t width = (size_t)channels;
+    for (size_t c = 0; c < width; c++) {
+        double sum = 0.0, squares = 0.0;
+        for (size_t row = 0; row < rows; row++)
+            sum += in[row * width + c];
+        double centre = sum / (double)rows;
+        for (size_t row = 0; row < rows; row++)
+            squares += (in[row * width + c] - centre) * (in[row * width + c] - centre);
+        double inverse = 1.0 / sqrt(squares / (double)rows + VARIANCE_TINY);
+        for (size_t row = 0; row < rows; row++)
+            out[row * width + c] =
+                (float)((in[row * width + c] - centre) * inverse * weight[c] + bias[c]);
+        mean[c] = (float)centre;
+        deviation[c] = (float)inverse;
+    }
+}
+
+static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
+                               const float *weight, const float *mean, const float *deviation,
+                               const float *dout, float *din, float *dweight, float *dbias)
+{
+    (void)backend;
+    size_t width = (size_t)channels;
+    for (size_t c = 0; c < width; c++) {
+        double sum = 0.0, dot = 0.0;
+        for (size_t row = 0; row < rows; row++) {
+            double normalised = ((double)in[row * width + c] - mean[c]) * deviation[c];
+            sum += dout[row * width + c];
+            dot += dout[row * width + c] * normalised;
+        }
+        for (size_t row = 0; row < rows; row++) {
+            double normalised = ((double)in[row * width + c] - mean[c]) * deviation[c];
+            double centred = dout[row * width + c] - (sum + normalised * dot) / (double)rows;
+            din[row * width + c] = (float)(centred * weight[c] * deviation[c]);
+        }
+        dweight[c] = (float)dot;
+        dbias[c] = (float)sum;
+    }
+}
+
+void plain_batchnorm_table(Operations *table)
+{
+    table->batchnorm_forward = batchnorm_forward;
+    table->batchnorm_backward = batchnorm_backward;
+}

@@ -1,0 +1,83 @@
+#include "plain.h"
+
+#include <math.h>
+
+static const double TINY = 1e-20;
+
+static void softmax(Backend *backend, int batch, int classes, const float *logits,
+                    float *probabilities)
+{
+    (void)backend;
+    for (int b = 0; b < batch; b++, logits += classes, probabilities += classes) {
+        double largest = logits[0], sum = 0.0;
+        for (int c = 1; c < classes; c++)
+            largest = fmax(largest, logits[c]);
+        for (int c = 0; c < classes; c++)
+            sum += exp(logits[c] - largest);
+        for (int c = 0; c < classes; c++)
+            probabilities[c] = (float)(exp(logits[c] - largest) / sum);
+    }
+}
+
+/* One image's part of the batch's loss, and its derivative with respect to p (classes). */
+static double sbs(const LossShape *s, const float *p, int label, double *dp)
+{
+    double norm = (fabs(s->mse) + fabs(s->kl)) * s->classes, loss = 0.0;
+    for (int c = 0; c < s->classes; c++) {
+        double t = c == label ? 1.0 : 0.0, difference = p[c] - t;
+        loss += s->mse * difference * difference;
+        dp[c] = 2.0 * s->mse * difference / norm;
+        if (c == label) {
+            loss += s->kl * log((t + TINY) / (p[c] + TINY));
+            dp[c] -= s->kl / (p[c] + TINY) / norm;
+        }
+    }
+    return loss / norm;
+}
+
+static double cross_entropy(const LossShape *s, const float *p, int label, double *dp)
+{
+    double sum = 0.0; /* p is within [0, 1]: no overflow */
+    for (int c = 0; c < s->classes; c++)
+        sum += exp(p[c]);
+    for (int c = 0; c < s->classes; c++)
+        dp[c] = (exp(p[c]) / sum - (c == label ? 1.0 : 0.0)) / s->batch;
+    return (log(sum) - p[label]) / s->batch;
+}
+
+static void loss(Backend *backend, const LossShape *s, const float *probabilities,
+                 const uint8_t *labels, const Clock *clock, Totals *totals, float *dlogits)
+{
+    (void)backend;
+    double batch_loss = 0.0, dp[s->classes];
+    uint64_t correct = 0;
+    for (int b = 0; b < s->batch; b++) {
+        const float *p = probabilities + b * s->classes;
+        int best = 0;
+        for (int c = 1; c < s->classes; c++)
+            if (p[c] > p[best])
+                best = c;
+        correct += best == labels[b];
+        batch_loss += s->kind == LOSS_SBS ? sbs(s, p, labels[b], dp)
+                                          : cross_entropy(s, p, labels[b], dp);
+        if (!dlogits)
+            continue;
+        double dot = 0.0; /* back through the softmax */
+        for (int c = 0; c < s->classes; c++)
+            dot += dp[c] * p[c];
+        for (int c = 0; c < s->classes; c++)
+            dlogits[b * s->classes + c] = (float)(p[c] * (dp[c] - dot));
+    }
+    totals->loss += batch_loss;
+    totals->batch_loss = batch_loss;
+    totals->correct += correct;
+    totals->batch_correct = correct;
+    if (!isfinite(batch_loss) && totals->bad_step == 0)
+        totals->bad_step = (int64_t)clock->step + 1;
+}
+
+void plain_loss_table(Operations *table)
+{
+    table->softmax = softmax;
+    table->loss = loss;
+}

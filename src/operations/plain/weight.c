@@ -1,0 +1,109 @@
+#include "plain.h"
+
+#include <math.h>
+
+static const double TINY = 1e-19;
+static const double EXP_LIMIT = 80.0; /* exp(80) is still a float32 */
+
+/* The largest magnitude of W, and the first element that has it. */
+static double largest(const float *W, size_t count, size_t *where)
+{
+    double found = 0.0;
+    *where = 0;
+    for (size_t i = 0; i < count; i++)
+        if (fabs((double)W[i]) > found) {
+            found = fabs((double)W[i]);
+            *where = i;
+        }
+    return found;
+}
+
+/* What POSITIVE_EXP scales W by, so that no magnitude exceeds EXP_LIMIT. */
+static double exp_shrink(const float *W, size_t count, size_t *where)
+{
+    double magnitude = largest(W, count, where);
+    return magnitude > EXP_LIMIT ? EXP_LIMIT / magnitude : 1.0;
+}
+
+static double positive(PositiveFunction function, double W, double beta, double shrink)
+{
+    switch (function) {
+    case POSITIVE_ABS: return fabs(W);
+    case POSITIVE_EXP: return exp((tanh(beta) + 1.0) * 0.5 * (shrink * W));
+    case POSITIVE_TANH: return (tanh(beta * W) + 1.0) * 0.5;
+    case POSITIVE_IDENTITY: break;
+    }
+    return W;
+}
+
+static void weight_forward(Backend *backend, const WeightShape *s, const float *W,
+                           const float *beta, float *w, float *scale)
+{
+    (void)backend;
+    size_t channels = (size_t)s->channels, window = (size_t)s->window;
+    size_t features = channels * window, unused;
+    double shrink = exp_shrink(W, (size_t)s->outputs * features, &unused);
+    double b = beta ? *beta : 0.0;
+    for (int n = 0; n < s->outputs; n++, W += features, w += features) {
+        double sum = 0.0;
+        for (size_t i = 0; i < features; i++)
+            sum += positive(s->function, W[i], b, shrink);
+        double factor = 1.0 / (sum + TINY);
+        for (size_t c = 0; c < channels; c++)
+            for (size_t p = 0; p < window; p++)
+                w[p * channels + c] =
+                    (float)(positive(s->function, W[c * window + p], b, shrink) * factor);
+        scale[n] = (float)factor;
+    }
+}
+
+static void weight_backward(Backend *backend, const WeightShape *s, const float *W,
+                            const float *beta, const float *w, const float *scale, const float *dw,
+                            float *dW, float *dbeta)
+{
+    (void)backend;
+    size_t channels = (size_t)s->channels, window = (size_t)s->window;
+    size_t features = channels * window, count = (size_t)s->outputs * features, top;
+    double shrink = exp_shrink(W, count, &top);
+    double b = beta ? *beta : 0.0, db = 0.0, dshrink = 0.0;
+    double slope = (tanh(b) + 1.0) * 0.5, slope_db = 0.5 * (1.0 - tanh(b) * tanh(b));
+    for (size_t n = 0; n < (size_t)s->outputs; n++) {
+        const float *wn = w + n * features, *dwn = dw + n * features;
+        double dot = 0.0;
+        for (size_t k = 0; k < features; k++)
+            dot += (double)dwn[k] * wn[k];
+        for (size_t c = 0; c < channels; c++)
+            for (size_t p = 0; p < window; p++) {
+                size_t i = n * features + c * window + p;
+                /* with respect to the positive weight, through the row normalisation */
+                double df = (dwn[p * channels + c] - dot) * scale[n];
+                double value = W[i], f = positive(s->function, value, b, shrink);
+                switch (s->function) {
+                case POSITIVE_ABS:
+                    dW[i] = (float)(value > 0.0 ? df : value < 0.0 ? -df : 0.0);
+                    break;
+                case POSITIVE_EXP:
+                    dW[i] = (float)(df * f * slope * shrink);
+                    db += df * f * slope_db * shrink * value;
+                    dshrink += df * f * slope * value;
+                    break;
+                case POSITIVE_TANH:
+                    dW[i] = (float)(df * 2.0 * f * (1.0 - f) * b);
+                    db += df * 2.0 * f * (1.0 - f) * value;
+                    break;
+                case POSITIVE_IDENTITY: dW[i] = (float)df; break;
+                }
+            }
+    }
+    /* The largest weight also sets the scale: shrink = EXP_LIMIT / |W[top]|. */
+    if (s->function == POSITIVE_EXP && shrink < 1.0)
+        dW[top] -= (float)(dshrink * shrink / W[top]);
+    if (dbeta)
+        *dbeta = (float)db;
+}
+
+void plain_weight_table(Operations *table)
+{
+    table->weight_forward = weight_forward;
+    table->weight_backward = weight_backward;
+}
