@@ -1,0 +1,116 @@
+/* Batch norm, row by row with a running sum for every channel, in double. */
+#include "cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double VARIANCE_TINY = 1e-5;
+
+enum { LEAST_CHUNK = 64 };
+
+/* The chunks' sums of two values per channel: (chunks, 2, channels) doubles. */
+static double *sums_scratch(Backend *backend, int chunks, size_t width)
+{
+    Scratch scratch;
+    size_t doubles = (size_t)chunks * 2 * width;
+    if (!cpu_scratch(backend, doubles * (sizeof(double) / sizeof(float)), 0, &scratch))
+        return NULL;
+    memset(scratch.shared, 0, doubles * sizeof(double));
+    return (double *)scratch.shared;
+}
+
+/* The sum over chunks, for value 0 or 1 of channel c. */
+static double total(const double *sums, int chunks, size_t width, size_t value, size_t c)
+{
+    double sum = 0.0;
+    for (size_t chunk = 0; chunk < (size_t)chunks; chunk++)
+        sum += sums[(chunk * 2 + value) * width + c];
+    return sum;
+}
+
+static void batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
+                              const float *weight, const float *bias, float *out, float *mean,
+                              float *deviation)
+{
+    size_t width = (size_t)channels;
+    int chunks = cpu_chunks(rows, LEAST_CHUNK);
+    double *sums = sums_scratch(backend, chunks, width);
+    if (!sums)
+        return;
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        double *sum = sums + (size_t)chunk * 2 * width;
+        size_t end = cpu_chunk_begin(rows, chunks, chunk + 1);
+        for (size_t row = cpu_chunk_begin(rows, chunks, chunk); row < end; row++)
+            for (size_t c = 0; c < width; c++)
+                sum[c] += in[row * width + c];
+    }
+    for (size_t c = 0; c < width; c++)
+        mean[c] = (float)(total(sums, chunks, width, 0, c) / (double)rows);
+
+    /* About the rounded mean: what that is off by is taken out again below. */
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        double *squares = sums + ((size_t)chunk * 2 + 1) * width;
+        size_t end = cpu_chunk_begin(rows, chunks, chunk + 1);
+        for (size_t row = cpu_chunk_begin(rows, chunks, chunk); row < end; row++)
+            for (size_t c = 0; c < width; c++) {
+                double centred = (double)in[row * width + c] - mean[c];
+                squares[c] += centred * centred;
+            }
+    }
+    for (size_t c = 0; c < width; c++) {
+        double off = total(sums, chunks, width, 0, c) / (double)rows - mean[c];
+        double variance = total(sums, chunks, width, 1, c) / (double)rows - off * off;
+        deviation[c] = (float)(1.0 / sqrt(variance + VARIANCE_TINY));
+    }
+
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (size_t row = 0; row < rows; row++)
+        for (size_t c = 0; c < width; c++)
+            out[row * width + c] =
+                (in[row * width + c] - mean[c]) * deviation[c] * weight[c] + bias[c];
+}
+
+static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
+                               const float *weight, const float *mean, const float *deviation,
+                               const float *dout, float *din, float *dweight, float *dbias)
+{
+    size_t width = (size_t)channels;
+    int chunks = cpu_chunks(rows, LEAST_CHUNK);
+    double *sums = sums_scratch(backend, chunks, width);
+    if (!sums)
+        return;
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        double *sum = sums + (size_t)chunk * 2 * width, *dot = sum + width;
+        size_t end = cpu_chunk_begin(rows, chunks, chunk + 1);
+        for (size_t row = cpu_chunk_begin(rows, chunks, chunk); row < end; row++)
+            for (size_t c = 0; c < width; c++) {
+                size_t i = row * width + c;
+                float normalised = (in[i] - mean[c]) * deviation[c];
+                sum[c] += dout[i];
+                dot[c] += (double)dout[i] * normalised;
+            }
+    }
+    /* dweight and dbias also serve the loop below, where their rounding does not matter. */
+    for (size_t c = 0; c < width; c++) {
+        dbias[c] = (float)total(sums, chunks, width, 0, c);
+        dweight[c] = (float)total(sums, chunks, width, 1, c);
+    }
+    float share = (float)(1.0 / (double)rows);
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (size_t row = 0; row < rows; row++)
+        for (size_t c = 0; c < width; c++) {
+            size_t i = row * width + c;
+            float normalised = (in[i] - mean[c]) * deviation[c];
+            float centred = dout[i] - (dbias[c] + normalised * dweight[c]) * share;
+            din[i] = centred * weight[c] * deviation[c];
+        }
+}
+
+void CPU_NAME(cpu_batchnorm_table)(Operations *table)
+{
+    table->batchnorm_forward = batchnorm_forward;
+    table->batchnorm_backward = batchnorm_backward;
+}

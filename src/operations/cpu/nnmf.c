@@ -1,0 +1,276 @@
+/*
+ * NNMF, a tile of rows at a time: x, h and what lies between the two products of an iteration stay
+ * in the caches of one core through all the iterations. The features are worked through in blocks,
+ * so that x / r of a block is still in the first-level cache when the second product reads it.
+ */
+#include "cpu.h"
+#include "tile.h"
+
+#include <math.h>
+#include <omp.h>
+
+static const float TINY_SUM = 1e-19f, TINY_R = 1e-20f;
+
+enum {
+    ROWS = 24,           /* of a tile, a multiple of TILE_ROWS */
+    BLOCK = 128,         /* features of a block, a multiple of PANEL */
+    LEAST_CHUNK = 2 * ROWS,
+};
+
+/* Sizes of a problem, padded to what the tiles need. */
+typedef struct Problem {
+    const NnmfShape *shape;
+    size_t features, outputs; /* multiples of VECTOR */
+    const float *for_r;       /* w packed for r = h w: depth outputs (unpadded) */
+    const float *for_h;       /* w^T packed for s = t w^T: depth features (padded) */
+} Problem;
+
+static Problem problem(const NnmfShape *shape)
+{
+    return (Problem){
+        .shape = shape,
+        .features = round_up((size_t)shape->features, VECTOR),
+        .outputs = round_up((size_t)shape->outputs, VECTOR),
+    };
+}
+
+static size_t packed_elements(const Problem *p)
+{
+    return p->features * p->outputs;
+}
+
+static void pack(Problem *p, const float *w, float *for_r, float *for_h)
+{
+    size_t features = (size_t)p->shape->features, outputs = (size_t)p->shape->outputs;
+    pack_panels(w, outputs, features, features, 1, outputs, for_r);
+    p->for_r = for_r;
+    if (for_h) {
+        pack_panels(w, features, outputs, 1, features, p->features, for_h);
+        p->for_h = for_h;
+    }
+}
+
+/* t = x / (h w + tiny) for TILE_ROWS rows of one panel. */
+INLINE void ratio_tile(int vectors, size_t depth, const float *h, size_t h_stride,
+                       const float *panel, const float *x, size_t x_stride, float *t)
+{
+    Vector r[TILE_ROWS][2];
+#pragma GCC unroll 12
+    for (int i = 0; i < TILE_ROWS; i++)
+        r[i][0] = r[i][1] = (Vector){0};
+    tile_multiply(vectors, depth, h, h_stride, panel, r);
+#pragma GCC unroll 12
+    for (int i = 0; i < TILE_ROWS; i++)
+        for (int v = 0; v < vectors; v++)
+            store(t + i * BLOCK + v * VECTOR,
+                  load(x + (size_t)i * x_stride + v * VECTOR) / (r[i][v] + TINY_R));
+}
+
+/* h = h s, or h (1 + epsilon s), divided by its sum; s is set to 0 for the next iteration. */
+static void update_row(const Problem *p, float *h, float *s)
+{
+    float epsilon = p->shape->epsilon;
+    Vector sum = {0};
+    for (size_t n = 0; n < p->outputs; n += VECTOR) {
+        Vector factor = load(s + n);
+        if (epsilon != 0.0f)
+            factor = 1.0f + epsilon * factor;
+        Vector value = load(h + n) * factor;
+        store(h + n, value);
+        store(s + n, (Vector){0});
+        sum += value;
+    }
+    Vector scale = broadcast(1.0f / (vector_sum(sum) + TINY_SUM));
+    for (size_t n = 0; n < p->outputs; n += VECTOR)
+        store(h + n, load(h + n) * scale);
+}
+
+/* All iterations for `rows` (a multiple of TILE_ROWS) positions.
+ * x (rows, p->features), h and s (rows, p->outputs), t (rows, BLOCK); h is in and out, s is 0. */
+static void iterate_tile(const Problem *p, size_t rows, const float *x, float *h, float *s,
+                         float *t)
+{
+    size_t depth = (size_t)p->shape->outputs;
+    for (int iteration = 0; iteration < p->shape->iterations; iteration++) {
+        for (size_t block = 0; block < p->features; block += BLOCK) {
+            size_t width = smaller(BLOCK, p->features - block);
+            for (size_t k = 0; k < width; k += PANEL) {
+                bool full = width - k >= PANEL;
+                const float *panel = p->for_r + (block + k) * depth;
+                for (size_t row = 0; row < rows; row += TILE_ROWS) {
+                    const float *h_row = h + row * p->outputs;
+                    const float *x_row = x + row * p->features + block + k;
+                    float *t_row = t + row * BLOCK + k;
+                    if (full)
+                        ratio_tile(2, depth, h_row, p->outputs, panel, x_row, p->features, t_row);
+                    else
+                        ratio_tile(1, depth, h_row, p->outputs, panel, x_row, p->features, t_row);
+                }
+            }
+            multiply_tiles(rows, p->outputs, width, t, BLOCK, p->for_h, p->features, block, s,
+                           p->outputs);
+        }
+        for (size_t row = 0; row < rows; row++)
+            update_row(p, h + row * p->outputs, s + row * p->outputs);
+    }
+}
+
+static void nnmf_forward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
+                         float *h)
+{
+    Problem p = problem(shape);
+    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    size_t for_r = packed_elements(&p), for_h = packed_elements(&p);
+    size_t x_floats = ROWS * p.features, h_floats = ROWS * p.outputs;
+    Scratch scratch;
+    if (!cpu_scratch(backend, for_r + for_h, x_floats + 2 * h_floats + ROWS * BLOCK, &scratch))
+        return;
+    pack(&p, w, scratch.shared, scratch.shared + for_r);
+
+    /* Few rows: smaller tiles, so that every thread has one. A row's result does not depend on
+     * the tile that it is in. */
+    size_t share = (shape->rows + (size_t)backend->threads - 1) / (size_t)backend->threads;
+    size_t step = smaller(ROWS, round_up(share, TILE_ROWS));
+    size_t tiles = (shape->rows + step - 1) / step;
+#pragma omp parallel for schedule(dynamic) num_threads(backend->threads)
+    for (size_t tile = 0; tile < tiles; tile++) {
+        float *mine = scratch.threads + (size_t)omp_get_thread_num() * scratch.stride;
+        float *x_tile = mine, *h_tile = x_tile + x_floats, *s = h_tile + h_floats;
+        float *t = s + h_floats;
+        size_t first = tile * step, rows = smaller(step, shape->rows - first);
+        size_t padded = round_up(rows, TILE_ROWS);
+        copy_padded(x + first * features, rows, features, padded, p.features, x_tile);
+        memset(s, 0, padded * p.outputs * sizeof *s);
+        for (size_t row = 0; row < padded; row++)
+            for (size_t n = 0; n < p.outputs; n++)
+                h_tile[row * p.outputs + n] = n < outputs ? 1.0f / (float)outputs : 0.0f;
+        iterate_tile(&p, padded, x_tile, h_tile, s, t);
+        for (size_t row = 0; row < rows; row++)
+            memcpy(h + (first + row) * outputs, h_tile + row * p.outputs, outputs * sizeof *h);
+    }
+}
+
+/* What the backward rule needs of one tile, for one block of features. */
+typedef struct BackwardTile {
+    float *x, *dx;   /* (ROWS, features): in, out */
+    float *h, *back; /* (ROWS, outputs): h and h dh */
+    float *a, *b;    /* (ROWS, BLOCK): dw += back^T a - h^T b */
+} BackwardTile;
+
+/* r and u = (h dh) w for TILE_ROWS rows of one panel, and from them dx, a and b. */
+INLINE void backward_panel(int vectors, const Problem *p, const BackwardTile *tile, size_t row,
+                           size_t column, size_t in_block)
+{
+    size_t depth = (size_t)p->shape->outputs;
+    const float *panel = p->for_r + column * depth;
+    Vector r[TILE_ROWS][2];
+    float *a = tile->a + row * BLOCK + in_block, *b = tile->b + row * BLOCK + in_block;
+    const float *x = tile->x + row * p->features + column;
+    float *dx = tile->dx + row * p->features + column;
+
+#pragma GCC unroll 12
+    for (int i = 0; i < TILE_ROWS; i++)
+        r[i][0] = r[i][1] = (Vector){0};
+    tile_multiply(vectors, depth, tile->h + row * p->outputs, p->outputs, panel, r);
+    /* Registers do not hold both products: q waits in dx, a or b in memory. */
+#pragma GCC unroll 12
+    for (int i = 0; i < TILE_ROWS; i++)
+        for (int v = 0; v < vectors; v++) {
+            size_t to = (size_t)i * BLOCK + (size_t)v * VECTOR;
+            size_t from = (size_t)i * p->features + (size_t)v * VECTOR;
+            Vector value = load(x + from), q = 1.0f / (r[i][v] + TINY_R);
+            store(dx + from, q);
+            if (p->shape->local_learning == LOCAL_MSE)
+                store(b + to, 2.0f * (value - r[i][v]));
+            else
+                store(a + to, value * q);
+            r[i][v] = (Vector){0};
+        }
+    tile_multiply(vectors, depth, tile->back + row * p->outputs, p->outputs, panel, r);
+#pragma GCC unroll 12
+    for (int i = 0; i < TILE_ROWS; i++)
+        for (int v = 0; v < vectors; v++) {
+            size_t to = (size_t)i * BLOCK + (size_t)v * VECTOR;
+            size_t from = (size_t)i * p->features + (size_t)v * VECTOR;
+            Vector d = r[i][v] * load(dx + from);
+            store(dx + from, d);
+            if (p->shape->local_learning == LOCAL_NONE)
+                store(b + to, -d * load(a + to));
+            else if (p->shape->local_learning == LOCAL_KL)
+                store(b + to, -load(a + to));
+            else
+                store(b + to, -load(b + to));
+        }
+}
+
+/* Adds the tile's part to dw (round_up(outputs, OUTER_ROWS), features) and fills its dx. */
+static void backward_tile(const Problem *p, size_t rows, const BackwardTile *tile, float *dw)
+{
+    size_t dw_rows = round_up((size_t)p->shape->outputs, OUTER_ROWS);
+    for (size_t block = 0; block < p->features; block += BLOCK) {
+        size_t width = smaller(BLOCK, p->features - block);
+        for (size_t k = 0; k < width; k += PANEL)
+            for (size_t row = 0; row < rows; row += TILE_ROWS) {
+                if (width - k >= PANEL)
+                    backward_panel(2, p, tile, row, block + k, k);
+                else
+                    backward_panel(1, p, tile, row, block + k, k);
+            }
+        if (p->shape->local_learning == LOCAL_NONE)
+            outer_tiles(dw_rows, width, rows, tile->back, p->outputs, tile->a, BLOCK, dw + block,
+                        p->features);
+        outer_tiles(dw_rows, width, rows, tile->h, p->outputs, tile->b, BLOCK, dw + block,
+                    p->features);
+    }
+}
+
+static void nnmf_backward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
+                          const float *h, const float *dh, float *dx, float *dw)
+{
+    Problem p = problem(shape);
+    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    int chunks = cpu_chunks(shape->rows, LEAST_CHUNK);
+    size_t dw_floats = round_up(outputs, OUTER_ROWS) * p.features;
+    size_t x_floats = ROWS * p.features, h_floats = ROWS * p.outputs;
+    Scratch scratch;
+    if (!cpu_scratch(backend, packed_elements(&p) + (size_t)chunks * dw_floats,
+                     2 * x_floats + 2 * h_floats + 2 * ROWS * BLOCK, &scratch))
+        return;
+    pack(&p, w, scratch.shared, NULL);
+    float *parts = scratch.shared + packed_elements(&p);
+
+#pragma omp parallel for schedule(dynamic) num_threads(backend->threads)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        BackwardTile tile;
+        tile.x = scratch.threads + (size_t)omp_get_thread_num() * scratch.stride;
+        tile.dx = tile.x + x_floats;
+        tile.h = tile.dx + x_floats;
+        tile.back = tile.h + h_floats;
+        tile.a = tile.back + h_floats;
+        tile.b = tile.a + ROWS * BLOCK;
+        float *part = parts + (size_t)chunk * dw_floats;
+        memset(part, 0, dw_floats * sizeof *part);
+        size_t end = cpu_chunk_begin(shape->rows, chunks, chunk + 1);
+        for (size_t first = cpu_chunk_begin(shape->rows, chunks, chunk); first < end;
+             first += ROWS) {
+            size_t rows = smaller(ROWS, end - first), padded = round_up(rows, TILE_ROWS);
+            copy_padded(x + first * features, rows, features, padded, p.features, tile.x);
+            copy_padded(h + first * outputs, rows, outputs, padded, p.outputs, tile.h);
+            copy_padded(dh + first * outputs, rows, outputs, padded, p.outputs, tile.back);
+            for (size_t i = 0; i < padded * p.outputs; i++)
+                tile.back[i] *= tile.h[i];
+            backward_tile(&p, padded, &tile, part);
+            for (size_t row = 0; dx && row < rows; row++)
+                memcpy(dx + (first + row) * features, tile.dx + row * p.features,
+                       features * sizeof *dx);
+        }
+    }
+
+    sum_chunks(backend, parts, chunks, outputs, features, dw_floats, p.features, dw);
+}
+
+void CPU_NAME(cpu_nnmf_table)(Operations *table)
+{
+    table->nnmf_forward = nnmf_forward;
+    table->nnmf_backward = nnmf_backward;
+}

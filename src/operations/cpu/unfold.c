@@ -1,0 +1,73 @@
+/* Unfold: a window's row is one run of memory, in the image and in the features. */
+#include "cpu.h"
+
+#include <string.h>
+
+static const float TINY = 1e-19f;
+
+static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *in, float *x,
+                           float *scale)
+{
+    size_t features = unfold_features(s), rows = unfold_rows(s);
+    size_t run = (size_t)s->kernel * (size_t)s->channels;
+    size_t line = (size_t)s->width * (size_t)s->channels;
+    size_t out_width = (size_t)s->out_width, out_height = (size_t)s->out_height;
+    size_t stride = (size_t)s->stride;
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (size_t row = 0; row < rows; row++) {
+        size_t image = row / (out_width * out_height);
+        size_t oy = row / out_width % out_height, ox = row % out_width;
+        const float *window = in + (image * (size_t)s->height + oy * stride) * line +
+                              ox * stride * (size_t)s->channels;
+        float *to = x + row * features, sum = 0.0f;
+        for (int ky = 0; ky < s->kernel; ky++, to += run, window += line)
+#pragma omp simd reduction(+ : sum)
+            for (size_t i = 0; i < run; i++) {
+                float value = window[i] > 0.0f ? window[i] : 0.0f;
+                to[i] = value;
+                sum += value;
+            }
+        float factor = 1.0f / (sum + TINY);
+        to = x + row * features;
+        for (size_t k = 0; k < features; k++)
+            to[k] *= factor;
+        scale[row] = factor;
+    }
+}
+
+static void unfold_backward(Backend *backend, const UnfoldShape *s, const float *in,
+                            const float *x, const float *scale, const float *dx, float *din)
+{
+    size_t features = unfold_features(s), positions = (size_t)s->out_height * (size_t)s->out_width;
+    size_t run = (size_t)s->kernel * (size_t)s->channels;
+    size_t line = (size_t)s->width * (size_t)s->channels, image = (size_t)s->height * line;
+    size_t out_width = (size_t)s->out_width, stride = (size_t)s->stride;
+/* Windows overlap: an image is one thread's, and its windows are added in order. */
+#pragma omp parallel for schedule(dynamic) num_threads(backend->threads)
+    for (size_t b = 0; b < (size_t)s->batch; b++) {
+        float *to = din + b * image;
+        const float *from = in + b * image;
+        memset(to, 0, image * sizeof *to);
+        for (size_t position = 0; position < positions; position++) {
+            size_t row = b * positions + position;
+            const float *dx_row = dx + row * features, *x_row = x + row * features;
+            float dot = 0.0f, factor = scale[row];
+#pragma omp simd reduction(+ : dot)
+            for (size_t k = 0; k < features; k++)
+                dot += dx_row[k] * x_row[k];
+            float *window = to + position / out_width * stride * line +
+                            position % out_width * stride * (size_t)s->channels;
+            for (int ky = 0; ky < s->kernel; ky++, window += line, dx_row += run)
+                for (size_t i = 0; i < run; i++)
+                    window[i] += (dx_row[i] - dot) * factor;
+        }
+        for (size_t i = 0; i < image; i++)
+            to[i] = from[i] > 0.0f ? to[i] : 0.0f;
+    }
+}
+
+void CPU_NAME(cpu_unfold_table)(Operations *table)
+{
+    table->unfold_forward = unfold_forward;
+    table->unfold_backward = unfold_backward;
+}

@@ -1,0 +1,166 @@
+#include "nnmf/device.h"
+
+#include "cpu/cpu.h"
+#include "nnmf/memory.h"
+#include "plain/plain.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- scratch memory and failures of the fast CPU version ---- */
+
+bool cpu_scratch(Backend *backend, size_t shared, size_t each, Scratch *scratch)
+{
+    enum { LINE = 16 }; /* floats of a cache line */
+    size_t shared_rounded = (shared + LINE - 1) / LINE * LINE;
+    /* A line of its own between threads, so that none waits for another's writes. */
+    scratch->stride = (each + LINE - 1) / LINE * LINE + LINE;
+    size_t all = shared_rounded + scratch->stride * (size_t)backend->threads;
+    if (all * sizeof(float) > backend->scratch_bytes) {
+        memory_free(backend->scratch);
+        backend->scratch_bytes = 0;
+        Error error = {0};
+        backend->scratch = memory_allocate(all, sizeof(float), "work space of an operation", &error);
+        if (!backend->scratch) {
+            if (backend->error.status == STATUS_OK)
+                backend->error = error;
+            return false;
+        }
+        backend->scratch_bytes = all * sizeof(float);
+    }
+    scratch->shared = backend->scratch;
+    scratch->threads = scratch->shared + shared_rounded;
+    return true;
+}
+
+static bool finish(Backend *backend, Error *error)
+{
+    if (backend->error.status == STATUS_OK)
+        return true;
+    *error = backend->error;
+    backend->error = (Error){0};
+    return false;
+}
+
+static void close_cpu(Backend *backend)
+{
+    memory_free(backend->scratch);
+    memory_free(backend);
+}
+
+/* ---- instruction sets ---- */
+
+typedef struct InstructionSet {
+    const char *name;
+    void (*fill)(Operations *table);
+} InstructionSet;
+
+#define FILL(set)                                                                                  \
+    static void fill_##set(Operations *table)                                                      \
+    {                                                                                              \
+        cpu_nnmf_table_##set(table);                                                               \
+        cpu_convolution_table_##set(table);                                                        \
+        cpu_batchnorm_table_##set(table);                                                          \
+        cpu_unfold_table_##set(table);                                                             \
+        cpu_weight_table_##set(table);                                                             \
+        cpu_adam_table_##set(table);                                                               \
+    }
+
+#if defined __x86_64__
+FILL(avx512)
+FILL(avx2)
+#endif
+FILL(portable)
+
+static const InstructionSet sets[] = {
+#if defined __x86_64__
+    {"avx512", fill_avx512},
+    {"avx2", fill_avx2},
+#endif
+    {"portable", fill_portable},
+};
+
+static bool supported(const char *name)
+{
+#if defined __x86_64__
+    if (strcmp(name, "avx512") == 0)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+    if (strcmp(name, "avx2") == 0)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return strcmp(name, "portable") == 0;
+}
+
+static const InstructionSet *set_number(int number)
+{
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        if (supported(sets[i].name) && number-- == 0)
+            return &sets[i];
+    return NULL;
+}
+
+const char *cpu_instruction_set(int number)
+{
+    const InstructionSet *set = set_number(number);
+    return set ? set->name : NULL;
+}
+
+/* ---- devices ---- */
+
+static Operations plain_operations;
+static Operations cpu_operations[sizeof sets / sizeof *sets];
+
+static void close_plain(Backend *backend)
+{
+    (void)backend;
+}
+
+bool device_open_plain(Device *device, Error *error)
+{
+    (void)error;
+    plain_table(&plain_operations);
+    *device = (Device){.operations = &plain_operations, .close = close_plain};
+    snprintf(device->description, sizeof device->description, "CPU, plain C");
+    return true;
+}
+
+bool device_open_cpu_with(Device *device, const char *instruction_set, int threads, Error *error)
+{
+    const InstructionSet *set = NULL;
+    for (int i = 0; (set = set_number(i)); i++)
+        if (strcmp(set->name, instruction_set) == 0)
+            break;
+    if (!set)
+        return fail(error, "no such instruction set: %s: this processor has: %s", instruction_set,
+                    cpu_instruction_set(0));
+    Backend *backend = memory_allocate(1, sizeof *backend, "the CPU back end", error);
+    if (!backend)
+        return false;
+    backend->threads = threads > 0 ? threads : omp_get_num_procs();
+
+    Operations *table = &cpu_operations[set - sets];
+    plain_table(table);
+    set->fill(table);
+    table->name = set->name;
+    table->finish = finish;
+    *device = (Device){.operations = table, .backend = backend, .close = close_cpu};
+    snprintf(device->description, sizeof device->description, "CPU, %s, %d thread%s", set->name,
+             backend->threads, backend->threads == 1 ? "" : "s");
+    return true;
+}
+
+bool device_open(Device *device, DeviceKind kind, int threads, Error *error)
+{
+    if (kind == DEVICE_CUDA)
+        return fail(error, "no such device: --device cuda: this program was built without CUDA");
+    return device_open_cpu_with(device, cpu_instruction_set(0), threads, error);
+}
+
+void device_close(Device *device)
+{
+    if (device->close)
+        device->close(device->backend);
+    *device = (Device){0};
+}
