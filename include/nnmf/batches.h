@@ -1,0 +1,48 @@
+/* A split of a data set on a device, handed to a model batch by batch. */
+#ifndef NNMF_BATCHES_H
+#define NNMF_BATCHES_H
+
+#include "nnmf/dataset.h"
+#include "nnmf/model.h"
+#include "nnmf/operations.h"
+
+typedef struct Batches {
+    const Device *device;
+    SampleShape sample;
+    CropShape crop;
+    uint32_t steps; /* batches in an epoch; the last may be smaller */
+
+    /* device memory */
+    uint8_t *pixels, *labels; /* the whole split */
+    uint32_t *indices;
+    Augmentation *augmentations;
+    Clock *clock;
+    Totals *totals;
+} Batches;
+
+/* Images begin..end-1 of `images`, uploaded, for a network that takes `input`-sized crops. On
+ * failure the batches are empty. Errors: an empty or too long range, images smaller than the
+ * crop, out of memory. */
+bool batches_create(const Device *device, const ImageSet *images, size_t begin, size_t end,
+                    Extent input, int batch_size, Batches *batches, Error *error);
+
+/* Also fine on empty batches (all zero). */
+void batches_destroy(Batches *batches);
+
+/* Number of images in the range. */
+static inline size_t batches_images(const Batches *batches)
+{
+    return batches->sample.end - batches->sample.begin;
+}
+
+/* Sets the clock and the totals. */
+void batches_rewind(Batches *batches, const Clock *clock, const Totals *totals);
+
+/* Fetches clock or totals (NULL: not wanted); false with the device's first failure. */
+bool batches_read(const Batches *batches, Clock *clock, Totals *totals, Error *error);
+
+/* Puts the batch of clock's epoch and step, which is step number `step`, into the model's images
+ * and labels; returns how many images it has. */
+int batches_fill(Batches *batches, uint32_t step, Model *model);
+
+#endif

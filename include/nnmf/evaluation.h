@@ -1,0 +1,15 @@
+/* A pass over a split without training: what the published program calls testing. */
+#ifndef NNMF_EVALUATION_H
+#define NNMF_EVALUATION_H
+
+#include "nnmf/batches.h"
+#include "nnmf/model.h"
+
+/* Tests all of `batches` in order. correct: images. probabilities: NULL, or host memory for
+ * (images, 10). `stop` (NULL: never) is asked before every batch; when it says true the pass ends
+ * and *stopped is set. */
+bool evaluate(Model *model, Batches *batches, uint64_t *correct, float *probabilities,
+              bool (*stop)(void *context, uint32_t step), void *context, bool *stopped,
+              Error *error);
+
+#endif

@@ -1,0 +1,23 @@
+/* The folder that keeps a training run: config.json, metrics.csv, last and best weights. */
+#ifndef NNMF_RUN_FOLDER_H
+#define NNMF_RUN_FOLDER_H
+
+#include "nnmf/settings.h"
+
+typedef struct RunFolder {
+    char folder[SETTINGS_PATH];
+    char config[SETTINGS_PATH], metrics[SETTINGS_PATH];
+    char last[SETTINGS_PATH], best[SETTINGS_PATH];
+} RunFolder;
+
+/* A new folder: --out, else runs/<dataset>-<date>-<time>. Fails if a run is in it already. */
+bool run_folder_create(const Settings *settings, RunFolder *run, Error *error);
+
+/* The folder of --resume; `settings` become those of its config.json (settings_from_json). */
+bool run_folder_open(Settings *settings, RunFolder *run, Error *error);
+
+/* config.json: every option, version, device, data set. */
+bool run_folder_write_config(const RunFolder *run, const Settings *settings, const char *device,
+                             size_t train_images, size_t test_images, Error *error);
+
+#endif
