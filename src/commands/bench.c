@@ -1,0 +1,193 @@
+/* Times training steps and test batches on random images, operation by operation. */
+#include "ceiling.h"
+#include "commands.h"
+#include "profile.h"
+
+#include "nnmf/batches.h"
+#include "nnmf/memory.h"
+#include "nnmf/model.h"
+#include "nnmf/philox.h"
+#include "nnmf/progress.h"
+
+#include <inttypes.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { WARM_UP = 2, IMAGE_BATCHES = 8 };
+
+typedef struct Bench {
+    Device device, timed;
+    Network network;
+    Model model;
+    Batches batches;
+    Ceiling ceiling;
+    int64_t steps;
+    Profile *profiles; /* (steps) */
+    double *seconds;   /* (steps): of the whole step */
+} Bench;
+
+static bool random_images(const Settings *settings, ImageSet *images, Error *error)
+{
+    *images = (ImageSet){.count = (size_t)settings->batch_size * IMAGE_BATCHES};
+    dataset_image_shape((DatasetKind)settings->dataset, &images->channels, &images->height,
+                        &images->width);
+    size_t bytes = images->count * (size_t)(images->channels * images->height * images->width);
+    images->pixels = memory_allocate(bytes, 1, "random images", error);
+    images->labels = images->pixels ? memory_allocate(images->count, 1, "labels", error) : NULL;
+    if (!images->labels) {
+        image_set_free(images);
+        return false;
+    }
+    for (size_t i = 0; i < bytes; i++)
+        images->pixels[i] = (uint8_t)draw(0, DRAW_AUGMENT, 0, 0, (uint32_t)i).v[0];
+    for (size_t i = 0; i < images->count; i++)
+        images->labels[i] = (uint8_t)(i % DATASET_CLASSES);
+    return true;
+}
+
+static bool prepare(const Settings *settings, Bench *bench, Error *error)
+{
+    NetworkOptions options = settings_network(settings);
+    ImageSet images;
+    if (!network_for_dataset((DatasetKind)settings->dataset, &options, &bench->network, error) ||
+        !device_open(&bench->device, (DeviceKind)settings->device, (int)settings->threads, error))
+        return false;
+    profile_device(&bench->device, &bench->timed);
+    if (!random_images(settings, &images, error))
+        return false;
+    bool created = batches_create(&bench->timed, &images, 0, images.count, bench->network.input,
+                                  (int)settings->batch_size, &bench->batches, error);
+    image_set_free(&images);
+    bench->steps = settings->steps;
+    bench->batches.sample.shuffle = true;
+    bench->batches.sample.augment = AUGMENT_REFERENCE;
+    return created &&
+           model_create(&bench->network, &bench->timed, (int)settings->batch_size, &bench->model,
+                        error) &&
+           model_initialise(&bench->model, 21, error) &&
+           (bench->profiles = memory_allocate((size_t)bench->steps, sizeof *bench->profiles,
+                                              "measurements", error)) &&
+           (bench->seconds = memory_allocate((size_t)bench->steps, sizeof *bench->seconds,
+                                             "measurements", error));
+}
+
+static void release(Bench *bench)
+{
+    ceiling_close(&bench->ceiling);
+    memory_free(bench->profiles);
+    memory_free(bench->seconds);
+    batches_destroy(&bench->batches);
+    model_destroy(&bench->model);
+    device_close(&bench->device);
+}
+
+static void step(Bench *bench, bool training, uint32_t number)
+{
+    Batches *b = &bench->batches;
+    int batch = batches_fill(b, number, &bench->model);
+    model_forward(&bench->model, batch);
+    if (training) {
+        model_backward(&bench->model, batch, b->clock, b->totals);
+        model_update(&bench->model, b->clock);
+    } else {
+        model_loss(&bench->model, batch, b->clock, b->totals);
+    }
+}
+
+static bool measure(Bench *bench, bool training, Error *error)
+{
+    Clock clock = {.learning_rates = {0.001, 0.01, 0.001}};
+    for (int64_t i = -WARM_UP; i < bench->steps; i++) {
+        uint32_t number = (uint32_t)((i + WARM_UP) % IMAGE_BATCHES);
+        clock.step = number;
+        batches_rewind(&bench->batches, &clock, &(Totals){0});
+        profile_reset();
+        double started = seconds_now();
+        step(bench, training, number);
+        if (!batches_read(&bench->batches, NULL, NULL, error))
+            return false;
+        if (i >= 0) {
+            bench->seconds[i] = seconds_now() - started;
+            bench->profiles[i] = profile_read();
+        }
+        /* The machine's own speed changes: the ceiling is measured all along. */
+        if ((i + 1) % 10 == 0 && !ceiling_measure(&bench->ceiling, error))
+            return false;
+    }
+    return true;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int64_t count)
+{
+    qsort(values, (size_t)count, sizeof *values, compare);
+    return values[count / 2];
+}
+
+static void print_rate(const Bench *bench, double flops, double seconds)
+{
+    if (flops <= 0.0) {
+        printf("\n");
+        return;
+    }
+    printf(" %9.1f", flops / seconds * 1e-9);
+    if (bench->ceiling.flops > 0.0)
+        printf(" %8.1f%%", 100.0 * flops / seconds / bench->ceiling.flops);
+    printf("\n");
+}
+
+static bool report(Bench *bench, const char *title, Error *error)
+{
+    double *values =
+        memory_allocate((size_t)bench->steps, sizeof *values, "measurements", error);
+    if (!values)
+        return false;
+    double total = median(bench->seconds, bench->steps), all_flops = 0.0;
+    printf("\n%-22s %10s %7s %9s %9s\n", title, "ms", "time", "GFLOP/s", "of BLAS");
+    for (int op = 0; op < PROFILED_OPERATIONS; op++) {
+        for (int64_t i = 0; i < bench->steps; i++)
+            values[i] = bench->profiles[i].seconds[op];
+        double seconds = median(values, bench->steps), flops = bench->profiles[0].flops[op];
+        all_flops += flops;
+        if (seconds <= 0.0)
+            continue;
+        printf("%-22s %10.3f %6.1f%%", profiled_names[op], seconds * 1e3, 100.0 * seconds / total);
+        print_rate(bench, flops, seconds);
+    }
+    printf("%-22s %10.3f %6.1f%%", "total", total * 1e3, 100.0);
+    print_rate(bench, all_flops, total);
+    printf("%.1f images/s\n", bench->batches.sample.batch_size / total);
+    memory_free(values);
+    return true;
+}
+
+bool command_bench(const Settings *settings, int *status, Error *error)
+{
+    (void)status;
+    Bench bench = {0};
+    int threads = settings->threads ? (int)settings->threads : omp_get_num_procs();
+    ceiling_open(&bench.ceiling, threads);
+    bool good = prepare(settings, &bench, error) && ceiling_measure(&bench.ceiling, error) &&
+                measure(&bench, true, error);
+    if (good) {
+        printf("%s; %s, batches of %d; medians of %" PRId64 " steps\n",
+               bench.device.description, dataset_name((DatasetKind)settings->dataset),
+               (int)settings->batch_size, bench.steps);
+        good = report(&bench, "training step", error) && measure(&bench, false, error) &&
+               report(&bench, "test batch", error);
+    }
+    if (good && bench.ceiling.library)
+        printf("\nBLAS: %.1f GFLOP/s, the best of %s on 2048 x 2048 float32 matrices in this run, "
+               "%d thread%s\n", bench.ceiling.flops * 1e-9, bench.ceiling.name, threads,
+               threads == 1 ? "" : "s");
+    else if (good)
+        printf("\nBLAS: none found, so no share of its rate (Debian: libopenblas0)\n");
+    release(&bench);
+    return good;
+}
