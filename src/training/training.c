@@ -243,9 +243,9 @@ static bool test_epoch(Run *run, double *seconds, Error *error)
 static void print_epoch(const Run *run, double train_loss, double test_seconds)
 {
     const TrainingState *state = &run->state;
-    printf("\nEpoch: %" PRIu32 "\nActual lr: ", state->epoch);
+    printf("\nEpoch: %" PRIu32 "\nActual lr:", state->epoch);
     for (int i = 0; i < GROUPS; i++)
-        printf(" %.4e", state->schedules[i].learning_rate);
+        printf("  %.4e", state->schedules[i].learning_rate);
     printf("\nTraining: Loss=%.5f Correct=%.2f%%\n", train_loss,
            100.0 * (double)state->totals.correct / (double)batches_images(&run->train));
     printf("Testing: Correct=%.2f%%\n",

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# What the scripts share: messages, packages from Debian or Ubuntu, the build.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() {
+    printf '%s: %s\n' "$(basename "$0")" "$*"
+}
+
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# need WHY PACKAGE...: installs those packages that are not installed.
+need() {
+    local why=$1 package missing=() sudo=()
+    shift
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null ||
+        die "packages missing: ${missing[*]}: on Debian or Ubuntu they would be installed"
+    say "installing ${missing[*]} ($why)"
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null ||
+            die "packages missing: ${missing[*]}: install them as root, or install sudo"
+        sudo=(sudo)
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    "${sudo[@]}" apt-get install -y -q "${missing[@]}" >/dev/null 2>&1 && return 0
+    # The lists may be old or were never fetched.
+    "${sudo[@]}" apt-get update -q >/dev/null 2>&1 || true
+    "${sudo[@]}" apt-get install -y -q "${missing[@]}" >/dev/null ||
+        die "packages missing: ${missing[*]}: apt-get could not install them"
+}
+
+need_to_build() {
+    need "to build nnmf-train" gcc libc6-dev cmake ninja-build pkg-config libjansson-dev zlib1g-dev
+}
+
+# build TREE [CMAKE OPTIONS]: configures and builds; the log is shown when that fails.
+build() {
+    local tree=$1 log
+    shift
+    log=$(mktemp)
+    if ! { cmake -S "$root" -B "$tree" -G Ninja "$@" && cmake --build "$tree"; } >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        die "the build failed: $tree: the compiler's messages are above"
+    fi
+    rm -f "$log"
+}
