@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""nnmf-train against its PyTorch twin on the CPU: the table of bench/README.md.
+
+    bench/compare.py [--program build/nnmf-train] [--threads 2] [--rounds 3] [--steps 10]
+
+Both are run in turn, several rounds, for the machine's speed drifts; a ratio is
+taken within a round, and the median over the rounds is what counts.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def run(command):
+    """Standard output of a command that must succeed."""
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"compare.py: {' '.join(map(str, command))}: {result.stderr.strip()}")
+    return result.stdout
+
+
+def ours(args):
+    """Milliseconds of a training step and a test batch, BLAS GFLOP/s, the step's GFLOP/s."""
+    text = run([args.program, "bench", "--device", "cpu", "--threads", args.threads,
+                "--steps", args.steps])
+    totals = re.findall(r"^total +([\d.]+) +100\.0% +([\d.]+)", text, re.MULTILINE)
+    blas = re.search(r"^BLAS: ([\d.]+) GFLOP/s", text, re.MULTILINE)
+    (train, rate), (test, _) = totals
+    return float(train), float(test), float(blas.group(1)) if blas else None, float(rate)
+
+
+def twin(args):
+    result = json.loads(run([sys.executable, HERE / "torch_nnmf.py", "time", "--json",
+                             "--threads", args.threads, "--steps", args.steps]))
+    return result["train_ms"], result["test_ms"], result["torch"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", default=HERE.parent / "build" / "nnmf-train")
+    parser.add_argument("--threads", default="2")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", default="10")
+    args = parser.parse_args()
+
+    rows = []
+    print("| round | nnmf-train step (ms) | twin step (ms) | ratio | nnmf-train test (ms) "
+          "| twin test (ms) | ratio | step's share of BLAS |")
+    print("|---|---|---|---|---|---|---|---|")
+    for number in range(args.rounds):
+        train, test, blas, rate = ours(args)
+        twin_train, twin_test, version = twin(args)
+        share = 100 * rate / blas if blas else float("nan")
+        rows.append((train, twin_train, twin_train / train, test, twin_test, twin_test / test,
+                     share))
+        print("| {} | {:.1f} | {:.1f} | {:.2f} | {:.1f} | {:.1f} | {:.2f} | {:.0f} % |".format(
+            number + 1, *rows[-1]), flush=True)
+    medians = [statistics.median(column) for column in zip(*rows)]
+    print("| median | {:.1f} | {:.1f} | **{:.2f}** | {:.1f} | {:.1f} | **{:.2f}** | {:.0f} % |"
+          .format(*medians))
+    print(f"\nBatches of 50, {args.threads} threads each, PyTorch {version}.")
+
+
+if __name__ == "__main__":
+    main()
