@@ -1,0 +1,147 @@
+/*
+ * The operation checker: runs one operation on the plain device and on every other, and compares.
+ * A trial is one call, described by its buffers; the checker lays every buffer between guard
+ * zones in the device's own memory, poisons what is written, and after the call looks at the
+ * guards, at what must not have changed and at the results.
+ */
+#ifndef OPERATIONS_CHECKER_H
+#define OPERATIONS_CHECKER_H
+
+#include "nnmf/device.h"
+
+enum { MAX_BUFFERS = 12, MAX_CANDIDATES = 8, MAX_CASES = 24, THREAD_COUNTS = 4 };
+
+typedef enum BufferRole {
+    ABSENT, /* the operation gets NULL */
+    INPUT,
+    OUTPUT,
+    CHANGED, /* in and out */
+} BufferRole;
+
+typedef enum BufferKind {
+    BYTES, /* the same on every device */
+    FLOATS,
+    TOTALS, /* the sums may differ in rounding, the counts may not */
+} BufferKind;
+
+typedef struct Buffer {
+    const char *name;
+    BufferRole role;
+    BufferKind kind;
+    size_t bytes;
+    void *before;   /* contents before the call; NULL for OUTPUT */
+    double typical; /* FLOATS: errors are relative to the result's size or to this, whichever is
+                       larger; the size of the terms where they may cancel each other */
+} Buffer;
+
+typedef struct Trial Trial;
+struct Trial {
+    char shape[200];       /* for messages */
+    const void *arguments; /* of the call, besides the buffers */
+    void (*call)(const Operations *, Backend *, const void *arguments, void *const *buffers);
+    /* What else must hold afterwards; NULL: nothing. Returns what does not hold, or NULL. */
+    const char *(*verify)(const Trial *, void *const *after);
+    int count;
+    Buffer buffers[MAX_BUFFERS];
+};
+
+/* A device to check. */
+typedef struct Candidate Candidate;
+struct Candidate {
+    const char *name;
+    bool (*open)(const Candidate *, int threads, Device *device, Error *error);
+    const Operations *table; /* for one that is made up by a test */
+};
+
+typedef struct Worst {
+    double norm, element;
+} Worst;
+
+typedef struct Checker Checker;
+
+/* One operation: how it is checked, and the largest errors that are allowed. */
+typedef struct OperationCase {
+    const char *name;
+    void (*check)(Checker *);
+    double norm;    /* ||result - plain|| / ||plain|| */
+    double element; /* largest |result - plain| / max(root mean square of plain, |plain|) */
+} OperationCase;
+
+struct Checker {
+    uint64_t seed;
+    bool quick, quiet;
+    Device plain; /* its memory is the host's, so that its operations also prepare inputs */
+    int candidate_count;
+    Candidate candidates[MAX_CANDIDATES];
+    Device devices[MAX_CANDIDATES][THREAD_COUNTS];
+
+    const OperationCase *now; /* the operation at hand */
+    uint32_t case_number, trial_number, draws;
+    Worst worst[MAX_CASES][MAX_CANDIDATES];
+    unsigned failures, shortages; /* shortages: failures of memory that were reported as such */
+    char message[512];            /* of the first failure */
+};
+
+/* Opens the plain device and all others; false after printing why not. */
+bool checker_open(Checker *checker, uint64_t seed, bool quick);
+void checker_close(Checker *checker);
+
+/* Replaces all devices by one, for the test of the checker itself. */
+bool checker_only(Checker *checker, const Candidate *candidate);
+
+/* Runs a case; its failures are added to checker->failures. */
+void checker_run(Checker *checker, const OperationCase *operation, uint32_t number);
+
+/* Numbers that depend on the seed, the case and the calls before. */
+double uniform(Checker *checker, double low, double high);
+int between(Checker *checker, int low, int high); /* both inclusive */
+
+/* Adds a buffer and returns its contents to fill in (zero until then), NULL for an OUTPUT. */
+void *trial_bytes(Trial *trial, const char *name, BufferRole role, BufferKind kind, size_t bytes);
+float *trial_floats(Trial *trial, const char *name, BufferRole role, size_t count);
+/* An INPUT of random floats. */
+float *trial_random(Checker *checker, Trial *trial, const char *name, size_t count, double low,
+                    double high);
+void trial_absent(Trial *trial, const char *name);
+/* An OUTPUT with the size of the terms that make it up. */
+void trial_result(Trial *trial, const char *name, size_t count, double typical);
+
+/* Runs the trial everywhere, compares, and frees its buffers. */
+void check_trial(Checker *checker, Trial *trial);
+
+/* Root mean square. */
+double rms(const float *values, size_t count);
+
+/* malloc that does not return without memory. */
+void *must_allocate(size_t bytes);
+
+/* The cases' functions. */
+void check_sample(Checker *checker);
+void check_augment(Checker *checker);
+void check_softmax(Checker *checker);
+void check_loss(Checker *checker);
+void check_adam(Checker *checker);
+void check_advance(Checker *checker);
+void check_unfold_forward(Checker *checker);
+void check_unfold_backward(Checker *checker);
+void check_weight_forward(Checker *checker);
+void check_weight_backward(Checker *checker);
+void check_nnmf_forward(Checker *checker);
+void check_nnmf_backward(Checker *checker);
+void check_batchnorm_forward(Checker *checker);
+void check_batchnorm_backward(Checker *checker);
+void check_convolution_forward(Checker *checker);
+void check_convolution_backward(Checker *checker);
+
+/* Tests of the plain version against differences and against a second implementation; for
+ * cmocka. */
+void unfold_has_its_derivative(void **state);
+void weights_have_their_derivative(void **state);
+void batchnorm_has_its_derivative(void **state);
+void convolution_has_its_derivative(void **state);
+void loss_has_its_derivative(void **state);
+void loss_adds_up(void **state);
+void adam_follows_its_algorithm(void **state);
+void nnmf_backward_follows_its_rule(void **state);
+
+#endif

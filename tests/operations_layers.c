@@ -1,0 +1,299 @@
+/* How the operations around NNMF are checked: unfold, batch norm, convolution. */
+#include "operations_checker.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+
+/* The quick run has fewer random shapes; the fixed ones are in both. */
+static int random_trials(const Checker *checker, int trials)
+{
+    return checker->quick ? (trials + 7) / 8 : trials;
+}
+
+/* ---- unfold ---- */
+
+static const UnfoldShape unfold_real[] = {
+    {.batch = 2, .height = 28, .width = 28, .channels = 3, .kernel = 5, .stride = 1},
+    {.batch = 2, .height = 24, .width = 24, .channels = 32, .kernel = 2, .stride = 2},
+    {.batch = 2, .height = 12, .width = 12, .channels = 32, .kernel = 5, .stride = 1},
+    {.batch = 2, .height = 8, .width = 8, .channels = 64, .kernel = 2, .stride = 2},
+    {.batch = 2, .height = 4, .width = 4, .channels = 64, .kernel = 4, .stride = 1},
+    {.batch = 2, .height = 1, .width = 1, .channels = 96, .kernel = 1, .stride = 1},
+};
+
+static const UnfoldShape unfold_special[] = {
+    {.batch = 1, .height = 1, .width = 1, .channels = 1, .kernel = 1, .stride = 1},
+    {.batch = 3, .height = 1, .width = 1, .channels = 5, .kernel = 1, .stride = 1},
+    {.batch = 1, .height = 7, .width = 7, .channels = 1, .kernel = 7, .stride = 1},
+    {.batch = 2, .height = 3, .width = 9, .channels = 2, .kernel = 3, .stride = 2},
+    {.batch = 2, .height = 6, .width = 5, .channels = 3, .kernel = 2, .stride = 3}, /* gaps */
+    {.batch = 1, .height = 9, .width = 4, .channels = 17, .kernel = 4, .stride = 3},
+};
+
+static UnfoldShape random_unfold(Checker *checker)
+{
+    UnfoldShape s = {.batch = between(checker, 1, 3),
+                     .height = between(checker, 1, 11),
+                     .width = between(checker, 1, 11),
+                     .channels = between(checker, 1, 40)};
+    s.kernel = between(checker, 1, s.height < s.width ? s.height : s.width);
+    s.stride = between(checker, 1, s.kernel + 1);
+    return s;
+}
+
+/* Real shapes, special shapes and random ones, in this order; `number` counts them. */
+static bool next_unfold(Checker *checker, int number, UnfoldShape *shape, char *text)
+{
+    if (number < COUNT(unfold_special))
+        *shape = unfold_special[number];
+    else if ((number -= COUNT(unfold_special)) < COUNT(unfold_real))
+        *shape = unfold_real[number];
+    else if (number - COUNT(unfold_real) < random_trials(checker, 40))
+        *shape = random_unfold(checker);
+    else
+        return false;
+    shape->out_height = (shape->height - shape->kernel) / shape->stride + 1;
+    shape->out_width = (shape->width - shape->kernel) / shape->stride + 1;
+    snprintf(text, sizeof((Trial *)NULL)->shape, "batch %d, %d x %d x %d, kernel %d, stride %d",
+             shape->batch, shape->height, shape->width, shape->channels, shape->kernel,
+             shape->stride);
+    return true;
+}
+
+static size_t unfold_inputs(const UnfoldShape *s)
+{
+    return (size_t)s->batch * (size_t)s->height * (size_t)s->width * (size_t)s->channels;
+}
+
+/* Positive and negative numbers and exact zeros; sometimes a run with nothing positive, so that
+ * whole windows are empty. */
+static float *unfold_image(Checker *checker, Trial *trial, const UnfoldShape *s)
+{
+    size_t count = unfold_inputs(s);
+    float *in = trial_random(checker, trial, "in", count, -0.5, 1.0);
+    for (size_t i = 0; i < count; i++)
+        if (between(checker, 0, 15) == 0)
+            in[i] = 0.0f;
+    if (between(checker, 0, 2) == 0)
+        for (size_t i = count / 3; i < count; i++)
+            in[i] = -fabsf(in[i]);
+    return in;
+}
+
+static void call_unfold_forward(const Operations *ops, Backend *backend, const void *arguments,
+                                void *const *b)
+{
+    ops->unfold_forward(backend, arguments, b[0], b[1], b[2]);
+}
+
+void check_unfold_forward(Checker *checker)
+{
+    UnfoldShape s;
+    Trial trial = {.arguments = &s, .call = call_unfold_forward};
+    for (int i = 0; next_unfold(checker, i, &s, trial.shape); i++) {
+        unfold_image(checker, &trial, &s);
+        trial_result(&trial, "x", unfold_rows(&s) * unfold_features(&s), 0.0);
+        trial_result(&trial, "scale", unfold_rows(&s), 0.0);
+        check_trial(checker, &trial);
+    }
+}
+
+static void call_unfold_backward(const Operations *ops, Backend *backend, const void *arguments,
+                                 void *const *b)
+{
+    ops->unfold_backward(backend, arguments, b[0], b[1], b[2], b[3], b[4]);
+}
+
+void check_unfold_backward(Checker *checker)
+{
+    UnfoldShape s;
+    Trial trial = {.arguments = &s, .call = call_unfold_backward};
+    for (int i = 0; next_unfold(checker, i, &s, trial.shape); i++) {
+        size_t rows = unfold_rows(&s), features = unfold_features(&s);
+        const float *in = unfold_image(checker, &trial, &s);
+        float *x = trial_floats(&trial, "x", INPUT, rows * features);
+        float *scale = trial_floats(&trial, "scale", INPUT, rows);
+        checker->plain.operations->unfold_forward(checker->plain.backend, &s, in, x, scale);
+        trial_random(checker, &trial, "dx", rows * features, -1.0, 1.0);
+        /* A derivative is a difference of terms dx * scale; empty windows have none. */
+        double squares = 0.0;
+        for (size_t row = 0; row < rows; row++)
+            squares += scale[row] < 1e10f ? (double)scale[row] * scale[row] : 0.0;
+        trial_result(&trial, "din", unfold_inputs(&s), sqrt(squares / (double)rows / 3.0));
+        check_trial(checker, &trial);
+    }
+}
+
+/* ---- batch norm ---- */
+
+typedef struct RowShape {
+    size_t rows;
+    int channels;
+} RowShape;
+
+static const RowShape row_shapes[] = {
+    {1, 1}, {1, 5}, {2, 1}, {3, 17}, {1152, 32}, {288, 32}, {128, 64}, {32, 64},
+};
+
+static bool next_rows(Checker *checker, int number, RowShape *shape, char *text)
+{
+    int known = COUNT(row_shapes);
+    *shape = (RowShape){(size_t)between(checker, 1, 300), between(checker, 1, 100)};
+    if (number < known)
+        *shape = row_shapes[number];
+    else if (number - known >= random_trials(checker, 32))
+        return false;
+    snprintf(text, sizeof((Trial *)NULL)->shape, "rows %zu, channels %d", shape->rows,
+             shape->channels);
+    return true;
+}
+
+/* Every channel with a mean and a deviation of its own. */
+static const float *channels_input(Checker *checker, Trial *trial, const RowShape *s)
+{
+    size_t width = (size_t)s->channels;
+    float *in = trial_random(checker, trial, "in", s->rows * width, -1.0, 1.0);
+    for (size_t c = 0; c < width; c++) {
+        double mean = uniform(checker, -1.0, 1.0), size = uniform(checker, 0.2, 2.0);
+        for (size_t row = 0; row < s->rows; row++)
+            in[row * width + c] = (float)(mean + size * in[row * width + c]);
+    }
+    return in;
+}
+
+static void call_batchnorm_forward(const Operations *ops, Backend *backend, const void *arguments,
+                                   void *const *b)
+{
+    const RowShape *s = arguments;
+    ops->batchnorm_forward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[5]);
+}
+
+void check_batchnorm_forward(Checker *checker)
+{
+    RowShape s;
+    Trial trial = {.arguments = &s, .call = call_batchnorm_forward};
+    for (int i = 0; next_rows(checker, i, &s, trial.shape); i++) {
+        size_t width = (size_t)s.channels;
+        const float *in = channels_input(checker, &trial, &s);
+        trial_random(checker, &trial, "weight", width, 0.5, 1.5);
+        trial_random(checker, &trial, "bias", width, -1.0, 1.0);
+        trial_result(&trial, "out", s.rows * width, 1.0);
+        trial_result(&trial, "mean", width, rms(in, s.rows * width) / sqrt((double)s.rows));
+        trial_result(&trial, "deviation", width, 0.0);
+        check_trial(checker, &trial);
+    }
+}
+
+static void call_batchnorm_backward(const Operations *ops, Backend *backend, const void *arguments,
+                                    void *const *b)
+{
+    const RowShape *s = arguments;
+    ops->batchnorm_backward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[5], b[6],
+                            b[7]);
+}
+
+/* din in the place of dout. */
+static void call_batchnorm_backward_in_place(const Operations *ops, Backend *backend,
+                                             const void *arguments, void *const *b)
+{
+    const RowShape *s = arguments;
+    ops->batchnorm_backward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[4], b[5],
+                            b[6]);
+}
+
+void check_batchnorm_backward(Checker *checker)
+{
+    RowShape s;
+    Trial trial = {.arguments = &s};
+    for (int i = 0; next_rows(checker, i, &s, trial.shape); i++) {
+        size_t width = (size_t)s.channels, count = s.rows * width;
+        bool in_place = i % 2 == 1;
+        trial.call = in_place ? call_batchnorm_backward_in_place : call_batchnorm_backward;
+        const float *in = channels_input(checker, &trial, &s);
+        const float *weight = trial_random(checker, &trial, "weight", width, 0.5, 1.5);
+        float *mean = trial_floats(&trial, "mean", INPUT, width);
+        float *deviation = trial_floats(&trial, "deviation", INPUT, width);
+        float *out = must_allocate(count * sizeof *out);
+        checker->plain.operations->batchnorm_forward(checker->plain.backend, s.rows, s.channels, in,
+                                                     weight, weight, out, mean, deviation);
+        free(out);
+        float *dout = trial_floats(&trial, "dout", in_place ? CHANGED : INPUT, count);
+        for (size_t e = 0; e < count; e++)
+            dout[e] = (float)uniform(checker, -1.0, 1.0);
+        double terms = rms(dout, count) * rms(weight, width) * rms(deviation, width);
+        if (in_place)
+            trial.buffers[trial.count - 1].typical = terms;
+        else
+            trial_result(&trial, "din", count, terms);
+        trial_result(&trial, "dweight", width, rms(dout, count) * sqrt((double)s.rows));
+        trial_result(&trial, "dbias", width, rms(dout, count) * sqrt((double)s.rows));
+        check_trial(checker, &trial);
+    }
+}
+
+/* ---- convolution ---- */
+
+static const ConvolutionShape convolution_shapes[] = {
+    {1, 1, 1},      {1, 3, 100},   {7, 100, 1}, {47, 16, 17},
+    {1152, 32, 32}, {128, 64, 64}, {2, 96, 96}, {2, 10, 10},
+};
+
+static bool next_convolution(Checker *checker, int number, ConvolutionShape *shape, char *text)
+{
+    int known = COUNT(convolution_shapes);
+    *shape = (ConvolutionShape){(size_t)between(checker, 1, 250), between(checker, 1, 100),
+                                between(checker, 1, 100)};
+    if (number < known)
+        *shape = convolution_shapes[number];
+    else if (number - known >= random_trials(checker, 40))
+        return false;
+    snprintf(text, sizeof((Trial *)NULL)->shape, "rows %zu, in %d, out %d", shape->rows, shape->in,
+             shape->out);
+    return true;
+}
+
+static void call_convolution_forward(const Operations *ops, Backend *backend, const void *arguments,
+                                     void *const *b)
+{
+    ops->convolution_forward(backend, arguments, b[0], b[1], b[2], b[3]);
+}
+
+void check_convolution_forward(Checker *checker)
+{
+    ConvolutionShape s;
+    Trial trial = {.arguments = &s, .call = call_convolution_forward};
+    for (int i = 0; next_convolution(checker, i, &s, trial.shape); i++) {
+        size_t in = (size_t)s.in, out = (size_t)s.out;
+        trial_random(checker, &trial, "in", s.rows * in, -1.0, 1.0);
+        trial_random(checker, &trial, "weight", out * in, -1.0, 1.0);
+        trial_random(checker, &trial, "bias", out, -1.0, 1.0);
+        trial_result(&trial, "out", s.rows * out, sqrt((double)in) / 3.0);
+        check_trial(checker, &trial);
+    }
+}
+
+static void call_convolution_backward(const Operations *ops, Backend *backend,
+                                      const void *arguments, void *const *b)
+{
+    ops->convolution_backward(backend, arguments, b[0], b[1], b[2], b[3], b[4], b[5]);
+}
+
+void check_convolution_backward(Checker *checker)
+{
+    ConvolutionShape s;
+    Trial trial = {.arguments = &s, .call = call_convolution_backward};
+    for (int i = 0; next_convolution(checker, i, &s, trial.shape); i++) {
+        size_t in = (size_t)s.in, out = (size_t)s.out;
+        double root_rows = sqrt((double)s.rows);
+        trial_random(checker, &trial, "in", s.rows * in, -1.0, 1.0);
+        trial_random(checker, &trial, "weight", out * in, -1.0, 1.0);
+        trial_random(checker, &trial, "dout", s.rows * out, -1.0, 1.0);
+        trial_result(&trial, "din", s.rows * in, sqrt((double)out) / 3.0);
+        trial_result(&trial, "dweight", out * in, root_rows / 3.0);
+        trial_result(&trial, "dbias", out, root_rows / sqrt(3.0));
+        check_trial(checker, &trial);
+    }
+}

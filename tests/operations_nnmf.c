@@ -1,0 +1,282 @@
+/* How the operations of an NNMF layer are checked: its weights and NNMF itself. */
+#include "operations_checker.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+
+/* The quick run has fewer random shapes; the fixed ones are in both. */
+static int random_trials(const Checker *checker, int trials)
+{
+    return checker->quick ? (trials + 7) / 8 : trials;
+}
+
+/* ---- weights ---- */
+
+typedef struct WeightCase {
+    int outputs, channels, window;
+} WeightCase;
+
+static const WeightCase weight_cases[] = {
+    {1, 1, 1},   {1, 7, 1},   {3, 1, 9},    {100, 2, 4}, {17, 16, 1},  {5, 33, 4},
+    {32, 3, 25}, {32, 32, 4}, {64, 32, 25}, {64, 64, 4}, {96, 64, 16}, {10, 96, 1},
+};
+
+static bool next_weight(Checker *checker, int number, WeightShape *shape, char *text)
+{
+    static const char *const names[] = {"abs", "exp", "tanh", "identity"};
+    static const int windows[] = {1, 4, 9, 16, 25};
+    int functions = COUNT(names);
+    WeightCase c = {between(checker, 1, 100), between(checker, 1, 40),
+                    windows[between(checker, 0, COUNT(windows) - 1)]};
+    if (number < COUNT(weight_cases) * functions)
+        c = weight_cases[number / functions];
+    else if (number - COUNT(weight_cases) * functions >= random_trials(checker, 48))
+        return false;
+    *shape = (WeightShape){.outputs = c.outputs,
+                           .channels = c.channels,
+                           .window = c.window,
+                           .function = (PositiveFunction)(number % functions)};
+    snprintf(text, sizeof((Trial *)NULL)->shape, "%s, outputs %d, channels %d, window %d",
+             names[shape->function], shape->outputs, shape->channels, shape->window);
+    return true;
+}
+
+static size_t weight_elements(const WeightShape *s)
+{
+    return (size_t)s->outputs * (size_t)s->channels * (size_t)s->window;
+}
+
+/* W and beta, for the function at hand in the ranges where it is used. */
+static const float *published_weights(Checker *checker, Trial *trial, const WeightShape *s,
+                                      const float **beta)
+{
+    size_t count = weight_elements(s), row = count / (size_t)s->outputs;
+    bool large = s->function == POSITIVE_EXP && between(checker, 0, 1) == 1;
+    float *W = trial_random(checker, trial, "W", count, large ? -120.0 : -1.0, large ? 120.0 : 1.0);
+    for (size_t i = 0; i < count; i++) {
+        if (s->function == POSITIVE_IDENTITY)
+            W[i] = fabsf(W[i]) + 0.01f;
+        if (s->function == POSITIVE_ABS && between(checker, 0, 7) == 0)
+            W[i] = 0.0f;
+    }
+    if (s->function == POSITIVE_ABS && s->outputs > 2 && between(checker, 0, 3) == 0)
+        for (size_t i = 0; i < row; i++)
+            W[row + i] = 0.0f; /* a row without weight */
+    *beta = NULL;
+    if (positive_function_has_beta(s->function))
+        *beta = trial_random(checker, trial, "beta", 1, -2.0, 2.0);
+    else
+        trial_absent(trial, "beta");
+    return W;
+}
+
+static void call_weight_forward(const Operations *ops, Backend *backend, const void *arguments,
+                                void *const *b)
+{
+    ops->weight_forward(backend, arguments, b[0], b[1], b[2], b[3]);
+}
+
+void check_weight_forward(Checker *checker)
+{
+    WeightShape s;
+    const float *beta;
+    Trial trial = {.arguments = &s, .call = call_weight_forward};
+    for (int i = 0; next_weight(checker, i, &s, trial.shape); i++) {
+        published_weights(checker, &trial, &s, &beta);
+        trial_result(&trial, "w", weight_elements(&s), 0.0);
+        trial_result(&trial, "scale", (size_t)s.outputs, 0.0);
+        check_trial(checker, &trial);
+    }
+}
+
+static void call_weight_backward(const Operations *ops, Backend *backend, const void *arguments,
+                                 void *const *b)
+{
+    ops->weight_backward(backend, arguments, b[0], b[1], b[2], b[3], b[4], b[5], b[6]);
+}
+
+/* The size of the terms of dW, which cancel when a row has few features. */
+static double weight_terms(const WeightShape *s, const float *beta, const float *w,
+                           const float *scale)
+{
+    double squares = 0.0, w_rms = rms(w, weight_elements(s));
+    for (int n = 0; n < s->outputs; n++)
+        squares += scale[n] < 1e10f ? (double)scale[n] * scale[n] : 0.0;
+    switch (s->function) {
+    case POSITIVE_EXP:
+        return w_rms * (tanh(*beta) + 1.0) * 0.5;
+    case POSITIVE_TANH:
+        return w_rms * fabs((double)*beta);
+    default:
+        return sqrt(squares / s->outputs);
+    }
+}
+
+void check_weight_backward(Checker *checker)
+{
+    WeightShape s;
+    Trial trial = {.arguments = &s, .call = call_weight_backward};
+    for (int i = 0; next_weight(checker, i, &s, trial.shape); i++) {
+        size_t count = weight_elements(&s);
+        const float *beta, *W = published_weights(checker, &trial, &s, &beta);
+        float *w = trial_floats(&trial, "w", INPUT, count);
+        float *scale = trial_floats(&trial, "scale", INPUT, (size_t)s.outputs);
+        checker->plain.operations->weight_forward(checker->plain.backend, &s, W, beta, w, scale);
+        const float *dw = trial_random(checker, &trial, "dw", count, -1.0, 1.0);
+        double terms = rms(dw, count) * weight_terms(&s, beta, w, scale);
+        trial_result(&trial, "dW", count, terms);
+        if (beta)
+            trial_result(&trial, "dbeta", 1,
+                         rms(dw, count) * rms(w, count) * rms(W, count) * sqrt((double)count));
+        else
+            trial_absent(&trial, "dbeta");
+        check_trial(checker, &trial);
+    }
+}
+
+/* ---- NNMF ---- */
+
+static const NnmfShape nnmf_real[] = {
+    {.rows = 1152, .features = 75, .outputs = 32}, {.rows = 288, .features = 128, .outputs = 32},
+    {.rows = 128, .features = 800, .outputs = 64}, {.rows = 32, .features = 256, .outputs = 64},
+    {.rows = 2, .features = 1024, .outputs = 96},  {.rows = 2, .features = 96, .outputs = 10},
+};
+
+static bool next_nnmf(Checker *checker, int number, NnmfShape *shape, char *text)
+{
+    static const int feature_counts[] = {1,  2,  3,  4,  5,  7,  8,   9,   15,  16,  17,
+                                         31, 32, 33, 63, 64, 65, 127, 128, 129, 160, 257};
+    static const int row_counts[] = {1, 2, 5, 6, 7, 11, 12, 13, 23, 24, 25, 47, 48, 49, 97, 145};
+    static const char *const learning[] = {"", ", local KL", ", local MSE"};
+    int variant = number;
+    *shape = (NnmfShape){
+        .rows = (size_t)row_counts[between(checker, 0, COUNT(row_counts) - 1)],
+        .features = feature_counts[between(checker, 0, COUNT(feature_counts) - 1)],
+        .outputs = number % 3 == 0 ? between(checker, 1, 20) : between(checker, 1, 100),
+    };
+    int iterations = between(checker, 1, 20);
+    if (number == 0)
+        shape->rows = 1, shape->features = 1, shape->outputs = 1;
+    int real = number - random_trials(checker, 64);
+    if (real >= COUNT(nnmf_real))
+        return false;
+    if (real >= 0) {
+        *shape = nnmf_real[real];
+        shape->rows = checker->quick ? (shape->rows + 15) / 16 : shape->rows;
+        iterations = checker->quick ? 3 : 20;
+        variant = 0;
+    }
+    shape->iterations = iterations;
+    shape->epsilon = variant % 2 ? 0.5f : 0.0f;
+    shape->local_learning = (LocalLearning)(variant / 2 % 3);
+    snprintf(text, sizeof((Trial *)NULL)->shape,
+             "rows %zu, features %d, outputs %d, %d iterations, epsilon %g%s", shape->rows,
+             shape->features, shape->outputs, shape->iterations, (double)shape->epsilon,
+             learning[shape->local_learning]);
+    return true;
+}
+
+/* Rows that sum to 1, with a few zeros; `empty`: now and then a row of zeros. */
+static void normalised_rows(Checker *checker, float *values, size_t rows, size_t width, bool empty)
+{
+    for (size_t row = 0; row < rows; row++, values += width) {
+        bool skip = empty && rows > 2 && between(checker, 0, 9) == 0;
+        double sum = 0.0;
+        for (size_t i = 0; i < width; i++) {
+            bool zero = skip || (width > 4 && between(checker, 0, 7) == 0);
+            values[i] = zero ? 0.0f : (float)uniform(checker, 0.01, 1.0);
+            sum += values[i];
+        }
+        for (size_t i = 0; i < width && sum > 0.0; i++)
+            values[i] = (float)(values[i] / sum);
+    }
+}
+
+static void nnmf_inputs(Checker *checker, Trial *trial, const NnmfShape *s, float **x, float **w)
+{
+    size_t features = (size_t)s->features, outputs = (size_t)s->outputs;
+    *x = trial_floats(trial, "x", INPUT, s->rows * features);
+    *w = trial_floats(trial, "w", INPUT, outputs * features);
+    normalised_rows(checker, *x, s->rows, features, true);
+    normalised_rows(checker, *w, outputs, features, false);
+    /* A feature that no output has would make the quotients x / r meaningless. */
+    for (size_t k = 0; k < features; k++)
+        if ((*w)[k] <= 0.0f)
+            (*w)[k] = 0.5f / (float)features;
+}
+
+static void call_nnmf_forward(const Operations *ops, Backend *backend, const void *arguments,
+                              void *const *b)
+{
+    ops->nnmf_forward(backend, arguments, b[0], b[1], b[2]);
+}
+
+void check_nnmf_forward(Checker *checker)
+{
+    NnmfShape s;
+    float *x, *w;
+    Trial trial = {.arguments = &s, .call = call_nnmf_forward};
+    for (int i = 0; next_nnmf(checker, i, &s, trial.shape); i++) {
+        nnmf_inputs(checker, &trial, &s, &x, &w);
+        trial_result(&trial, "h", s.rows * (size_t)s.outputs, 0.0);
+        check_trial(checker, &trial);
+    }
+}
+
+static void call_nnmf_backward(const Operations *ops, Backend *backend, const void *arguments,
+                               void *const *b)
+{
+    ops->nnmf_backward(backend, arguments, b[0], b[1], b[2], b[3], b[4], b[5]);
+}
+
+/* The sizes that dx and dw would have if the signs of dh were random: with few outputs much of
+ * what they sum cancels. */
+static void nnmf_terms(const NnmfShape *s, const float *x, const float *w, const float *h,
+                       const float *dh, double *dx_terms, double *dw_terms)
+{
+    size_t features = (size_t)s->features, outputs = (size_t)s->outputs;
+    double dx_squares = 0.0, dw_squares = 0.0;
+    for (size_t row = 0; row < s->rows; row++, x += features, h += outputs, dh += outputs)
+        for (size_t k = 0; k < features && h[0] > 0.0f; k++) {
+            double r = 0.0, back = 0.0, weighted = 0.0;
+            for (size_t n = 0; n < outputs; n++) {
+                double product = (double)h[n] * dh[n], weight = w[n * features + k];
+                r += h[n] * weight;
+                back += product * product;
+                weighted += product * product * weight * weight;
+            }
+            dx_squares += weighted / (r * r);
+            dw_squares += back * x[k] * x[k] / (r * r);
+        }
+    *dx_terms = sqrt(dx_squares / (double)(s->rows * features));
+    *dw_terms = sqrt(dw_squares / (double)(outputs * features));
+    /* h (x - r) summed over rows: the rounding of r may go one way. */
+    if (s->local_learning == LOCAL_MSE)
+        *dw_terms = (double)s->rows * 2.0 / (double)(outputs * features);
+}
+
+void check_nnmf_backward(Checker *checker)
+{
+    NnmfShape s;
+    float *x, *w;
+    Trial trial = {.arguments = &s, .call = call_nnmf_backward};
+    for (int i = 0; next_nnmf(checker, i, &s, trial.shape); i++) {
+        size_t features = (size_t)s.features, outputs = (size_t)s.outputs;
+        nnmf_inputs(checker, &trial, &s, &x, &w);
+        float *h = trial_floats(&trial, "h", INPUT, s.rows * outputs);
+        NnmfShape short_forward = s;
+        short_forward.iterations = 2;
+        checker->plain.operations->nnmf_forward(checker->plain.backend, &short_forward, x, w, h);
+        const float *dh = trial_random(checker, &trial, "dh", s.rows * outputs, -1.0, 1.0);
+        double dx_terms, dw_terms;
+        nnmf_terms(&s, x, w, h, dh, &dx_terms, &dw_terms);
+        if (between(checker, 0, 3) == 0)
+            trial_absent(&trial, "dx");
+        else
+            trial_result(&trial, "dx", s.rows * features, dx_terms);
+        trial_result(&trial, "dw", outputs * features, dw_terms);
+        check_trial(checker, &trial);
+    }
+}

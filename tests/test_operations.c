@@ -1,0 +1,312 @@
+/*
+ * Every operation of every device against its definition, the plain version; the plain version's
+ * derivatives against finite differences; and the checker against devices that are wrong.
+ *
+ *     test_operations [SEED]      NNMF_TEST_QUICK=1: fewer and smaller random shapes
+ */
+#include "operations_checker.h"
+
+#include "nnmf/memory.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Allowed: relative 2-norm, largest error of an element. A float32 rounds to 6e-8;
+ * what sums or iterates has a small multiple of it. All are three to five times what the CPU
+ * versions show; copying and counting are exact. */
+static const OperationCase operation_cases[] = {
+    {"sample", check_sample, 0.0, 0.0},
+    {"augment", check_augment, 1e-6, 5e-6},
+    {"unfold_forward", check_unfold_forward, 8e-7, 2e-6},
+    {"unfold_backward", check_unfold_backward, 4e-7, 4e-6},
+    {"weight_forward", check_weight_forward, 2.5e-7, 5e-7},
+    {"weight_backward", check_weight_backward, 2.5e-7, 5e-7},
+    {"nnmf_forward", check_nnmf_forward, 5e-6, 2e-5},
+    {"nnmf_backward", check_nnmf_backward, 3e-6, 1e-5},
+    {"batchnorm_forward", check_batchnorm_forward, 2.5e-6, 4e-6},
+    {"batchnorm_backward", check_batchnorm_backward, 6e-7, 4e-6},
+    {"convolution_forward", check_convolution_forward, 1e-6, 5e-6},
+    {"convolution_backward", check_convolution_backward, 1.2e-6, 5e-6},
+    {"softmax", check_softmax, 1e-6, 5e-6},
+    {"loss", check_loss, 1e-6, 5e-6},
+    {"adam", check_adam, 4e-7, 1.4e-6},
+    {"advance", check_advance, 0.0, 0.0},
+};
+
+enum { CASES = sizeof operation_cases / sizeof *operation_cases };
+
+/* What computes begins with `sample` in the table. */
+_Static_assert((sizeof(Operations) - offsetof(Operations, sample)) / sizeof(void (*)(void)) ==
+                   CASES,
+               "every operation has a case");
+_Static_assert((int)CASES <= (int)MAX_CASES, "room for every case");
+
+static Checker checker;
+
+static void operation_agrees_with_plain(void **state)
+{
+    const OperationCase *operation = *state;
+    unsigned before = checker.failures;
+    checker_run(&checker, operation, (uint32_t)(operation - operation_cases));
+    assert_int_equal(checker.failures - before, 0);
+}
+
+/* That the tests without memory test something: what works on tiles cannot do without. */
+static void shortage_of_memory_was_met(void **state)
+{
+    (void)state;
+    assert_true(checker.shortages > 0);
+}
+
+/* Memory that was there for a small call and could not be had for a larger one. */
+static void shortage_after_success(void **state)
+{
+    (void)state;
+    enum { ROWS = 9, FEATURES = 40, OUTPUTS = 12 };
+    float x[ROWS * FEATURES], w[OUTPUTS * FEATURES], h[ROWS * OUTPUTS], again[ROWS * OUTPUTS];
+    for (size_t i = 0; i < ROWS * FEATURES; i++)
+        x[i] = 1.0f / FEATURES;
+    for (size_t i = 0; i < OUTPUTS * FEATURES; i++)
+        w[i] = (float)(1 + i % 7) / (4 * FEATURES);
+    for (int set = 0; cpu_instruction_set(set); set++) {
+        Device device;
+        Error error = {0};
+        assert_true(device_open_cpu_with(&device, cpu_instruction_set(set), 2, &error));
+        const Operations *ops = device.operations;
+        NnmfShape small = {.rows = 1, .features = 4, .outputs = 2, .iterations = 3};
+        NnmfShape large = {ROWS, FEATURES, OUTPUTS, 3, 0.0f, LOCAL_NONE};
+        ops->nnmf_forward(device.backend, &small, x, w, h);
+        assert_true(ops->finish(device.backend, &error));
+        memory_fail_after(0);
+        ops->nnmf_forward(device.backend, &large, x, w, h);
+        ops->nnmf_forward(device.backend, &large, x, w, h);
+        memory_fail_after(-1);
+        assert_false(ops->finish(device.backend, &error));
+        assert_non_null(strstr(error.text, "out of memory"));
+        error = (Error){0};
+        assert_true(ops->finish(device.backend, &error));
+        ops->nnmf_forward(device.backend, &small, x, w, again);
+        assert_true(ops->finish(device.backend, &error));
+        ops->nnmf_forward(device.backend, &large, x, w, h);
+        ops->nnmf_forward(device.backend, &large, x, w, again);
+        assert_true(ops->finish(device.backend, &error));
+        assert_memory_equal(h, again, sizeof h);
+        device_close(&device);
+    }
+}
+
+/* ---- wrong devices ---- */
+
+static Operations right; /* the plain table, which the wrong ones wrap */
+static unsigned calls;
+
+static void off_by_a_thousandth(Backend *backend, const NnmfShape *s, const float *x,
+                                const float *w, float *h)
+{
+    right.nnmf_forward(backend, s, x, w, h);
+    h[0] *= 1.001f;
+}
+
+static void off_in_the_last_element(Backend *backend, const WeightShape *s, const float *W,
+                                    const float *beta, float *w, float *scale)
+{
+    right.weight_forward(backend, s, W, beta, w, scale);
+    w[(size_t)s->outputs * (size_t)s->channels * (size_t)s->window - 1] *= 0.999f;
+}
+
+static void one_past_the_end(Backend *backend, size_t rows, int channels, const float *in,
+                             const float *weight, const float *bias, float *out, float *mean,
+                             float *deviation)
+{
+    right.batchnorm_forward(backend, rows, channels, in, weight, bias, out, mean, deviation);
+    mean[channels] = 0.0f;
+}
+
+static void one_before_the_begin(Backend *backend, const ConvolutionShape *s, const float *in,
+                                 const float *weight, const float *bias, float *out)
+{
+    right.convolution_forward(backend, s, in, weight, bias, out);
+    out[-1] = out[0];
+}
+
+static void one_not_written(Backend *backend, int batch, int classes, const float *logits,
+                            float *probabilities)
+{
+    float last = probabilities[batch * classes - 1];
+    right.softmax(backend, batch, classes, logits, probabilities);
+    probabilities[batch * classes - 1] = last;
+}
+
+static void changes_its_input(Backend *backend, const UnfoldShape *s, const float *in, float *x,
+                              float *scale)
+{
+    right.unfold_forward(backend, s, in, x, scale);
+    ((float *)(uintptr_t)in)[0] += 1.0f;
+}
+
+static void fills_the_gaps(Backend *backend, const AdamSegment *segments, int segment_count,
+                           const Clock *clock, const float *gradients, float *parameters,
+                           float *first, float *second)
+{
+    AdamSegment all = {.group = segments[0].group};
+    all.elements = segments[segment_count - 1].offset + segments[segment_count - 1].elements;
+    right.adam(backend, &all, 1, clock, gradients, parameters, first, second);
+}
+
+/* A last bit that comes and goes, as a sum in changing order would have it: within every
+ * tolerance, but not the same result for any number of threads. */
+static void not_reproducible(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+                             const float *h, const float *dh, float *dx, float *dw)
+{
+    right.nnmf_backward(backend, s, x, w, h, dh, dx, dw);
+    uint32_t bits;
+    memcpy(&bits, dw, sizeof bits);
+    bits ^= calls++ & 1u;
+    memcpy(dw, &bits, sizeof bits);
+}
+
+static void miscounts(Backend *backend, const LossShape *s, const float *probabilities,
+                      const uint8_t *labels, const Clock *clock, Totals *totals, float *dlogits)
+{
+    right.loss(backend, s, probabilities, labels, clock, totals, dlogits);
+    totals->correct++;
+}
+
+static bool open_wrong(const Candidate *candidate, int threads, Device *device, Error *error)
+{
+    (void)threads;
+    if (!device_open_plain(device, error))
+        return false;
+    device->operations = candidate->table;
+    return true;
+}
+
+static const OperationCase *find_case(const char *name)
+{
+    for (int i = 0; i < CASES; i++)
+        if (strcmp(operation_cases[i].name, name) == 0)
+            return &operation_cases[i];
+    fail_msg("no case for %s", name);
+    return NULL;
+}
+
+/* What the checker says of one case on a device with this table: the number of failures. */
+static unsigned failures_of(const Operations *table, const char *operation, char *message,
+                            size_t size)
+{
+    static Checker other;
+    const OperationCase *found = find_case(operation);
+    Candidate candidate = {.name = "made up", .open = open_wrong, .table = table};
+    assert_true(checker_open(&other, checker.seed, true));
+    other.quiet = true;
+    assert_true(checker_only(&other, &candidate));
+    checker_run(&other, found, (uint32_t)(found - operation_cases));
+    snprintf(message, size, "%s", other.message);
+    checker_close(&other);
+    return other.failures;
+}
+
+static void expect_found(const Operations *table, const char *operation, const char *expected)
+{
+    char message[sizeof checker.message];
+    if (failures_of(table, operation, message, sizeof message) == 0)
+        fail_msg("%s: nothing was found, expected '%s'", operation, expected);
+    if (!strstr(message, expected) || !strstr(message, operation))
+        fail_msg("%s: '%s', expected '%s'", operation, message, expected);
+}
+
+static void wrong_devices_are_found(void **state)
+{
+    (void)state;
+    Device plain;
+    Error error = {0};
+    assert_true(device_open_plain(&plain, &error));
+    right = *plain.operations;
+#define EXPECT_FOUND(entry, function, expected)                                                    \
+    do {                                                                                           \
+        Operations wrong = right;                                                                  \
+        wrong.entry = function;                                                                    \
+        expect_found(&wrong, #entry, expected);                                                    \
+    } while (0)
+    EXPECT_FOUND(nnmf_forward, off_by_a_thousandth, "h is off by");
+    EXPECT_FOUND(weight_forward, off_in_the_last_element, "w is off by");
+    EXPECT_FOUND(batchnorm_forward, one_past_the_end, "writes 1 bytes past the end of mean");
+    EXPECT_FOUND(convolution_forward, one_before_the_begin, "bytes before the begin of out");
+    EXPECT_FOUND(softmax, one_not_written, "probabilities[499] is ");
+    EXPECT_FOUND(unfold_forward, changes_its_input, "changes its input in");
+    EXPECT_FOUND(adam, fills_the_gaps, "writes into a gap");
+    EXPECT_FOUND(nnmf_backward, not_reproducible, "dw[0] is not what one thread gives");
+    EXPECT_FOUND(loss, miscounts, "counts of the totals differ");
+    device_close(&plain);
+}
+
+static void right_devices_are_not_blamed(void **state)
+{
+    (void)state;
+    Device plain;
+    Error error = {0};
+    char message[sizeof checker.message];
+    assert_true(device_open_plain(&plain, &error));
+    for (int i = 0; i < CASES; i++)
+        if (failures_of(plain.operations, operation_cases[i].name, message, sizeof message) != 0)
+            fail_msg("%s", message);
+    device_close(&plain);
+}
+
+/* ---- all of it ---- */
+
+static int print_worst(void **state)
+{
+    (void)state;
+    printf("largest errors: relative 2-norm, largest of an element\n%-22s", "");
+    for (int c = 0; c < checker.candidate_count; c++)
+        printf("  %-17s", checker.candidates[c].name);
+    printf("  allowed\n");
+    for (int i = 0; i < CASES; i++) {
+        printf("%-22s", operation_cases[i].name);
+        for (int c = 0; c < checker.candidate_count; c++)
+            printf("  %.1e  %.1e ", checker.worst[i][c].norm, checker.worst[i][c].element);
+        printf("  %.1e  %.1e\n", operation_cases[i].norm, operation_cases[i].element);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest others[] = {
+        cmocka_unit_test(shortage_of_memory_was_met),
+        cmocka_unit_test(shortage_after_success),
+        cmocka_unit_test(wrong_devices_are_found),
+        cmocka_unit_test(right_devices_are_not_blamed),
+        cmocka_unit_test(unfold_has_its_derivative),
+        cmocka_unit_test(weights_have_their_derivative),
+        cmocka_unit_test(batchnorm_has_its_derivative),
+        cmocka_unit_test(convolution_has_its_derivative),
+        cmocka_unit_test(loss_has_its_derivative),
+        cmocka_unit_test(loss_adds_up),
+        cmocka_unit_test(adam_follows_its_algorithm),
+        cmocka_unit_test(nnmf_backward_follows_its_rule),
+    };
+    enum { OTHERS = sizeof others / sizeof *others };
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    const char *quick = getenv("NNMF_TEST_QUICK");
+    printf("seed %" PRIu64 "\n", seed);
+    if (!checker_open(&checker, seed, quick && strcmp(quick, "0") != 0))
+        return 1;
+    struct CMUnitTest tests[CASES + OTHERS];
+    for (int i = 0; i < CASES; i++)
+        tests[i] = (struct CMUnitTest){.name = operation_cases[i].name,
+                                       .test_func = operation_agrees_with_plain,
+                                       .initial_state = (void *)(uintptr_t)&operation_cases[i]};
+    memcpy(tests + CASES, others, sizeof others);
+    int failed = cmocka_run_group_tests(tests, NULL, print_worst);
+    checker_close(&checker);
+    return failed;
+}
