@@ -35,6 +35,9 @@ static inline size_t batches_images(const Batches *batches)
     return batches->sample.end - batches->sample.begin;
 }
 
+/* Number of images in batch `step`. */
+int batches_size(const Batches *batches, uint32_t step);
+
 /* Sets the clock and the totals. */
 void batches_rewind(Batches *batches, const Clock *clock, const Totals *totals);
 

@@ -15,9 +15,23 @@ typedef struct Device {
     void (*close)(Backend *);
 } Device;
 
-/* auto: CUDA where a usable GPU is there, else the CPU. threads, for the CPU: 0 is as many as
- * this process has processors. */
-bool device_open(Device *device, DeviceKind kind, int threads, Error *error);
+/* How a GPU does the NNMF iterations: all in one kernel where the shape fits, or product by
+ * product. */
+typedef enum NnmfKernel { NNMF_KERNEL_FUSED, NNMF_KERNEL_CUBLAS } NnmfKernel;
+
+/* Of a GPU's matrix products by cuBLAS: float32, or operands rounded to TF32 on tensor cores. */
+typedef enum Precision { PRECISION_FP32, PRECISION_TF32 } Precision;
+
+typedef struct CudaOptions {
+    NnmfKernel kernel;
+    Precision precision;
+} CudaOptions;
+
+/* auto: CUDA where a usable GPU is there, else the CPU, saying why on standard error if this
+ * program was built with CUDA. threads, for the CPU: 0 is as many as this process has
+ * processors. */
+bool device_open(Device *device, DeviceKind kind, int threads, const CudaOptions *cuda,
+                 Error *error);
 
 /* The plain C version of every operation. */
 bool device_open_plain(Device *device, Error *error);

@@ -8,6 +8,10 @@
 
 #include <stdbool.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Also the exit statuses of the program. */
 enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
@@ -21,5 +25,9 @@ typedef struct Error {
  * are replaced by '?', so that it stays one line. */
 bool fail(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool fail_usage(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -2,13 +2,12 @@
 #ifndef NNMF_EVALUATION_H
 #define NNMF_EVALUATION_H
 
-#include "nnmf/batches.h"
-#include "nnmf/model.h"
+#include "nnmf/steps.h"
 
-/* Tests all of `batches` in order. correct: images. probabilities: NULL, or host memory for
- * (images, 10). `stop` (NULL: never) is asked before every batch; when it says true the pass ends
- * and *stopped is set. */
-bool evaluate(Model *model, Batches *batches, uint64_t *correct, float *probabilities,
+/* Tests all of the batches of `steps` in order. correct: images. probabilities: NULL, or host
+ * memory for (images, 10). `stop` (NULL: never) is asked before every batch; when it says true the
+ * pass ends and *stopped is set. */
+bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
               bool (*stop)(void *context, uint32_t step), void *context, bool *stopped,
               Error *error);
 

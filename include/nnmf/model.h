@@ -61,8 +61,11 @@ bool model_tensors(const Model *model, const char *prefix, float *host, Tensor *
                    Error *error);
 void model_free_tensors(const Model *model, Tensor *tensors);
 
-/* Forward through all layers, images -> probabilities (batch, 10), which stay on the device. */
-const float *model_forward(Model *model, int batch);
+/* Forward through all layers, from the images to the probabilities. */
+void model_forward(Model *model, int batch);
+
+/* Device memory with the probabilities (batch, 10) of the last forward pass. */
+const float *model_probabilities(const Model *model);
 
 /* After model_forward: the loss for `labels` is added to totals. `clock` and `totals` are device
  * memory here and below. */

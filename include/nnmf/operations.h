@@ -121,6 +121,15 @@ typedef struct Operations {
     /* Waits until all is done; false with the first failure since the last call. */
     bool (*finish)(Backend *, Error *);
 
+    /* ---- recordings: all three NULL where a device has none ---- */
+
+    /* Runs `step`, whose operations are recorded instead of done; allocate, release, upload,
+     * download and finish are not possible in it, and it must have run once before. */
+    bool (*record)(Backend *, void (*step)(void *context), void *context, void **recording,
+                   Error *);
+    void (*replay)(Backend *, void *recording);
+    void (*forget)(Backend *, void *recording); /* NULL is allowed */
+
     /* ---- a batch ---- */
 
     /* Draws which images make up the batch of clock's epoch and step, and how each is augmented:

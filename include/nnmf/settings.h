@@ -54,7 +54,9 @@ typedef struct Settings {
     double epsilon, beta, loss_mse, loss_kl;
     int positive_function, local_learning, loss;
 
-    int device; /* DeviceKind */
+    int device;      /* DeviceKind */
+    int nnmf_kernel; /* NnmfKernel */
+    int precision;   /* Precision */
 
     /* By position in the table: given on the command line? */
     uint64_t given;
@@ -67,6 +69,9 @@ bool settings_parse(Command command, int count, char **arguments, Settings *sett
 
 /* The network's part. */
 NetworkOptions settings_network(const Settings *settings);
+
+/* Opens the device that was asked for. */
+bool settings_open_device(const Settings *settings, Device *device, Error *error);
 
 /* The data folder: --data, else $NNMF_DATA, else data/<dataset>. */
 const char *settings_data_folder(const Settings *settings, char *buffer, size_t capacity);

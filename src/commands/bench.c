@@ -51,7 +51,7 @@ static bool prepare(const Settings *settings, Bench *bench, Error *error)
     NetworkOptions options = settings_network(settings);
     ImageSet images;
     if (!network_for_dataset((DatasetKind)settings->dataset, &options, &bench->network, error) ||
-        !device_open(&bench->device, (DeviceKind)settings->device, (int)settings->threads, error))
+        !settings_open_device(settings, &bench->device, error))
         return false;
     profile_device(&bench->device, &bench->timed);
     if (!random_images(settings, &images, error))

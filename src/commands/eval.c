@@ -28,8 +28,10 @@ static bool test(const Settings *settings, Session *session, Error *error)
     Progress progress;
     progress_start(&progress, "Testing", 0, session->batches.steps, 0,
                    session->batches.sample.batch_size);
-    bool good = evaluate(&session->model, &session->batches, &correct, probabilities,
-                         show_progress, &progress, &stopped, error);
+    Steps steps = {.model = &session->model, .batches = &session->batches};
+    bool good = evaluate(&steps, &correct, probabilities, show_progress, &progress, &stopped,
+                         error);
+    steps_forget(&steps);
     progress_end(&progress);
     if (good && probabilities)
         good = npy_write_f32(settings->probabilities, probabilities, images, DATASET_CLASSES,

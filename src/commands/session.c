@@ -33,8 +33,7 @@ bool session_open(const Settings *settings, Range range, Session *session, Error
         return fail_usage(error, "option missing: --weights: a safetensors file was expected");
     NetworkOptions options = settings_network(settings);
     if (network_for_dataset((DatasetKind)settings->dataset, &options, &session->network, error) &&
-        device_open(&session->device, (DeviceKind)settings->device, (int)settings->threads,
-                    error) &&
+        settings_open_device(settings, &session->device, error) &&
         model_create(&session->network, &session->device, (int)settings->batch_size,
                      &session->model, error) &&
         load_weights(settings, session, error) && load_images(settings, range, session, error))

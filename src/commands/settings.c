@@ -49,6 +49,8 @@ static const char *const positive_choices[] = {"abs", "exp", "tanh", "identity",
 static const char *const local_choices[] = {"none", "kl", "mse", NULL};
 static const char *const loss_choices[] = {"sbs", "cross-entropy", NULL};
 static const char *const device_choices[] = {"auto", "cpu", "cuda", NULL};
+static const char *const kernel_choices[] = {"fused", "cublas", NULL};
+static const char *const precision_choices[] = {"fp32", "tf32", NULL};
 
 enum {
     TRAIN = COMMAND_TRAIN,
@@ -125,6 +127,10 @@ static const OptionSpec specs[] = {
      "coefficient of the Kullback-Leibler divergence in sbs"},
     {"device", OPTION_CHOICE, AT(device), ALL, KEEP_FREE, "auto", 0, 0, device_choices, "NAME",
      "auto, cpu or cuda"},
+    {"nnmf-kernel", OPTION_CHOICE, AT(nnmf_kernel), ALL, KEEP_FREE, "fused", 0, 0, kernel_choices,
+     "NAME", "CUDA: fused (all iterations in one kernel) or cublas"},
+    {"precision", OPTION_CHOICE, AT(precision), ALL, KEEP_FREE, "fp32", 0, 0, precision_choices,
+     "NAME", "CUDA: of the matrix products by cuBLAS, fp32 or tf32"},
     {"threads", OPTION_INTEGER, AT(threads), ALL, KEEP_FREE, "0", 0, 1024, NULL, "N",
      "CPU threads (0: one for each processor)"},
 };
@@ -355,6 +361,13 @@ NetworkOptions settings_network(const Settings *s)
                             .loss = (LossKind)s->loss,
                             .loss_mse = s->loss_mse,
                             .loss_kl = s->loss_kl};
+}
+
+bool settings_open_device(const Settings *s, Device *device, Error *error)
+{
+    CudaOptions cuda = {.kernel = (NnmfKernel)s->nnmf_kernel,
+                        .precision = (Precision)s->precision};
+    return device_open(device, (DeviceKind)s->device, (int)s->threads, &cuda, error);
 }
 
 const char *settings_data_folder(const Settings *settings, char *buffer, size_t capacity)

@@ -98,8 +98,8 @@ static bool add_result(Trace *trace, const Session *session, int batch, Error *e
     Totals totals;
     if (!loss || !batches_read(&session->batches, NULL, &totals, error))
         return false;
-    const LayerBuffers *last = &session->model.layers[session->network.layer_count - 1];
-    device->operations->download(device->backend, probabilities, last->out,
+    device->operations->download(device->backend, probabilities,
+                                 model_probabilities(&session->model),
                                  shape[0] * shape[1] * sizeof *probabilities);
     *loss = (float)totals.loss;
     printf("Loss=%.6f Correct=%" PRIu64 " of %d\n", totals.loss, totals.correct, batch);

@@ -387,10 +387,14 @@ static void backward_layer(Model *model, int number, int batch)
     }
 }
 
-const float *model_forward(Model *model, int batch)
+void model_forward(Model *model, int batch)
 {
     for (int i = 0; i < model->network->layer_count; i++)
         forward_layer(model, i, batch);
+}
+
+const float *model_probabilities(const Model *model)
+{
     return model->layers[model->network->layer_count - 1].out;
 }
 
@@ -403,7 +407,7 @@ static void run_loss(Model *model, int batch, const Clock *clock, Totals *totals
                        .kind = network->options.loss,
                        .mse = network->options.loss_mse,
                        .kl = network->options.loss_kl};
-    model->device->operations->loss(model->device->backend, &shape, model->layers[last].out,
+    model->device->operations->loss(model->device->backend, &shape, model_probabilities(model),
                                     model->labels, clock, totals, dlogits);
 }
 

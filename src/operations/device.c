@@ -1,4 +1,4 @@
-#include "nnmf/device.h"
+#include "nnmf/cuda_device.h"
 
 #include "cpu/cpu.h"
 #include "nnmf/memory.h"
@@ -151,10 +151,26 @@ bool device_open_cpu_with(Device *device, const char *instruction_set, int threa
     return true;
 }
 
-bool device_open(Device *device, DeviceKind kind, int threads, Error *error)
+#if !NNMF_HAS_CUDA
+bool device_open_cuda(Device *device, const CudaOptions *options, Error *error)
+{
+    (void)device;
+    (void)options;
+    return fail(error, "no such device: --device cuda: this program was built without CUDA");
+}
+#endif
+
+bool device_open(Device *device, DeviceKind kind, int threads, const CudaOptions *cuda,
+                 Error *error)
 {
     if (kind == DEVICE_CUDA)
-        return fail(error, "no such device: --device cuda: this program was built without CUDA");
+        return device_open_cuda(device, cuda, error);
+    if (kind == DEVICE_AUTO && NNMF_HAS_CUDA) {
+        Error reason = {0};
+        if (device_open_cuda(device, cuda, &reason))
+            return true;
+        fprintf(stderr, "nnmf-train: using the CPU: %s\n", reason.text);
+    }
     return device_open_cpu_with(device, cpu_instruction_set(0), threads, error);
 }
 

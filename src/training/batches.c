@@ -84,13 +84,18 @@ bool batches_read(const Batches *b, Clock *clock, Totals *totals, Error *error)
     return ops->finish(b->device->backend, error);
 }
 
+int batches_size(const Batches *b, uint32_t step)
+{
+    size_t done = (size_t)step * (size_t)b->sample.batch_size, left = batches_images(b) - done;
+    return left < (size_t)b->sample.batch_size ? (int)left : b->sample.batch_size;
+}
+
 int batches_fill(Batches *b, uint32_t step, Model *model)
 {
     const Operations *ops = b->device->operations;
     Backend *backend = b->device->backend;
-    size_t done = (size_t)step * (size_t)b->sample.batch_size, left = batches_images(b) - done;
     SampleShape sample = b->sample;
-    sample.batch = left < (size_t)sample.batch_size ? (int)left : sample.batch_size;
+    sample.batch = batches_size(b, step);
     CropShape crop = b->crop;
     crop.batch = sample.batch;
     ops->sample(backend, &sample, b->clock, b->indices, b->augmentations);

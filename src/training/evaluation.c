@@ -1,10 +1,12 @@
 #include "nnmf/evaluation.h"
 
-bool evaluate(Model *model, Batches *batches, uint64_t *correct, float *probabilities,
+bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
               bool (*stop)(void *context, uint32_t step), void *context, bool *stopped,
               Error *error)
 {
-    const Device *device = model->device;
+    Batches *batches = steps->batches;
+    const Device *device = batches->device;
+    size_t left = batches_images(batches), batch = (size_t)batches->sample.batch_size;
     Totals totals;
     *stopped = false;
     batches_rewind(batches, &(Clock){0}, &(Totals){0});
@@ -13,13 +15,14 @@ bool evaluate(Model *model, Batches *batches, uint64_t *correct, float *probabil
             *stopped = true;
             return true;
         }
-        int batch = batches_fill(batches, step, model);
-        const float *output = model_forward(model, batch);
-        model_loss(model, batch, batches->clock, batches->totals);
-        device->operations->advance(device->backend, batches->clock);
+        if (!steps_make(steps, step, error))
+            return false;
+        size_t images = left < batch ? left : batch;
+        left -= images;
         if (probabilities) {
-            size_t elements = (size_t)batch * DATASET_CLASSES;
-            device->operations->download(device->backend, probabilities, output,
+            size_t elements = images * DATASET_CLASSES;
+            device->operations->download(device->backend, probabilities,
+                                         model_probabilities(steps->model),
                                          elements * sizeof *probabilities);
             probabilities += elements;
         }

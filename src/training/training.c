@@ -3,13 +3,13 @@
 #include "nnmf/batches.h"
 #include "nnmf/checkpoint.h"
 #include "nnmf/csv.h"
-#include "nnmf/device.h"
 #include "nnmf/evaluation.h"
 #include "nnmf/interrupt.h"
 #include "nnmf/model.h"
 #include "nnmf/progress.h"
 #include "nnmf/run_folder.h"
 #include "nnmf/safetensors.h"
+#include "nnmf/steps.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,6 +24,7 @@ typedef struct Run {
     Device device;
     Model model;
     Batches train, test;
+    Steps train_steps, test_steps;
     TrainingState state;
     CsvLog metrics, steps;
     uint64_t max_updates;
@@ -105,7 +106,7 @@ static bool start(Run *run, Error *error)
         return false;
     NetworkOptions options = settings_network(s);
     if (!network_for_dataset((DatasetKind)s->dataset, &options, &run->network, error) ||
-        !device_open(&run->device, (DeviceKind)s->device, (int)s->threads, error) ||
+        !settings_open_device(s, &run->device, error) ||
         !load_split(run, SPLIT_TRAIN, s->train_range, &run->train, error) ||
         !load_split(run, SPLIT_TEST, s->test_range, &run->test, error) ||
         !model_create(&run->network, &run->device, (int)s->batch_size, &run->model, error) ||
@@ -114,6 +115,8 @@ static bool start(Run *run, Error *error)
     run->train.sample.shuffle = !s->no_shuffle;
     run->train.sample.augment = (AugmentKind)s->augment;
     run->train.sample.seed = s->seed;
+    run->train_steps = (Steps){.model = &run->model, .batches = &run->train, .training = true};
+    run->test_steps = (Steps){.model = &run->model, .batches = &run->test};
     run->max_updates = s->max_steps ? (uint64_t)s->max_steps : UINT64_MAX;
     if (run->state.step > run->train.steps)
         return fail(error, "not a checkpoint of this run: %s: step %" PRIu32 " of %" PRIu32,
@@ -132,6 +135,8 @@ static void finish(Run *run)
 {
     csv_close(&run->metrics);
     csv_close(&run->steps);
+    steps_forget(&run->train_steps);
+    steps_forget(&run->test_steps);
     batches_destroy(&run->train);
     batches_destroy(&run->test);
     model_destroy(&run->model);
@@ -199,10 +204,8 @@ static bool train_epoch(Run *run, Error *error)
             run->ended = true;
             break;
         }
-        int batch = batches_fill(&run->train, state->step, &run->model);
-        model_forward(&run->model, batch);
-        model_backward(&run->model, batch, run->train.clock, run->train.totals);
-        model_update(&run->model, run->train.clock);
+        if (!steps_make(&run->train_steps, state->step, error))
+            return false;
 
         double now = seconds_now();
         bool look = now - looked > 1.0; /* reading waits for the device: not in every step */
@@ -232,8 +235,8 @@ static bool test_epoch(Run *run, double *seconds, Error *error)
     progress_start(&progress, "Testing", run->state.epoch, run->test.steps, 0,
                    run->test.sample.batch_size);
     bool stopped;
-    bool good = evaluate(&run->model, &run->test, &run->state.last_correct, NULL, stop_testing,
-                         &progress, &stopped, error);
+    bool good = evaluate(&run->test_steps, &run->state.last_correct, NULL, stop_testing, &progress,
+                         &stopped, error);
     progress_end(&progress);
     *seconds = seconds_now() - progress.started;
     run->ended = run->ended || stopped;

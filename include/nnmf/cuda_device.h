@@ -1,0 +1,19 @@
+/* The CUDA back end (kernels/). */
+#ifndef NNMF_CUDA_DEVICE_H
+#define NNMF_CUDA_DEVICE_H
+
+#include "nnmf/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Fails, saying what is missing, where there is no driver, too old a driver, no GPU, or one that
+ * this program was not built for. */
+bool device_open_cuda(Device *device, const CudaOptions *options, Error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

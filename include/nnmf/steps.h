@@ -1,0 +1,30 @@
+/*
+ * The steps of training or testing: a batch through the model, as often as one likes. A device that
+ * can record does each size of batch once, records it the second time, and from then on replays it,
+ * so that a step costs the host one call.
+ */
+#ifndef NNMF_STEPS_H
+#define NNMF_STEPS_H
+
+#include "nnmf/batches.h"
+#include "nnmf/model.h"
+
+enum { STEP_SIZES = 2 }; /* full batches, and the smaller one at the end of a range */
+
+typedef struct Steps {
+    Model *model;
+    Batches *batches;
+    bool training; /* forward, backward and an optimiser step; else forward and loss */
+
+    bool done[STEP_SIZES];
+    void *recordings[STEP_SIZES];
+    uint32_t step; /* the one that is being made */
+} Steps;
+
+/* Makes step number `step` of the epoch of the batches' clock, and moves the clock on. */
+bool steps_make(Steps *steps, uint32_t step, Error *error);
+
+/* Gives up the recordings; before the model and the batches go. */
+void steps_forget(Steps *steps);
+
+#endif
