@@ -8,6 +8,9 @@
 extern "C" {
 #endif
 
+/* Was this program built with the CUDA back end? Without, device_open_cuda always fails. */
+extern const bool cuda_is_built;
+
 /* Fails, saying what is missing, where there is no driver, too old a driver, no GPU, or one that
  * this program was not built for. */
 bool device_open_cuda(Device *device, const CudaOptions *options, Error *error);

@@ -13,6 +13,10 @@ typedef struct RunFolder {
 /* A new folder: --out, else runs/<dataset>-<date>-<time>. Fails if a run is in it already. */
 bool run_folder_create(const Settings *settings, RunFolder *run, Error *error);
 
+/* Takes back what a start that failed left: the folder's own files, and the folder if it is empty
+ * then. */
+void run_folder_remove(const RunFolder *run);
+
 /* The folder of --resume; `settings` become those of its config.json (settings_from_json). */
 bool run_folder_open(Settings *settings, RunFolder *run, Error *error);
 

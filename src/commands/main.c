@@ -1,5 +1,6 @@
 #include "commands.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,11 +37,12 @@ int main(int argc, char **argv)
 {
     Error error = {0};
     Settings settings;
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails with EFBIG, which is told */
     /* Without a command's name the program trains. */
     bool named = argc > 1 && argv[1][0] != '-';
     const CommandEntry *entry = find_command(named ? argv[1] : "train");
     if (!entry) {
-        fail_usage(&error, "unknown command: %s: train, eval, trace, info or bench was expected",
+        fail_usage(&error, "unknown command: '%s': train, eval, trace, info or bench was expected",
                    argv[1]);
         return report(&error);
     }

@@ -177,7 +177,9 @@ static bool parse_number(const OptionSpec *spec, const char *text, double *value
     char *stop, expected[96];
     snprintf(expected, sizeof expected, "a number from %g to %g", spec->least, spec->most);
     double number = strtod(text, &stop);
-    if (stop == text || *stop || !isfinite(number) || number < spec->least || number > spec->most)
+    /* No leading space, no hexadecimal digits, no names of numbers. */
+    bool plain = strspn(text, "+-.0123456789eE") == strlen(text);
+    if (!plain || stop == text || *stop || !isfinite(number) || number < spec->least || number > spec->most)
         return bad_value(error, spec, text, expected);
     *value = number;
     return true;
@@ -226,7 +228,10 @@ static bool set_value(Settings *settings, const OptionSpec *spec, const char *te
                bad_value(error, spec, text, "a whole number below 2^64");
     case OPTION_NUMBER: return parse_number(spec, text, to, error);
     case OPTION_CHOICE: return parse_choice(spec, text, to, error);
-    case OPTION_FLAG: *(bool *)to = strcmp(text, "true") == 0; return true;
+    case OPTION_FLAG:
+        *(bool *)to = strcmp(text, "true") == 0;
+        return *(bool *)to || strcmp(text, "false") == 0 ||
+               bad_value(error, spec, text, "true or false");
     case OPTION_RANGE: return parse_range(spec, text, to, error);
     }
     return false;
@@ -244,6 +249,14 @@ typedef struct Parsing {
 
 static const struct argp *argp_for_help;
 
+static void exit_after_text(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        exit(STATUS_OK);
+    fputs("nnmf-train: cannot write: standard output: the last lines are missing\n", stderr);
+    exit(STATUS_FAILED);
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     Parsing *parsing = state->input;
@@ -251,11 +264,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         char name[64];
         snprintf(name, sizeof name, "nnmf-train %s", parsing->name);
         argp_help(argp_for_help, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, name);
-        exit(fflush(stdout) == 0 ? STATUS_OK : STATUS_FAILED);
+        exit_after_text();
     }
     if (key == 'V') {
         puts(argp_program_version);
-        exit(fflush(stdout) == 0 ? STATUS_OK : STATUS_FAILED);
+        exit_after_text();
     }
     if (key == ARGP_KEY_ARG) {
         fail_usage(parsing->error, "unexpected argument: '%s': only options were expected",
@@ -332,7 +345,7 @@ bool settings_parse(Command command, int count, char **arguments, Settings *sett
     /* argp wants the program's name first. */
     char **vector = calloc((size_t)count + 2, sizeof *vector);
     if (!vector)
-        return fail(error, "out of memory: the command line");
+        return fail(error, "out of memory: the command line: %d arguments", count);
     vector[0] = (char[]){"nnmf-train"};
     memcpy(vector + 1, arguments, (size_t)count * sizeof *vector);
     Parsing parsing = {.settings = settings, .error = error, .name = document[0]};

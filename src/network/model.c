@@ -191,6 +191,16 @@ static bool check_tensor(const Parameter *p, const Tensor *tensor, const char *p
     return true;
 }
 
+/* Length of the prefix that a moment has in a checkpoint, else 0. */
+static size_t moment_prefix(const char *name)
+{
+    static const char *const prefixes[] = {"optimiser.first.", "optimiser.second."};
+    for (int i = 0; i < 2; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return strlen(prefixes[i]);
+    return 0;
+}
+
 static const Parameter *find_parameter(const Network *network, const char *name)
 {
     for (int i = 0; i < network->parameter_count; i++)
@@ -204,8 +214,7 @@ bool model_load_weights(Model *model, const TensorFile *file, const char *path, 
     const Network *network = model->network;
     for (size_t i = 0; i < file->tensor_count; i++) {
         const char *name = file->tensors[i].name;
-        if (strncmp(name, "optimiser.", strlen("optimiser.")) != 0 &&
-            !find_parameter(network, name))
+        if (!find_parameter(network, name + moment_prefix(name)))
             return fail(error, "unexpected weights: %s: tensor '%s' is not of this network", path,
                         name);
     }

@@ -5,6 +5,7 @@
 #include "plain/plain.h"
 
 #include <omp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -126,6 +127,40 @@ bool device_open_plain(Device *device, Error *error)
     return true;
 }
 
+static void *wait_at_gate(void *gate)
+{
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* OpenMP ends the program when it cannot start its threads. So that it can, as many are started
+ * and ended first; the C library keeps their stacks for the next ones. */
+static bool start_threads(int threads, Error *error)
+{
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t *others = memory_allocate((size_t)threads, sizeof *others, "threads", error);
+    if (!others)
+        return false;
+    int started = 0;
+    pthread_mutex_lock(&gate);
+    while (started < threads - 1 &&
+           pthread_create(&others[started], NULL, wait_at_gate, &gate) == 0)
+        started++;
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < started; i++)
+        pthread_join(others[i], NULL);
+    memory_free(others);
+    if (started < threads - 1)
+        return fail(error, "cannot start threads: --threads %d: memory and limits let %d start",
+                    threads, started + 1);
+    omp_set_num_threads(threads);
+#pragma omp parallel num_threads(threads)
+    {
+    }
+    return true;
+}
+
 bool device_open_cpu_with(Device *device, const char *instruction_set, int threads, Error *error)
 {
     const InstructionSet *set = NULL;
@@ -139,6 +174,10 @@ bool device_open_cpu_with(Device *device, const char *instruction_set, int threa
     if (!backend)
         return false;
     backend->threads = threads > 0 ? threads : omp_get_num_procs();
+    if (!start_threads(backend->threads, error)) {
+        memory_free(backend);
+        return false;
+    }
 
     Operations *table = &cpu_operations[set - sets];
     plain_table(table);
@@ -151,21 +190,12 @@ bool device_open_cpu_with(Device *device, const char *instruction_set, int threa
     return true;
 }
 
-#if !NNMF_HAS_CUDA
-bool device_open_cuda(Device *device, const CudaOptions *options, Error *error)
-{
-    (void)device;
-    (void)options;
-    return fail(error, "no such device: --device cuda: this program was built without CUDA");
-}
-#endif
-
 bool device_open(Device *device, DeviceKind kind, int threads, const CudaOptions *cuda,
                  Error *error)
 {
     if (kind == DEVICE_CUDA)
         return device_open_cuda(device, cuda, error);
-    if (kind == DEVICE_AUTO && NNMF_HAS_CUDA) {
+    if (kind == DEVICE_AUTO && cuda_is_built) {
         Error reason = {0};
         if (device_open_cuda(device, cuda, &reason))
             return true;

@@ -187,6 +187,13 @@ bool checkpoint_read(const char *path, Model *model, TrainingState *state, Error
             fail(error, "not a checkpoint: %s: no usable '%s' in its metadata", path,
                  fields[i].key);
     }
+    for (int group = 0; good && group < GROUPS; group++) {
+        double rate = state->schedules[group].learning_rate;
+        if (!isfinite(rate) || rate < 0.0)
+            good = fail(error, "not a checkpoint: %s: a learning rate from 0 was expected", path);
+    }
+    if (good && !isfinite(state->totals.loss))
+        good = fail(error, "not a checkpoint: %s: a finite train_loss_sum was expected", path);
     tensor_file_free(&file);
     return good;
 }

@@ -4,6 +4,7 @@
 #include "nnmf/memory.h"
 #include "nnmf/version.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,10 +32,19 @@ bool run_folder_create(const Settings *settings, RunFolder *run, Error *error)
     }
     if (!set_paths(run, error))
         return false;
-    if (access(run->config, F_OK) == 0 || access(run->last, F_OK) == 0)
+    if (access(run->config, F_OK) == 0 || access(run->metrics, F_OK) == 0 ||
+        access(run->last, F_OK) == 0 || access(run->best, F_OK) == 0)
         return fail(error, "a run is there already: %s: go on with --resume, or give another --out",
                     run->folder);
     return file_make_folder(run->folder, error);
+}
+
+void run_folder_remove(const RunFolder *run)
+{
+    unlink(run->config);
+    unlink(run->metrics);
+    unlink(run->last);
+    rmdir(run->folder);
 }
 
 bool run_folder_open(Settings *settings, RunFolder *run, Error *error)
@@ -55,6 +65,13 @@ bool run_folder_open(Settings *settings, RunFolder *run, Error *error)
     bool good = json_is_object(options)
                     ? settings_from_json(options, run->config, settings, error)
                     : fail(error, "bad configuration: %s: no object 'options'", run->config);
+    /* The folder that the environment named when the run began. */
+    const json_t *data = json_object_get(json, "data");
+    const char *folder = json_string_value(json_object_get(data, "folder"));
+    const char *environment = getenv("NNMF_DATA");
+    if (good && !settings->data[0] && !(environment && environment[0]) && folder &&
+        strlen(folder) < sizeof settings->data)
+        strcpy(settings->data, folder);
     json_decref(json);
     return good;
 }
@@ -72,7 +89,7 @@ bool run_folder_write_config(const RunFolder *run, const Settings *settings, con
     char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(json);
     if (!text)
-        return fail(error, "out of memory: %s", run->config);
+        return fail(error, "out of memory: %s: its text could not be made", run->config);
     FileWriter writer;
     bool written = file_writer_open(&writer, run->config, error);
     if (written) {

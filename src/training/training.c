@@ -32,6 +32,12 @@ typedef struct Run {
     bool ended;     /* by a signal or --max-steps, in the middle of an epoch */
 } Run;
 
+static bool save(Run *run, Error *error)
+{
+    return csv_write(&run->steps, error) && csv_write(&run->metrics, error) &&
+           checkpoint_write(run->files.last, &run->model, &run->state, error);
+}
+
 /* ---- starting ---- */
 
 static Range whole_if_empty(Range range, size_t count)
@@ -47,6 +53,12 @@ static bool load_split(Run *run, DatasetSplit split, Range range, Batches *batch
     if (!dataset_load((DatasetKind)s->dataset, split,
                       settings_data_folder(s, folder, sizeof folder), &images, error))
         return false;
+    if (range.end > images.count) {
+        fail_usage(error, "range outside the data: --%s-range %zu:%zu: there are %zu images",
+                   split == SPLIT_TRAIN ? "train" : "test", range.begin, range.end, images.count);
+        image_set_free(&images);
+        return false;
+    }
     range = whole_if_empty(range, images.count);
     bool created = batches_create(&run->device, &images, range.begin, range.end,
                                   run->network.input, (int)s->batch_size, batches, error);
@@ -124,11 +136,14 @@ static bool start(Run *run, Error *error)
     /* Last, so that what is wrong with the input leaves no folder behind. */
     if (!s->resume[0] && !run_folder_create(s, &run->files, error))
         return false;
-    return open_logs(run, error) &&
-           run_folder_write_config(&run->files, s, run->device.description,
-                                   batches_images(&run->train), batches_images(&run->test),
-                                   error) &&
-           interrupt_catch(error);
+    bool good = open_logs(run, error) &&
+                run_folder_write_config(&run->files, s, run->device.description,
+                                        batches_images(&run->train), batches_images(&run->test),
+                                        error) &&
+                interrupt_catch(error) && (s->resume[0] || save(run, error));
+    if (!good && !s->resume[0])
+        run_folder_remove(&run->files);
+    return good;
 }
 
 static void finish(Run *run)
@@ -144,12 +159,6 @@ static void finish(Run *run)
 }
 
 /* ---- an epoch ---- */
-
-static bool save(Run *run, Error *error)
-{
-    return csv_write(&run->steps, error) && csv_write(&run->metrics, error) &&
-           checkpoint_write(run->files.last, &run->model, &run->state, error);
-}
 
 /* Once, after the first steps: how long all of it will take here. */
 static void tell_duration(Run *run, double step_seconds)

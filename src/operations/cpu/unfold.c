@@ -23,7 +23,8 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
         for (int ky = 0; ky < s->kernel; ky++, to += run, window += line)
 #pragma omp simd reduction(+ : sum)
             for (size_t i = 0; i < run; i++) {
-                float value = window[i] > 0.0f ? window[i] : 0.0f;
+                /* So written, a NaN stays one, and is seen in the loss. */
+                float value = window[i] < 0.0f ? 0.0f : window[i];
                 to[i] = value;
                 sum += value;
             }

@@ -22,7 +22,7 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
                                                (size_t)s->width +
                                            (size_t)column;
                             float value = in[pixel * (size_t)s->channels + (size_t)c];
-                            *to = value > 0.0f ? value : 0.0f;
+                            *to = value < 0.0f ? 0.0f : value; /* NaN stays: the loss shows it */
                             sum += *to++;
                         }
                 double factor = 1.0 / (sum + TINY);

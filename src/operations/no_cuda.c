@@ -1,0 +1,11 @@
+/* What a program that was built without CUDA has in place of kernels/. */
+#include "nnmf/cuda_device.h"
+
+const bool cuda_is_built = false;
+
+bool device_open_cuda(Device *device, const CudaOptions *options, Error *error)
+{
+    (void)device;
+    (void)options;
+    return fail(error, "no such device: --device cuda: this program was built without CUDA");
+}

@@ -1,0 +1,553 @@
+#!/usr/bin/env python3
+"""What a run prints, leaves behind and goes on from; and that its bits depend on nothing else."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import time
+import unittest
+
+import numpy as np
+
+import program
+from program import SMALL, WRAPPER, ProgramTest, Running, make_fixtures
+
+METRICS = ("epoch,lr_cnn_top,lr_nnmf,lr_batchnorm,train_loss,train_correct,test_correct,"
+           "train_seconds,test_seconds").split(",")
+EPOCH = re.compile(
+    r"^Epoch: (?P<epoch>\d+)\n"
+    r"Actual lr:  (?P<lr0>\d\.\d{4}e[-+]\d\d)  (?P<lr1>\d\.\d{4}e[-+]\d\d)"
+    r"  (?P<lr2>\d\.\d{4}e[-+]\d\d)\n"
+    r"Training: Loss=(?P<loss>\d+\.\d{5}) Correct=(?P<train>\d+\.\d\d)%\n"
+    r"Testing: Correct=(?P<test>\d+\.\d\d)%\n"
+    r"Time: Training=\d+\.\dsec, Testing=\d+\.\dsec\n",
+    re.MULTILINE,
+)
+OPTIONS = ("data dataset init epochs batch-size seed lr-nnmf lr-cnn-top lr-batchnorm lr-limit "
+           "augment no-shuffle train-range test-range iterations epsilon positive-function beta "
+           "local-learning loss loss-mse loss-kl device threads").split()
+
+
+class RunTest(ProgramTest):
+    """Small runs: 60 training images in steps of 5, 30 test images."""
+
+    def small(self, name, *options, data=None, epochs=1, **how):
+        """-> the run's folder."""
+        run = self.folder / name
+        self.succeed("train", "--data", data or program.mnist_folder(), *SMALL, "--epochs", epochs,
+                     "--out", run, *options, **how)
+        return run
+
+    def resume(self, run, *options, epochs=None):
+        count = [] if epochs is None else ["--epochs", epochs]
+        return self.succeed("--resume", run, *count, *options)
+
+    def check_same_run(self, one, other):
+        for name in ("last.safetensors", "best.safetensors"):
+            self.check_same_checkpoint(one / name, other / name)
+        self.assertEqual(program.metrics_rows(one), program.metrics_rows(other))
+
+    def differ(self, one, other):
+        a, b = (make_fixtures.read_safetensors(run / "last.safetensors") for run in (one, other))
+        return any((a[name] != b[name]).any() for name in a)
+
+
+class Smallest(RunTest):
+    """Every command that touches data, with as few images as will do: for valgrind."""
+
+    def test_every_command(self):
+        data, run = program.mnist_folder(3, 2), self.folder / "run"
+        network = ["--dataset", "mnist", "--iterations", 1, "--batch-size", 2]
+        self.succeed("train", "--data", data, *network, "--epochs", 1, "--max-steps", 1,
+                     "--log-steps", self.folder / "steps.csv", "--threads", 2, "--out", run)
+        self.resume(run, "--log-steps", self.folder / "steps.csv")
+        common = [*network, "--data", data, "--weights", run / "last.safetensors"]
+        self.succeed("eval", *common, "--probabilities", self.folder / "p.npy")
+        self.succeed("trace", *common, "--out", self.folder / "t.safetensors")
+        self.succeed("info", "--dataset", "mnist")
+
+
+class Files(RunTest):
+    def test_what_a_run_leaves(self):
+        run = self.folder / "run"
+        result = self.succeed("--data", program.mnist_folder(), *SMALL, "--epochs", 3,
+                              "--train-range", "3:50", "--lr-nnmf", "0.02", "--out", run)
+        self.assertEqual(sorted(os.listdir(run)),
+                         ["best.safetensors", "config.json", "last.safetensors", "metrics.csv"])
+
+        header, *rows = program.metrics_rows(run, seconds=True)
+        self.assertEqual(header, METRICS)
+        self.assertEqual([row[0] for row in rows], ["0", "1", "2"])
+        self.assertTrue(all(len(row) == len(METRICS) for row in rows))
+        printed = list(EPOCH.finditer(result.out))
+        self.assertEqual(len(printed), 3, result)
+        best = -1
+        for row, lines in zip(rows, printed):
+            values = dict(zip(METRICS, map(float, row)))
+            self.assertEqual(lines["epoch"], row[0])
+            for name, group, rate in (("lr_cnn_top", "lr0", 1e-3), ("lr_nnmf", "lr1", 2e-2),
+                                      ("lr_batchnorm", "lr2", 1e-3)):
+                self.assertEqual(values[name], rate)
+                self.assertEqual(lines[group], f"{rate:.4e}")
+            self.assertEqual(lines["loss"], f"{values['train_loss']:.5f}")
+            self.assertEqual(lines["train"], f"{100 * values['train_correct'] / 47:.2f}")
+            self.assertEqual(lines["test"], f"{100 * values['test_correct'] / 30:.2f}")
+            best = max(best, int(values["test_correct"]))
+
+        # Both files can be tested, and give what the metrics say.
+        last = int(rows[-1][METRICS.index("test_correct")])
+        for name, correct in (("last", last), ("best", best)):
+            tested = self.succeed("eval", "--weights", run / f"{name}.safetensors", "--data",
+                                  program.mnist_folder(), *SMALL)
+            self.assertEqual(tested.out.splitlines()[-1],
+                             f"Testing: Correct={100 * correct / 30:.2f}% ({correct} of 30)")
+        self.assertIn(f"{100 * best / 30:.2f}%", result.out.splitlines()[-2], result)
+        self.assertIn(str(run), result.out.splitlines()[-1], result)
+
+        weights = make_fixtures.weights("mnist")
+        arrays, _ = program.read_checkpoint(run / "best.safetensors")
+        self.assertEqual({k: v.shape for k, v in arrays.items()},
+                         {k: v.shape for k, v in weights.items()})
+
+    def test_config(self):
+        run = self.small("run", "--seed", 18446744073709551615, "--lr-limit", "3e-7",
+                         "--no-shuffle", "--train-range", "0:7", "--threads", 3)
+        config = json.loads((run / "config.json").read_text())
+        version = self.succeed("--version").out.split()[-1]
+        self.assertEqual(config["version"], version)
+        self.assertIn("3 threads", config["device"])
+        self.assertEqual(config["data"]["name"], "mnist")
+        options = config["options"]
+        for name in OPTIONS:
+            self.assertIn(name, options)
+        for name, value in {
+            "data": str(program.mnist_folder()), "dataset": "mnist", "iterations": 2, "epochs": 1,
+            "batch-size": 5, "seed": "18446744073709551615", "lr-limit": 3e-7, "lr-nnmf": 0.01,
+            "lr-cnn-top": 0.001, "lr-batchnorm": 0.001, "augment": "reference",
+            "no-shuffle": True, "train-range": "0:7", "threads": 3, "loss": "sbs",
+        }.items():
+            self.assertEqual(options[name], value, name)
+
+    def test_default_folder(self):
+        self.succeed("--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--train-range",
+                     "0:5", "--test-range", "0:5", cwd=self.folder)
+        self.assertEqual(os.listdir(self.folder), ["runs"])
+        (name,) = os.listdir(self.folder / "runs")
+        self.assertRegex(name, r"\Amnist-\d{8}-\d{6}\Z")
+
+    def test_data_folder_of_the_environment(self):
+        self.succeed(*SMALL, "--epochs", 1, "--train-range", "0:5", "--out", self.folder / "run",
+                     env={"NNMF_DATA": program.mnist_folder()})
+
+    def test_train_needs_no_name(self):
+        named = self.small("named")
+        self.succeed("--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--out",
+                     self.folder / "unnamed")
+        self.check_same_run(named, self.folder / "unnamed")
+
+    def test_end_by_the_learning_rate(self):
+        run = self.small("run", "--lr-limit", "0.1", epochs=3)
+        self.assertEqual(len(program.metrics_rows(run)), 1, "no epoch was to be trained")
+
+    def test_eval_on_train_images(self):
+        weights, probabilities = self.folder / "w.safetensors", self.folder / "p.npy"
+        make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
+        result = self.succeed("eval", "--weights", weights, "--data", program.mnist_folder(),
+                              *SMALL, "--split", "train", "--probabilities", probabilities)
+        line = re.fullmatch(r"Testing: Correct=(\d+\.\d\d)% \((\d+) of 60\)",
+                            result.out.splitlines()[-1])
+        values = np.load(probabilities)
+        self.assertEqual((values.shape, values.dtype), ((60, 10), np.float32))
+        correct = int((values.argmax(axis=1) == make_fixtures.labels(0, 60)).sum())
+        self.assertEqual(int(line[2]), correct, result)
+
+
+class Terminal(RunTest):
+    def test_no_progress_line_in_a_pipe(self):
+        result = self.succeed("--data", program.mnist_folder(), *SMALL, "--epochs", 2, "--out",
+                              self.folder / "run")
+        self.assertNotIn("\r", result.out)
+        self.assertNotIn("\033", result.out)
+
+    def test_progress_line(self):
+        data = program.mnist_folder(2000, 30)
+        running = Running("--data", data, *SMALL, "--epochs", 1000, "--out", self.folder / "run",
+                          terminal=True)
+        running.wait_for(b"images/s")
+        running.wait_for(b" left")
+        line = running.seen.decode().split("\r")[-1]
+        self.assertRegex(line, r"Training epoch \d+: \d+ of 400 steps, \d+ images/s, .* left")
+        running.signal(signal.SIGTERM)
+        self.assertEqual(running.finish().status, 128 + signal.SIGTERM)
+
+    def test_duration(self):
+        """After some steps: how long it will take."""
+        result = self.succeed("--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--out",
+                              self.folder / "run")
+        self.assertRegex(result.out, r"\nExpected: about \S.* for 1 epoch \(")
+
+
+class Determinism(RunTest):
+    def test_same_command(self):
+        self.check_same_run(self.small("one", epochs=2), self.small("two", epochs=2))
+
+    def test_threads(self):
+        whole = self.small("one", "--threads", 1, epochs=2)
+        for threads in (2, 3, 5):
+            with self.subTest(threads=threads):
+                self.check_same_run(whole, self.small(f"with{threads}", "--threads", threads,
+                                                      epochs=2))
+
+    def test_threads_on_cifar10(self):
+        """The larger network at its usual number of iterations, colours included."""
+        images = 5 if WRAPPER else 15
+        runs = []
+        for threads in (1, 2, 5):
+            run = self.folder / f"with{threads}"
+            self.succeed("--data", program.cifar10_folder(), "--batch-size", 5, "--train-range",
+                         f"0:{images}", "--test-range", "0:5", "--epochs", 1, "--augment", "image",
+                         "--threads", threads, "--out", run)
+            runs.append(run)
+        self.check_same_run(runs[0], runs[1])
+        self.check_same_run(runs[0], runs[2])
+
+    def test_threads_in_trace_and_eval(self):
+        weights = self.folder / "w.safetensors"
+        make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
+        common = [*SMALL, "--weights", weights, "--data", program.mnist_folder()]
+        files = []
+        for threads in (1, 2, 3, 5):
+            trace, npy = self.folder / f"{threads}.safetensors", self.folder / f"{threads}.npy"
+            self.succeed("trace", *common, "--threads", threads, "--out", trace)
+            self.succeed("eval", *common, "--threads", threads, "--probabilities", npy)
+            files.append((trace.read_bytes(), npy.read_bytes()))
+        self.assertTrue(all(one == files[0] for one in files))
+
+    def test_seeds(self):
+        self.assertTrue(self.differ(self.small("one", "--seed", 1), self.small("two", "--seed", 2)))
+
+    def test_file_order(self):
+        """Without shuffling and augmentation the seed only makes the initial weights."""
+        weights = self.folder / "w.safetensors"
+        make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
+        options = ["--init", weights, "--no-shuffle", "--augment", "none"]
+        logs = []
+        for seed in (1, 2):
+            log = self.folder / f"{seed}.csv"
+            self.small(f"run{seed}", *options, "--seed", seed, "--log-steps", log)
+            logs.append(log.read_bytes())
+        self.assertEqual(logs[0], logs[1])
+        self.check_same_run(self.folder / "run1", self.folder / "run2")
+        shuffled = self.small("shuffled", "--init", weights, "--augment", "none", "--seed", 1)
+        self.assertTrue(self.differ(self.folder / "run1", shuffled))
+
+        # The first step's loss is that of a trace of the first batch.
+        trace = self.folder / "t.safetensors"
+        self.succeed("trace", *SMALL, "--weights", weights, "--data", program.mnist_folder(),
+                     "--split", "train", "--out", trace)
+        loss = make_fixtures.read_safetensors(trace)["loss"].item()
+        first = logs[0].decode().splitlines()[1].split(",")
+        self.assertEqual(first[0], "0")
+        self.assertAlmostEqual(float(first[1]), loss, places=6)
+
+
+class StepLog(RunTest):
+    def test_content(self):
+        log = self.folder / "steps.csv"
+        run = self.small("run", "--log-steps", log, "--train-range", "0:58", epochs=2)
+        header, *rows = [line.split(",") for line in log.read_text().splitlines()]
+        self.assertEqual(header, ["step", "loss", "correct"])
+        self.assertEqual([int(row[0]) for row in rows], list(range(24)))
+        metrics = program.metrics_rows(run)[1:]
+        for epoch in range(2):
+            part = rows[12 * epoch : 12 * (epoch + 1)]
+            self.assertEqual(sum(int(row[2]) for row in part), int(metrics[epoch][5]))
+            self.assertAlmostEqual(sum(float(row[1]) for row in part) / 58,
+                                   float(metrics[epoch][4]), places=7)
+
+    def test_does_not_change_the_run(self):
+        self.check_same_run(self.small("one"),
+                            self.small("two", "--log-steps", self.folder / "steps.csv"))
+
+    def test_continued(self):
+        """Rows of what was not saved are replaced, the others kept."""
+        whole, log = self.folder / "whole.csv", self.folder / "steps.csv"
+        self.small("whole", "--log-steps", whole, epochs=2)
+        run = self.small("run", "--log-steps", log, "--max-steps", 7, epochs=2)
+        self.assertEqual(log.read_text().splitlines(), whole.read_text().splitlines()[:8])
+        with open(log, "a") as more:
+            more.write("7,9.9,0\n8,9.9,0\n9,9.")
+        self.resume(run, "--log-steps", log)
+        self.assertEqual(log.read_bytes(), whole.read_bytes())
+
+    def test_begun_in_a_resumed_run(self):
+        whole, log = self.folder / "whole.csv", self.folder / "steps.csv"
+        self.small("whole", "--log-steps", whole, epochs=1)
+        run = self.small("run", "--max-steps", 7, epochs=1)
+        self.resume(run, "--log-steps", log)
+        lines = whole.read_text().splitlines()
+        self.assertEqual(log.read_text().splitlines(), lines[:1] + lines[8:])
+
+
+class Resume(RunTest):
+    def test_an_epoch_and_another(self):
+        whole = self.small("whole", epochs=2)
+        run = self.small("run", epochs=1)
+        self.resume(run, epochs=2)
+        self.check_same_run(whole, run)
+
+    def test_epochs_of_the_run(self):
+        """Without --epochs it goes on to the run's own number."""
+        whole = self.small("whole", epochs=2)
+        run = self.small("run", "--max-steps", 12, epochs=2)
+        self.assertEqual(len(program.metrics_rows(run)), 2)
+        self.resume(run)
+        self.check_same_run(whole, run)
+
+    def test_finished_run(self):
+        run = self.small("run", epochs=1)
+        before = {name: (run / name).read_bytes() for name in os.listdir(run)}
+        self.resume(run)
+        after = {name: (run / name).read_bytes() for name in os.listdir(run)}
+        self.assertEqual(after, before)
+
+    def test_middle_of_an_epoch(self):
+        """At each of several steps, with a last batch that is smaller."""
+        options = ["--train-range", "1:54"]  # 10 steps of 5 and one of 3
+        whole = self.small("whole", *options, epochs=2)
+        for steps in (1, 10, 11, 12, 21):
+            with self.subTest(steps=steps):
+                run = self.small(f"run{steps}", *options, "--max-steps", steps, epochs=2)
+                self.assertEqual(program.read_checkpoint(run / "last.safetensors")[1]["updates"],
+                                 str(steps))
+                self.resume(run)
+                self.check_same_run(whole, run)
+
+    def test_step_by_step(self):
+        whole = self.small("whole", "--train-range", "0:13", epochs=2)
+        run = self.small("run", "--train-range", "0:13", "--max-steps", 1, epochs=2)
+        for steps in range(2, 7):
+            self.resume(run, "--max-steps", steps)
+        self.resume(run)
+        self.check_same_run(whole, run)
+
+    def test_max_steps_tells_how_to_go_on(self):
+        run = self.folder / "run"
+        result = self.succeed("--data", program.mnist_folder(), *SMALL, "--epochs", 2, "--out",
+                              run, "--max-steps", 3)
+        self.assertIn(f"nnmf-train --resume {run}", result.out, result)
+
+    def test_other_threads_and_data(self):
+        whole = self.small("whole", epochs=2)
+        run = self.small("run", "--threads", 1, "--max-steps", 5, epochs=2)
+        moved = self.folder / "moved"
+        shutil.copytree(program.mnist_folder(), moved)
+        self.resume(run, "--threads", 3, "--data", moved, "--max-steps", 9)
+        self.assertEqual(json.loads((run / "config.json").read_text())["options"]["data"],
+                         str(moved))
+        self.resume(run)
+        self.check_same_run(whole, run)
+
+    def test_moved_run(self):
+        whole = self.small("whole", epochs=2)
+        run = self.small("run", epochs=1)
+        run.rename(self.folder / "elsewhere")
+        self.resume(self.folder / "elsewhere", epochs=2)
+        self.check_same_run(whole, self.folder / "elsewhere")
+        self.assertFalse(run.exists())
+
+    def test_data_folder_of_the_environment(self):
+        """A run whose data folder came from the environment finds it again without."""
+        run = self.folder / "run"
+        self.succeed(*SMALL, "--epochs", 1, "--out", run, env={"NNMF_DATA": program.mnist_folder()})
+        self.resume(run, epochs=2)
+        self.check_same_run(self.small("whole", epochs=2), run)
+
+
+class Signals(RunTest):
+    """An epoch of 400 steps that is never finished; the comparison ends after 30 of them."""
+
+    def setUp(self):
+        super().setUp()
+        self.data = program.mnist_folder(2000, 30)
+        self.options = ["--data", self.data, *SMALL, "--epochs", 9]
+
+    def interrupt(self, run, number, terminal=False):
+        running = Running(*self.options, "--out", run, terminal=terminal)
+        running.wait_for(b"Expected:")
+        running.signal(number)
+        return running.finish()
+
+    def test_in_training(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for terminal in (False, True):
+                with self.subTest(signal=number, terminal=terminal):
+                    run = self.folder / f"run-{number}-{terminal}"
+                    result = self.interrupt(run, number, terminal)
+                    self.assertEqual(result.status, 128 + number, result)
+                    self.assertEqual(result.error_lines(), [], result)
+                    self.assertIn(f"nnmf-train --resume {run}", result.out, result)
+                    self.check_no_leftovers(run)
+                    last = run / "last.safetensors"
+                    steps = int(program.read_checkpoint(last)[1]["updates"])
+                    self.assertGreater(steps, 10)
+                    self.assertLess(steps, 400)
+                    self.resume(run, "--max-steps", steps + 3)
+                    whole = self.folder / f"whole-{number}-{terminal}"
+                    self.succeed(*self.options, "--out", whole, "--max-steps", steps + 3)
+                    self.check_same_checkpoint(last, whole / "last.safetensors")
+
+    def test_in_testing(self):
+        images = 400 if WRAPPER else 6000
+        data = program.mnist_folder(10, images)
+        options = ["--data", data, *SMALL, "--epochs", 1]
+        run = self.folder / "run"
+        running = Running(*options, "--out", run, terminal=True)
+        running.wait_for(b"Testing epoch")
+        running.signal(signal.SIGINT)
+        result = running.finish()
+        self.assertEqual(result.status, 128 + signal.SIGINT, result)
+        _, metadata = program.read_checkpoint(run / "last.safetensors")
+        self.assertEqual((metadata["epoch"], metadata["step"]), ("0", "2"), result)
+        self.resume(run)
+        self.succeed(*options, "--out", self.folder / "whole")
+        self.check_same_run(self.folder / "whole", run)
+
+    def test_second_signal(self):
+        """Steps of many seconds, of which the second signal does not wait for the end."""
+        running = Running("--data", program.mnist_folder(), "--dataset", "mnist", "--batch-size",
+                          50, "--iterations", 1000000, "--epochs", 1, "--out",
+                          self.folder / "run")
+        running.wait_for(b"Run: ")
+        time.sleep(0.5)
+        running.signal(signal.SIGINT)
+        time.sleep(0.5)
+        self.assertIsNone(running.process.poll(), "the step was too short")
+        running.signal(signal.SIGINT)
+        begin = time.monotonic()
+        result = running.finish()
+        self.assertLess(time.monotonic() - begin, 60 if WRAPPER else 5)
+        self.assertEqual(result.status, -signal.SIGINT, result)
+        self.check_no_leftovers(self.folder)
+
+    def test_killed_in_the_first_epoch(self):
+        """There is something to go on from before the first epoch ends."""
+        run = self.folder / "run"
+        result = self.interrupt(run, signal.SIGKILL)
+        self.assertEqual(result.status, -signal.SIGKILL, result)
+        self.resume(run, "--max-steps", 15)
+        self.succeed(*self.options, "--out", self.folder / "whole", "--max-steps", 15)
+        self.check_same_checkpoint(run / "last.safetensors",
+                                   self.folder / "whole" / "last.safetensors")
+
+    def test_killed_again_and_again(self):
+        """At random moments of short epochs, so often while files are written."""
+        seed = random.randrange(1 << 32)
+        chance = random.Random(seed)
+        run = self.folder / "run"
+        options = ["--data", program.mnist_folder(), *SMALL, "--train-range", "0:10",
+                   "--test-range", "0:5"]
+        start = [*options, "--epochs", 100000, "--out", run]
+        with self.subTest(seed=seed):
+            for _ in range(3 if WRAPPER else 8):
+                running = Running(*start)
+                running.wait_for(b"Epoch: ")
+                time.sleep(chance.uniform(0.0, 0.1))
+                running.signal(signal.SIGKILL)
+                result = running.finish()
+                self.assertEqual(result.status, -signal.SIGKILL, result)
+                last, best = run / "last.safetensors", run / "best.safetensors"
+                self.succeed("eval", "--weights", best, "--data", program.mnist_folder(), *SMALL)
+                epoch = int(program.read_checkpoint(last)[1]["epoch"])
+                start = ["--resume", run]
+            self.resume(run, epochs=epoch + 1)
+            self.succeed(*options, "--epochs", epoch + 1, "--out", self.folder / "whole")
+            self.check_same_run(self.folder / "whole", run)
+
+
+class Options(RunTest):
+    """Each option that changes the network or the training: a step, a file, a resumed step."""
+
+    def check(self, *options, kind="mnist"):
+        """Two epochs equal one and another; -> the run's weights."""
+        small = [*SMALL, "--dataset", kind, "--train-range", "0:15", *options]
+        data = program.mnist_folder() if kind != "cifar10" else program.cifar10_folder()
+        whole, run = self.folder / "whole", self.folder / "run"
+        for folder in (whole, run):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.succeed("--data", data, *small, "--test-range", "0:10", "--epochs", 2, "--out", whole)
+        self.succeed("--data", data, *small, "--test-range", "0:10", "--epochs", 2, "--out", run,
+                     "--max-steps", 4)
+        self.resume(run)
+        self.check_same_run(whole, run)
+        arrays = make_fixtures.read_safetensors(run / "best.safetensors")
+        self.assertTrue(all(np.isfinite(value).all() for value in arrays.values()))
+        return arrays
+
+    def test_positive_functions(self):
+        for function in ("exp", "tanh"):
+            with self.subTest(function):
+                arrays = self.check("--positive-function", function, "--beta", "0.7")
+                betas = {name: value for name, value in arrays.items() if name.endswith(".beta")}
+                self.assertEqual(sorted(betas), ["12.beta", "18.beta", "26.beta", "32.beta", "38.beta",
+                                                 "4.beta"])
+                self.assertTrue(all(value.size == 1 for value in betas.values()))
+                self.assertTrue(any(value.item() != np.float32(0.7) for value in betas.values()),
+                                "beta is learned")
+        arrays = self.check("--positive-function", "identity")
+        self.assertNotIn("4.beta", arrays)
+
+    def test_local_learning(self):
+        self.check("--local-learning", "kl")
+        self.check("--local-learning", "mse")
+
+    def test_epsilon(self):
+        self.check("--epsilon", "0.5")
+
+    def test_losses(self):
+        self.check("--loss", "cross-entropy")
+        self.check("--loss-mse", "1", "--loss-kl", "0.25")
+
+    def test_batch_of_one(self):
+        self.check("--batch-size", 1, "--train-range", "0:3")
+
+    def test_batch_larger_than_the_data(self):
+        self.check("--batch-size", 50)
+
+    def test_fashion_mnist(self):
+        self.check(kind="fashion-mnist")
+
+    def test_cifar10(self):
+        self.check("--augment", "reference", kind="cifar10")
+
+    def test_augmentations(self):
+        runs = {}
+        for kind in ("none", "reference", "image"):
+            self.check("--augment", kind)
+            runs[kind] = (self.folder / "run").rename(self.folder / kind)
+        self.assertTrue(self.differ(runs["none"], runs["reference"]))
+        self.assertTrue(self.differ(runs["reference"], runs["image"]))
+
+    def test_gzip(self):
+        """The same numbers from packed files."""
+        for kind in ("mnist", "fashion-mnist"):
+            plain = self.small(f"plain-{kind}", "--dataset", kind)
+            packed = self.small(f"packed-{kind}", "--dataset", kind,
+                                data=program.mnist_folder(compress=True))
+            self.check_same_run(plain, packed)
+
+    def test_init(self):
+        """Starts from these weights; of a checkpoint, nothing but the weights is taken over."""
+        run = self.small("run", epochs=1)
+        one = self.small("one", "--init", run / "last.safetensors")
+        two = self.small("two", "--init", run / "best.safetensors")
+        self.check_same_run(one, two)
+        self.assertEqual(len(program.metrics_rows(one)), 2)
+        self.assertTrue(self.differ(one, run))
+
+
+if __name__ == "__main__":
+    program.main()
