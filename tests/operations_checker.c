@@ -1,5 +1,6 @@
 #include "operations_checker.h"
 
+#include "nnmf/cuda_device.h"
 #include "nnmf/memory.h"
 
 #include <math.h>
@@ -19,12 +20,40 @@ static bool open_cpu(const Candidate *candidate, int threads, Device *device, Er
     return device_open_cpu_with(device, candidate->name, threads, error);
 }
 
-/* Every device that this build has; one with an accelerator is one more line. */
+/* The threads are a CPU's; a GPU is just opened again. */
+static bool open_cuda(const Candidate *candidate, int threads, Device *device, Error *error)
+{
+    (void)threads;
+    CudaOptions options = {.kernel = strcmp(candidate->name, "cuda-cublas") == 0
+                                         ? NNMF_KERNEL_CUBLAS
+                                         : NNMF_KERNEL_FUSED};
+    return device_open_cuda(device, &options, error);
+}
+
+static bool has_gpu(void)
+{
+    Device device;
+    Error error = {0};
+    if (!cuda_is_built)
+        return false;
+    bool found = device_open_cuda(&device, &(CudaOptions){0}, &error);
+    if (found)
+        device_close(&device);
+    else
+        printf("no GPU is tested: %s\n", error.text);
+    return found;
+}
+
+/* Every device that this build has and this machine can run. */
 static int list_candidates(Candidate *list)
 {
     int count = 0;
-    for (const char *set; count < MAX_CANDIDATES && (set = cpu_instruction_set(count));)
+    for (const char *set; (set = cpu_instruction_set(count));)
         list[count++] = (Candidate){.name = set, .open = open_cpu};
+    if (has_gpu()) {
+        list[count++] = (Candidate){.name = "cuda", .open = open_cuda};
+        list[count++] = (Candidate){.name = "cuda-cublas", .open = open_cuda};
+    }
     return count;
 }
 

@@ -1,0 +1,302 @@
+/* The CUDA device: opening and closing, memory, failures, recordings, the table. */
+#include "cuda.cuh"
+
+#include "nnmf/cuda_device.h"
+#include "nnmf/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const bool cuda_is_built = true;
+
+/* ---- failures ---- */
+
+bool cuda_try(Backend *backend, const char *operation, const char *call, cudaError_t status)
+{
+    if (status == cudaSuccess)
+        return true;
+    if (backend->error.status == STATUS_OK)
+        fail(&backend->error, "CUDA failed: %s: %s: %s (%s)", operation, call,
+             cudaGetErrorString(status), cudaGetErrorName(status));
+    return false;
+}
+
+bool cublas_try(Backend *backend, const char *operation, const char *call, cublasStatus_t status)
+{
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return true;
+    if (backend->error.status == STATUS_OK)
+        fail(&backend->error, "cuBLAS failed: %s: %s: %s", operation, call,
+             cublasGetStatusString(status));
+    return false;
+}
+
+static bool finish(Backend *backend, Error *error)
+{
+    TRY(backend, "waiting for the GPU", cudaStreamSynchronize(backend->stream));
+    if (backend->error.status == STATUS_OK)
+        return true;
+    *error = backend->error;
+    memset(&backend->error, 0, sizeof backend->error);
+    return false;
+}
+
+/* ---- memory ---- */
+
+static bool out_of_memory(size_t bytes, const char *what, Error *error)
+{
+    size_t available = 0, all = 0;
+    cudaMemGetInfo(&available, &all);
+    return fail(error, "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: a "
+                "smaller --batch-size needs less", what, bytes, available, all);
+}
+
+static void *allocate(Backend *backend, size_t bytes, const char *what, Error *error)
+{
+    void *memory = NULL;
+    size_t asked = bytes ? bytes : 1;
+    cudaError_t status = cudaMalloc(&memory, asked);
+    if (status == cudaErrorMemoryAllocation) {
+        cudaGetLastError(); /* it is told here, so it must not meet the next launch */
+        out_of_memory(bytes, what, error);
+        return NULL;
+    }
+    if (!cuda_try(backend, what, "cudaMalloc", status) ||
+        !TRY(backend, what, cudaMemsetAsync(memory, 0, asked, backend->stream)) ||
+        !finish(backend, error)) {
+        if (backend->error.status != STATUS_OK)
+            finish(backend, error);
+        cudaFree(memory);
+        return NULL;
+    }
+    return memory;
+}
+
+static void release(Backend *backend, void *memory)
+{
+    if (memory)
+        TRY(backend, "releasing memory", cudaFree(memory));
+}
+
+static void upload(Backend *backend, void *device, const void *host, size_t bytes)
+{
+    TRY(backend, "upload",
+        cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, backend->stream));
+    TRY(backend, "upload", cudaStreamSynchronize(backend->stream)); /* `host` is the caller's */
+}
+
+static void download(Backend *backend, void *host, const void *device, size_t bytes)
+{
+    TRY(backend, "download",
+        cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, backend->stream));
+    TRY(backend, "download", cudaStreamSynchronize(backend->stream));
+}
+
+void *cuda_scratch(Backend *backend, size_t bytes)
+{
+    if (bytes <= backend->scratch_bytes)
+        return backend->scratch;
+    if (backend->recording) {
+        if (backend->error.status == STATUS_OK)
+            fail(&backend->error, "work space too small: a recorded step: %zu bytes were needed, "
+                 "%zu are there", bytes, backend->scratch_bytes);
+        return NULL;
+    }
+    TRY(backend, "work space", cudaStreamSynchronize(backend->stream));
+    release(backend, backend->scratch);
+    backend->scratch_bytes = 0;
+    Error error = {};
+    backend->scratch = allocate(backend, bytes, "work space of an operation", &error);
+    if (!backend->scratch) {
+        if (backend->error.status == STATUS_OK)
+            backend->error = error;
+        return NULL;
+    }
+    backend->scratch_bytes = bytes;
+    return backend->scratch;
+}
+
+/* ---- products ---- */
+
+void cuda_product(Backend *backend, const char *operation, bool transposed_a, bool transposed_b,
+                  size_t rows, size_t columns, size_t depth, const float *a, const float *b,
+                  float beta, float *c)
+{
+    const float one = 1.0f;
+    /* cuBLAS is column-major: what it computes is c^T = b^T a^T. */
+    TRY_BLAS(backend, operation,
+             cublasSgemm(backend->blas, transposed_b ? CUBLAS_OP_T : CUBLAS_OP_N,
+                         transposed_a ? CUBLAS_OP_T : CUBLAS_OP_N, (int)columns, (int)rows,
+                         (int)depth, &one, b, (int)(transposed_b ? depth : columns), a,
+                         (int)(transposed_a ? rows : depth), &beta, c, (int)columns));
+}
+
+/* ---- recordings: CUDA graphs ---- */
+
+static bool record(Backend *backend, void (*step)(void *context), void *context, void **recording,
+                   Error *error)
+{
+    *recording = NULL;
+    if (!finish(backend, error))
+        return false;
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t executable = NULL;
+    if (TRY(backend, "recording a step",
+            cudaStreamBeginCapture(backend->stream, cudaStreamCaptureModeThreadLocal))) {
+        backend->recording = true;
+        step(context);
+        backend->recording = false;
+        TRY(backend, "recording a step", cudaStreamEndCapture(backend->stream, &graph));
+    }
+    if (graph && backend->error.status == STATUS_OK)
+        TRY(backend, "recording a step", cudaGraphInstantiate(&executable, graph, 0));
+    if (graph)
+        TRY(backend, "recording a step", cudaGraphDestroy(graph));
+    if (!finish(backend, error))
+        return false;
+    *recording = executable;
+    return true;
+}
+
+static void replay(Backend *backend, void *recording)
+{
+    TRY(backend, "a recorded step", cudaGraphLaunch((cudaGraphExec_t)recording, backend->stream));
+}
+
+static void forget(Backend *backend, void *recording)
+{
+    if (recording)
+        TRY(backend, "a recorded step", cudaGraphExecDestroy((cudaGraphExec_t)recording));
+}
+
+/* ---- the table ---- */
+
+static Operations make_table()
+{
+    Operations table = {};
+    table.name = "cuda";
+    table.allocate = allocate;
+    table.release = release;
+    table.upload = upload;
+    table.download = download;
+    table.finish = finish;
+    table.record = record;
+    table.replay = replay;
+    table.forget = forget;
+    table.sample = cuda_sample;
+    table.augment = cuda_augment;
+    table.unfold_forward = cuda_unfold_forward;
+    table.unfold_backward = cuda_unfold_backward;
+    table.weight_forward = cuda_weight_forward;
+    table.weight_backward = cuda_weight_backward;
+    table.nnmf_forward = cuda_nnmf_forward;
+    table.nnmf_backward = cuda_nnmf_backward;
+    table.batchnorm_forward = cuda_batchnorm_forward;
+    table.batchnorm_backward = cuda_batchnorm_backward;
+    table.convolution_forward = cuda_convolution_forward;
+    table.convolution_backward = cuda_convolution_backward;
+    table.softmax = cuda_softmax;
+    table.loss = cuda_loss;
+    table.adam = cuda_adam;
+    table.advance = cuda_advance;
+    return table;
+}
+
+/* ---- opening and closing ---- */
+
+static void close_device(Backend *backend)
+{
+    /* Nobody is left to tell a failure to. */
+    cudaFree(backend->scratch);
+    cudaFree(backend->blas_workspace);
+    if (backend->blas)
+        cublasDestroy(backend->blas);
+    if (backend->stream)
+        cudaStreamDestroy(backend->stream);
+    memory_free(backend);
+}
+
+/* Is there a GPU that this program can use? */
+static bool find_device(Error *error)
+{
+    int count = 0, driver = 0, runtime = 0;
+    cudaError_t status = cudaGetDeviceCount(&count);
+    cudaGetLastError();
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    if (status == cudaErrorInsufficientDriver && driver == 0)
+        return fail(error, "no NVIDIA driver: CUDA: one for CUDA %d.%d or newer was expected",
+                    runtime / 1000, runtime % 1000 / 10);
+    if (status == cudaErrorInsufficientDriver)
+        return fail(error, "NVIDIA driver too old: it is for CUDA %d.%d: CUDA %d.%d or newer was "
+                    "expected", driver / 1000, driver % 1000 / 10, runtime / 1000,
+                    runtime % 1000 / 10);
+    if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
+        return fail(error, "no NVIDIA GPU: CUDA: the driver is there, but shows no device");
+    if (status != cudaSuccess)
+        return fail(error, "CUDA failed: cudaGetDeviceCount: %s (%s)", cudaGetErrorString(status),
+                    cudaGetErrorName(status));
+    return true;
+}
+
+/* Does nothing, but for telling whether the program has code for this GPU. */
+static __global__ void probe_kernel(bool)
+{
+}
+
+static bool prepare(Backend *backend, const CudaOptions *options, const cudaDeviceProp *properties,
+                    Error *error)
+{
+    enum { BLAS_WORKSPACE = 32 << 20 }; /* what cuBLAS recommends for Hopper; plenty elsewhere */
+    const char *name = "opening the GPU";
+    backend->fused = options->kernel == NNMF_KERNEL_FUSED;
+    backend->multiprocessors = properties->multiProcessorCount;
+    backend->shared_limit = properties->sharedMemPerBlockOptin;
+    TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking));
+    LAUNCH(probe_kernel, 1, 1, 0, backend->stream, true);
+    cudaError_t status = cudaGetLastError();
+    if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorUnsupportedPtxVersion)
+        return fail(error, "unsupported GPU: %s, compute capability %d.%d: this program was not "
+                    "built for it", properties->name, properties->major, properties->minor);
+    cuda_try(backend, name, "launch of probe_kernel", status);
+    if (TRY_BLAS(backend, name, cublasCreate(&backend->blas)) &&
+        TRY(backend, name, cudaMalloc(&backend->blas_workspace, BLAS_WORKSPACE))) {
+        TRY_BLAS(backend, name, cublasSetStream(backend->blas, backend->stream));
+        /* A workspace of one's own makes cuBLAS deterministic under graphs too. */
+        TRY_BLAS(backend, name,
+                 cublasSetWorkspace(backend->blas, backend->blas_workspace, BLAS_WORKSPACE));
+        TRY_BLAS(backend, name,
+                 cublasSetMathMode(backend->blas, options->precision == PRECISION_TF32
+                                                      ? CUBLAS_TF32_TENSOR_OP_MATH
+                                                      : CUBLAS_PEDANTIC_MATH));
+    }
+    return finish(backend, error);
+}
+
+bool device_open_cuda(Device *device, const CudaOptions *options, Error *error)
+{
+    static const Operations table = make_table();
+    if (!find_device(error))
+        return false;
+    Backend *backend = (Backend *)memory_allocate(1, sizeof *backend, "the CUDA back end", error);
+    if (!backend)
+        return false;
+    cudaDeviceProp properties;
+    if (!TRY(backend, "opening the GPU", cudaSetDevice(0)) ||
+        !TRY(backend, "opening the GPU", cudaGetDeviceProperties(&properties, 0))) {
+        *error = backend->error;
+        close_device(backend);
+        return false;
+    }
+    if (!prepare(backend, options, &properties, error)) {
+        close_device(backend);
+        return false;
+    }
+    device->operations = &table;
+    device->backend = backend;
+    device->close = close_device;
+    snprintf(device->description, sizeof device->description, "%.64s, CUDA, %s, %s",
+             properties.name, options->kernel == NNMF_KERNEL_FUSED ? "fused" : "cublas",
+             options->precision == PRECISION_TF32 ? "tf32" : "fp32");
+    return true;
+}

@@ -1,0 +1,123 @@
+/*
+ * The CUDA back end's own state, what its files share, and its launchers: one for every operation
+ * of nnmf/operations.h, with that operation's arguments. A launcher queues work on the back end's
+ * stream and returns; the first failure is kept and told by `finish`.
+ *
+ * Sums have a fixed order and no floating-point atomics are used, so that the same command on the
+ * same GPU gives the same bits.
+ */
+#ifndef NNMF_CUDA_CUH
+#define NNMF_CUDA_CUH
+
+#include "launch.cuh"
+
+#include "nnmf/operations.h"
+
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+
+/* ---- state ---- */
+
+struct Backend {
+    int device;
+    int multiprocessors;
+    size_t shared_limit; /* bytes a block may have when it asks for them */
+    bool fused;          /* --nnmf-kernel */
+    cudaStream_t stream;
+    cublasHandle_t blas;
+    void *blas_workspace;
+    Error error; /* the first failure since the last finish */
+    void *scratch;
+    size_t scratch_bytes;
+    bool recording;
+};
+
+/* Keep the first failure, with the operation and the call; true if there was none. */
+bool cuda_try(Backend *backend, const char *operation, const char *call, cudaError_t status);
+bool cublas_try(Backend *backend, const char *operation, const char *call, cublasStatus_t status);
+
+#define TRY(backend, operation, call) cuda_try(backend, operation, #call, call)
+#define TRY_BLAS(backend, operation, call) cublas_try(backend, operation, #call, call)
+
+/* Launches on the back end's stream and checks. */
+#define RUN(backend, operation, kernel, grid, block, shared, ...)                                  \
+    do {                                                                                           \
+        LAUNCH(kernel, grid, block, shared, (backend)->stream, __VA_ARGS__);                       \
+        cuda_try(backend, operation, "launch of " #kernel, cudaGetLastError());                    \
+    } while (0)
+
+/* Device memory for the operation at hand, uninitialised; NULL after keeping the failure. It may
+ * grow only outside a recording. */
+void *cuda_scratch(Backend *backend, size_t bytes);
+
+/* c (rows, columns) = a b + beta c, all row-major: a (rows, depth), b (depth, columns); with
+ * transposed_a a is (depth, rows), with transposed_b b is (columns, depth). */
+void cuda_product(Backend *backend, const char *operation, bool transposed_a, bool transposed_b,
+                  size_t rows, size_t columns, size_t depth, const float *a, const float *b,
+                  float beta, float *c);
+
+/* ---- what kernels share ---- */
+
+enum { WARP = 32, ALL_LANES = -1 };
+
+static inline unsigned blocks_for(size_t items, size_t per_block)
+{
+    return (unsigned)((items + per_block - 1) / per_block);
+}
+
+/* The sum over a warp, in every lane. */
+template <typename T> static __device__ __forceinline__ T warp_sum(T value)
+{
+    for (int step = WARP / 2; step > 0; step /= 2)
+        value += __shfl_xor_sync(0xffffffffu, value, step);
+    return value;
+}
+
+/* Sums over rows are made of the sums of at most this many chunks, added in order. */
+static inline unsigned column_chunks(size_t rows)
+{
+    const unsigned most = 128, least_rows = 64;
+    unsigned chunks = blocks_for(rows, least_rows);
+    return chunks < most ? chunks : most;
+}
+
+/* ---- launchers; shapes and formulas: nnmf/operations.h ---- */
+
+void cuda_sample(Backend *, const SampleShape *, const Clock *, uint32_t *, Augmentation *);
+void cuda_augment(Backend *, const CropShape *, const uint8_t *, const uint8_t *, const uint32_t *,
+                  const Augmentation *, float *, uint8_t *);
+void cuda_unfold_forward(Backend *, const UnfoldShape *, const float *, float *, float *);
+void cuda_unfold_backward(Backend *, const UnfoldShape *, const float *, const float *,
+                          const float *, const float *, float *);
+void cuda_weight_forward(Backend *, const WeightShape *, const float *, const float *, float *,
+                         float *);
+void cuda_weight_backward(Backend *, const WeightShape *, const float *, const float *,
+                          const float *, const float *, const float *, float *, float *);
+void cuda_nnmf_forward(Backend *, const NnmfShape *, const float *, const float *, float *);
+void cuda_nnmf_backward(Backend *, const NnmfShape *, const float *, const float *, const float *,
+                        const float *, float *, float *);
+void cuda_batchnorm_forward(Backend *, size_t, int, const float *, const float *, const float *,
+                            float *, float *, float *);
+void cuda_batchnorm_backward(Backend *, size_t, int, const float *, const float *, const float *,
+                             const float *, const float *, float *, float *, float *);
+void cuda_convolution_forward(Backend *, const ConvolutionShape *, const float *, const float *,
+                              const float *, float *);
+void cuda_convolution_backward(Backend *, const ConvolutionShape *, const float *, const float *,
+                               const float *, float *, float *, float *);
+void cuda_softmax(Backend *, int, int, const float *, float *);
+void cuda_loss(Backend *, const LossShape *, const float *, const uint8_t *, const Clock *,
+               Totals *, float *);
+void cuda_adam(Backend *, const AdamSegment *, int, const Clock *, const float *, float *, float *,
+               float *);
+void cuda_advance(Backend *, Clock *);
+
+/* The two ways of the NNMF iterations. The fused one returns false where the shape does not fit,
+ * having queued nothing. */
+bool cuda_nnmf_fused(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
+void cuda_nnmf_cublas(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
+
+/* sums (2, columns) doubles from partial sums (chunks, 2, columns), added in order. */
+void cuda_add_chunks(Backend *, const char *operation, const double *parts, unsigned chunks,
+                     int columns, double *sums);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * What keeps the kernels' sources plain C++ besides the language extensions that a header can
+ * define: nvcc compiles them for the GPU, and any compiler for the tests on the CPU
+ * (tests/cuda_host). Template kernels with several arguments go in parentheses.
+ */
+#ifndef NNMF_KERNELS_LAUNCH_CUH
+#define NNMF_KERNELS_LAUNCH_CUH
+
+#include <cuda_runtime.h>
+
+/*
+ * LAUNCH(kernel, grid, block, shared_bytes, stream, arguments...): the caller checks
+ * cudaGetLastError().
+ * DYNAMIC_SHARED(type, name): `type *name` is the block's shared_bytes, 16-byte aligned.
+ * SHARED(type, name): a static array or variable in shared memory: SHARED(float[32][33], tile).
+ */
+template <class T> using SharedType = T; /* so that arrays can be declared by type and name */
+
+#ifdef __CUDACC__
+
+#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                     \
+    kernel<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__)
+
+#define DYNAMIC_SHARED(type, name)                                                                 \
+    extern __shared__ __align__(16) unsigned char dynamic_shared_memory[];                         \
+    type *const name = reinterpret_cast<type *>(dynamic_shared_memory)
+
+#define SHARED(type, name) __shared__ SharedType<type> name
+
+#else
+
+/* The stream is among the variable arguments, as ISO C++ wants one of these at least. */
+#define LAUNCH(kernel, grid, block, shared_bytes, ...)                                             \
+    ::cuda_host::launch(#kernel, kernel, (grid), (block), (shared_bytes), __VA_ARGS__)
+
+#define DYNAMIC_SHARED(type, name)                                                                 \
+    type *const name = static_cast<type *>(::cuda_host::dynamic_shared())
+
+#define SHARED(type, name)                                                                         \
+    static ::cuda_host::SharedSlot name##_slot;                                                    \
+    SharedType<type> &name = *static_cast<SharedType<type> *>(                                     \
+        ::cuda_host::static_shared(name##_slot, sizeof(SharedType<type>)))
+
+#endif
+
+#endif

@@ -1,0 +1,114 @@
+/* NNMF by cuBLAS: the two products of an iteration, and what lies between them, one after the
+ * other through device memory. The way for any shape, and the one to compare the fused way with.
+ * The backward rule likewise. */
+#include "cuda.cuh"
+
+enum { THREADS = 256, WARPS = THREADS / WARP };
+
+static __global__ void fill_kernel(size_t elements, float value, float *to)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < elements)
+        to[i] = value;
+}
+
+/* r = x / (r + tiny), in place */
+static __global__ void ratio_kernel(size_t elements, const float *x, float *r)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < elements)
+        r[i] = x[i] / (r[i] + 1e-20f);
+}
+
+/* h = h s or h (1 + epsilon s), divided by its sum: a warp a row. */
+static __global__ void update_kernel(size_t rows, int outputs, float epsilon, const float *s,
+                                     float *h)
+{
+    size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+    if (row >= rows)
+        return;
+    int lane = (int)threadIdx.x % WARP;
+    s += row * (size_t)outputs;
+    h += row * (size_t)outputs;
+    float sum = 0.0f;
+    for (int n = lane; n < outputs; n += WARP) {
+        float value = h[n] * (epsilon != 0.0f ? 1.0f + epsilon * s[n] : s[n]);
+        h[n] = value;
+        sum += value;
+    }
+    float scale = 1.0f / (warp_sum(sum) + 1e-19f);
+    for (int n = lane; n < outputs; n += WARP)
+        h[n] *= scale;
+}
+
+void cuda_nnmf_cublas(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
+                      float *h)
+{
+    const char *name = "NNMF forward";
+    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    size_t x_elements = shape->rows * features, h_elements = shape->rows * outputs;
+    float *t = (float *)cuda_scratch(backend, (x_elements + h_elements) * sizeof(float));
+    if (!t)
+        return;
+    float *s = t + x_elements;
+    RUN(backend, name, fill_kernel, blocks_for(h_elements, THREADS), THREADS, 0, h_elements,
+        1.0f / (float)shape->outputs, h);
+    for (int i = 0; i < shape->iterations; i++) {
+        cuda_product(backend, name, false, false, shape->rows, features, outputs, h, w, 0.0f, t);
+        RUN(backend, name, ratio_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements,
+            x, t);
+        cuda_product(backend, name, false, true, shape->rows, outputs, features, t, w, 0.0f, s);
+        RUN(backend, name, update_kernel, blocks_for(shape->rows, WARPS), THREADS, 0, shape->rows,
+            shape->outputs, shape->epsilon, s, h);
+    }
+}
+
+void cuda_nnmf_forward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
+                       float *h)
+{
+    if (!backend->fused || !cuda_nnmf_fused(backend, shape, x, w, h))
+        cuda_nnmf_cublas(backend, shape, x, w, h);
+}
+
+static __global__ void multiply_kernel(size_t elements, const float *a, const float *b, float *to)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < elements)
+        to[i] = a[i] * b[i];
+}
+
+/* From r = h w and u = (h dh) w: dx, and in their place a and b of dw = (h dh)^T a + h^T b. */
+static __global__ void backward_kernel(size_t elements, LocalLearning local, const float *x,
+                                       float *r_to_a, float *u_to_b, float *dx)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= elements)
+        return;
+    float r = r_to_a[i], q = 1.0f / (r + 1e-20f), d = u_to_b[i] * q, a = x[i] * q;
+    if (dx)
+        dx[i] = d;
+    r_to_a[i] = a;
+    u_to_b[i] = local == LOCAL_NONE ? -a * d : local == LOCAL_KL ? -a : -2.0f * (x[i] - r);
+}
+
+void cuda_nnmf_backward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
+                        const float *h, const float *dh, float *dx, float *dw)
+{
+    const char *name = "NNMF backward";
+    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    size_t x_elements = shape->rows * features, h_elements = shape->rows * outputs;
+    float *a = (float *)cuda_scratch(backend, (2 * x_elements + h_elements) * sizeof(float));
+    if (!a)
+        return;
+    float *b = a + x_elements, *back = b + x_elements;
+    RUN(backend, name, multiply_kernel, blocks_for(h_elements, THREADS), THREADS, 0, h_elements, h,
+        dh, back);
+    cuda_product(backend, name, false, false, shape->rows, features, outputs, h, w, 0.0f, a);
+    cuda_product(backend, name, false, false, shape->rows, features, outputs, back, w, 0.0f, b);
+    RUN(backend, name, backward_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements,
+        shape->local_learning, x, a, b, dx);
+    cuda_product(backend, name, true, false, outputs, features, shape->rows, h, b, 0.0f, dw);
+    if (shape->local_learning == LOCAL_NONE)
+        cuda_product(backend, name, true, false, outputs, features, shape->rows, back, a, 1.0f,
+                     dw);
+}

@@ -1,0 +1,251 @@
+/*
+ * Matrix products, column-major as cuBLAS has them: every element is summed over k in ascending
+ * order, in float32. TF32 rounds the two factors to 10 bits first, as tensor cores do.
+ */
+#include "internal.h"
+
+#include "cublas_v2.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+struct cublasContext {
+    cudaStream_t stream;
+    cublasMath_t math;
+};
+
+namespace cuda_host
+{
+
+struct Gemm {
+    bool transpose_a, transpose_b, tf32;
+    int m, n, k;
+    float alpha, beta;
+    const float *a, *b;
+    float *c;
+    int lda, ldb, ldc;
+    long long stride_a, stride_b, stride_c;
+    int batch;
+};
+
+static float to_tf32(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7f800000u) != 0x7f800000u) /* infinities and NaN stay */
+        bits = (bits + 0x1000u) & 0xffffe000u;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
+/* op(matrix), (rows, columns), without gaps. */
+static std::vector<float> pack(const float *matrix, int ld, bool transpose, int rows, int columns,
+                               bool tf32)
+{
+    std::vector<float> packed(size_t(rows) * size_t(columns));
+    for (size_t j = 0; j < size_t(columns); j++)
+        for (size_t i = 0; i < size_t(rows); i++) {
+            float value = transpose ? matrix[i * size_t(ld) + j] : matrix[j * size_t(ld) + i];
+            packed[j * size_t(rows) + i] = tf32 ? to_tf32(value) : value;
+        }
+    return packed;
+}
+
+/* sums += column * factor; both are ours, whole and checked: without sanitizers for speed. */
+__attribute__((no_sanitize("address"), no_sanitize("undefined"), noinline)) static void
+add_column(float *__restrict__ sums, const float *__restrict__ column, float factor, size_t rows)
+{
+    for (size_t i = 0; i < rows; i++)
+        sums[i] += column[i] * factor;
+}
+
+static void multiply(const Gemm &g, const float *a, const float *b, float *c)
+{
+    size_t m = size_t(g.m), n = size_t(g.n), k = g.alpha != 0 ? size_t(g.k) : 0;
+    std::vector<float> left, right, sums(m);
+    if (k) {
+        left = pack(a, g.lda, g.transpose_a, g.m, g.k, g.tf32);
+        right = pack(b, g.ldb, g.transpose_b, g.k, g.n, g.tf32);
+    }
+    for (size_t j = 0; j < n; j++) {
+        std::fill(sums.begin(), sums.end(), 0.0f);
+        for (size_t l = 0; l < k; l++)
+            add_column(sums.data(), &left[l * m], right[j * k + l], m);
+        float *column = c + j * size_t(g.ldc);
+        for (size_t i = 0; i < m; i++) /* C is not read without beta: it may be NaN */
+            column[i] = g.alpha * sums[i] + (g.beta != 0 ? g.beta * column[i] : 0.0f);
+    }
+}
+
+static void run_gemm(const Gemm &g)
+{
+    for (int i = 0; i < g.batch; i++)
+        multiply(g, g.a + i * g.stride_a, g.b + i * g.stride_b, g.c + i * g.stride_c);
+}
+
+static bool well_formed(const Gemm &g)
+{
+    return g.m >= 0 && g.n >= 0 && g.k >= 0 && g.batch >= 0 &&
+           g.lda >= std::max(1, g.transpose_a ? g.k : g.m) &&
+           g.ldb >= std::max(1, g.transpose_b ? g.n : g.k) && g.ldc >= std::max(1, g.m);
+}
+
+static cublasStatus_t status_of(cudaError_t error)
+{
+    switch (error) {
+    case cudaSuccess:
+        return CUBLAS_STATUS_SUCCESS;
+    case cudaErrorMemoryAllocation:
+        return CUBLAS_STATUS_ALLOC_FAILED;
+    case cudaErrorNoDevice:
+    case cudaErrorInsufficientDriver:
+        return CUBLAS_STATUS_NOT_INITIALIZED;
+    default:
+        return CUBLAS_STATUS_EXECUTION_FAILED;
+    }
+}
+
+/* Nothing of these is left behind for cudaGetLastError, unlike with the runtime's own calls. */
+template <class Body> static cublasStatus_t blas_call(Capturing capture, Body body)
+{
+    std::lock_guard<std::recursive_mutex> lock(call_mutex());
+    cudaError_t error = enter(capture);
+    return error != cudaSuccess ? status_of(error) : body();
+}
+
+static cublasStatus_t gemm(cublasHandle_t handle, cublasOperation_t transa,
+                           cublasOperation_t transb, const float *alpha, const float *beta, Gemm g)
+{
+    return blas_call(Capturing::allowed, [&] {
+        g.transpose_a = transa != CUBLAS_OP_N;
+        g.transpose_b = transb != CUBLAS_OP_N;
+        if (!handle)
+            return CUBLAS_STATUS_NOT_INITIALIZED;
+        if (!alpha || !beta || !well_formed(g))
+            return CUBLAS_STATUS_INVALID_VALUE;
+        if (g.m == 0 || g.n == 0 || g.batch == 0)
+            return CUBLAS_STATUS_SUCCESS;
+        g.alpha = *alpha;
+        g.beta = *beta;
+        g.tf32 = g.tf32 || handle->math == CUBLAS_TF32_TENSOR_OP_MATH;
+        return status_of(submit(handle->stream, [=] { run_gemm(g); }));
+    });
+}
+
+} // namespace cuda_host
+
+using namespace cuda_host;
+
+cublasStatus_t cublasCreate(cublasHandle_t *handle)
+{
+    *handle = nullptr;
+    return blas_call(Capturing::fails, [&] {
+        *handle = new cublasContext();
+        return CUBLAS_STATUS_SUCCESS;
+    });
+}
+
+cublasStatus_t cublasDestroy(cublasHandle_t handle)
+{
+    if (!handle)
+        return CUBLAS_STATUS_NOT_INITIALIZED;
+    delete handle;
+    return blas_call(Capturing::allowed, [] { return CUBLAS_STATUS_SUCCESS; });
+}
+
+cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream)
+{
+    return blas_call(Capturing::allowed, [&] {
+        if (!handle)
+            return CUBLAS_STATUS_NOT_INITIALIZED;
+        handle->stream = stream;
+        return CUBLAS_STATUS_SUCCESS;
+    });
+}
+
+cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *workspace, size_t bytes)
+{
+    return blas_call(Capturing::allowed, [&] {
+        if (!handle)
+            return CUBLAS_STATUS_NOT_INITIALIZED;
+        bool usable = !bytes || (on_device(workspace, bytes) &&
+                                 reinterpret_cast<uintptr_t>(workspace) % 256 == 0);
+        return usable ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+    });
+}
+
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
+{
+    return blas_call(Capturing::allowed, [&] {
+        if (!handle)
+            return CUBLAS_STATUS_NOT_INITIALIZED;
+        handle->math = mode;
+        return CUBLAS_STATUS_SUCCESS;
+    });
+}
+
+cublasStatus_t cublasGetVersion(cublasHandle_t, int *version)
+{
+    *version = CUBLAS_VERSION;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+const char *cublasGetStatusString(cublasStatus_t status)
+{
+    switch (status) {
+#define X(name)                                                                                    \
+    case name:                                                                                     \
+        return #name;
+        X(CUBLAS_STATUS_SUCCESS)
+        X(CUBLAS_STATUS_NOT_INITIALIZED)
+        X(CUBLAS_STATUS_ALLOC_FAILED)
+        X(CUBLAS_STATUS_INVALID_VALUE)
+        X(CUBLAS_STATUS_ARCH_MISMATCH)
+        X(CUBLAS_STATUS_MAPPING_ERROR)
+        X(CUBLAS_STATUS_EXECUTION_FAILED)
+        X(CUBLAS_STATUS_INTERNAL_ERROR)
+        X(CUBLAS_STATUS_NOT_SUPPORTED)
+        X(CUBLAS_STATUS_LICENSE_ERROR)
+#undef X
+    }
+    return "unknown status";
+}
+
+cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t transa,
+                           cublasOperation_t transb, int m, int n, int k, const float *alpha,
+                           const float *A, int lda, const float *B, int ldb, const float *beta,
+                           float *C, int ldc)
+{
+    return gemm(handle, transa, transb, alpha, beta,
+                {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, 0, 0, 0, 1});
+}
+
+cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transa,
+                                         cublasOperation_t transb, int m, int n, int k,
+                                         const float *alpha, const float *A, int lda,
+                                         long long stride_a, const float *B, int ldb,
+                                         long long stride_b, const float *beta, float *C, int ldc,
+                                         long long stride_c, int batch)
+{
+    return gemm(handle, transa, transb, alpha, beta,
+                {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, stride_a, stride_b,
+                 stride_c, batch});
+}
+
+cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa,
+                            cublasOperation_t transb, int m, int n, int k, const void *alpha,
+                            const void *A, cudaDataType a_type, int lda, const void *B,
+                            cudaDataType b_type, int ldb, const void *beta, void *C,
+                            cudaDataType c_type, int ldc, cublasComputeType_t compute,
+                            cublasGemmAlgo_t)
+{
+    if (a_type != CUDA_R_32F || b_type != CUDA_R_32F || c_type != CUDA_R_32F ||
+        (compute != CUBLAS_COMPUTE_32F && compute != CUBLAS_COMPUTE_32F_FAST_TF32))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    return gemm(handle, transa, transb, static_cast<const float *>(alpha),
+                static_cast<const float *>(beta),
+                {false, false, compute == CUBLAS_COMPUTE_32F_FAST_TF32, m, n, k, 0, 0,
+                 static_cast<const float *>(A), static_cast<const float *>(B),
+                 static_cast<float *>(C), lda, ldb, ldc, 0, 0, 0, 1});
+}

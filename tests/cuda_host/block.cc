@@ -1,0 +1,398 @@
+/*
+ * Runs the blocks of a grid one after another and the threads of a block in turn. A thread runs
+ * until it waits for others; then the next one goes on. Threads that never wait are run by one
+ * fibre, as plain calls; each that waits keeps its fibre until it has exited.
+ *
+ * Every thread of a block has to reach the same barrier, and every lane that a mask names the same
+ * warp function under the same mask; if none can go on, that is reported and the program aborts.
+ */
+#include "fibre.h"
+#include "internal.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+const int warpSize = 32;
+
+namespace cuda_host
+{
+
+static const unsigned max_threads = 1024, lanes = 32;
+
+enum class State : uint8_t { fresh, ready, at_barrier, in_warp, exited };
+
+struct Thread {
+    uint3 index;
+    State state;
+    Fibre *fibre; /* from its first turn to its exit */
+    Site site;    /* where it waits */
+    Meeting meeting;
+    uint64_t result;
+};
+
+/* One block runs at a time. */
+static struct {
+    const Launch *launch;
+    uint64_t block_number; /* of all launches, from 1 */
+    Thread threads[max_threads];
+    unsigned order[max_threads];
+    unsigned count, exited;
+    Thread *current;
+    Fibre host;
+    Fibre *idle[max_threads];
+    unsigned idle_count;
+
+    Thread *queue[max_threads]; /* a ring of those that can run */
+    unsigned head, queued;
+
+    unsigned at_barrier; /* threads */
+    int predicates, barrier_result;
+    Site barrier_site;
+    unsigned arrived[max_threads / lanes]; /* lanes of each warp that wait for others */
+
+    void *dynamic_memory;
+    size_t static_bytes;
+    std::vector<SharedSlot *> slots; /* of this launch */
+} run;
+
+/* ---- reports ---- */
+
+static const char *short_name(Collective kind)
+{
+    switch (kind) {
+    case Collective::sync:
+        return "__syncwarp";
+    case Collective::ballot:
+        return "a vote";
+    case Collective::shuffle:
+        return "__shfl_sync";
+    case Collective::shuffle_up:
+        return "__shfl_up_sync";
+    case Collective::shuffle_down:
+        return "__shfl_down_sync";
+    default:
+        return "__shfl_xor_sync";
+    }
+}
+
+static void print_state(const Thread &thread)
+{
+    fprintf(stderr, "thread (%u, %u, %u) ", thread.index.x, thread.index.y, thread.index.z);
+    if (thread.state == State::exited)
+        fprintf(stderr, "has exited");
+    else if (thread.state == State::at_barrier)
+        fprintf(stderr, "waits at the barrier in %s:%d", thread.site.file, thread.site.line);
+    else if (thread.state == State::in_warp)
+        fprintf(stderr, "waits in %s under mask %08x in %s:%d", short_name(thread.meeting.kind),
+                thread.meeting.mask, thread.site.file, thread.site.line);
+    else
+        fprintf(stderr, "has not got there");
+}
+
+static bool same_state(const Thread &a, const Thread &b)
+{
+    if (a.state != b.state || a.state == State::exited || a.state == State::fresh)
+        return a.state == b.state;
+    if (a.site.line != b.site.line)
+        return false;
+    return a.state != State::in_warp ||
+           (a.meeting.kind == b.meeting.kind && a.meeting.mask == b.meeting.mask);
+}
+
+/* The first thread of every kind of fate, and how many share it. */
+[[noreturn]] static void report(const char *what)
+{
+    const uint3 &at = blockIdx;
+    fflush(stdout);
+    fprintf(stderr, "cuda_host: kernel %s, block (%u, %u, %u): %s\n",
+            run.launch ? run.launch->name : "(none)", at.x, at.y, at.z, what);
+    unsigned kinds = 0;
+    for (unsigned i = 0; i < run.count && kinds < 16; i++) {
+        bool seen = false;
+        for (unsigned j = 0; j < i && !seen; j++)
+            seen = same_state(run.threads[i], run.threads[j]);
+        if (seen)
+            continue;
+        kinds++;
+        unsigned alike = 0;
+        for (unsigned j = i + 1; j < run.count; j++)
+            alike += same_state(run.threads[i], run.threads[j]);
+        fprintf(stderr, "    ");
+        print_state(run.threads[i]);
+        if (alike)
+            fprintf(stderr, ", and %u more", alike);
+        fprintf(stderr, "\n");
+    }
+    abort();
+}
+
+/* ---- turns ---- */
+
+static void push(Thread *thread)
+{
+    run.queue[(run.head + run.queued++) % max_threads] = thread;
+}
+
+static Thread *pop()
+{
+    if (run.queued == 0)
+        return nullptr;
+    Thread *thread = run.queue[run.head];
+    run.head = (run.head + 1) % max_threads;
+    run.queued--;
+    return thread;
+}
+
+static void worker();
+
+/* Makes `thread` the one that runs; the caller switches to its fibre. */
+static void give_turn(Thread *thread)
+{
+    if (thread->state == State::fresh && !thread->fibre) {
+        thread->fibre = run.idle_count ? run.idle[--run.idle_count] : fibre_create(worker);
+    }
+    thread->state = State::ready;
+    run.current = thread;
+    threadIdx = thread->index;
+}
+
+/* The life of a fibre: threads that had no turn yet, one after another. */
+static void worker()
+{
+    fibre_entered();
+    for (;;) {
+        (*run.launch->body)();
+        Fibre *self = run.current->fibre;
+        run.current->fibre = nullptr;
+        run.current->state = State::exited;
+        run.exited++;
+        Thread *next = pop();
+        if (!next && run.exited < run.count)
+            report("some threads wait for others that never come");
+        if (next && next->state == State::fresh) {
+            next->fibre = self;
+            give_turn(next);
+            continue;
+        }
+        run.idle[run.idle_count++] = self;
+        if (next)
+            give_turn(next);
+        fibre_switch(self, next ? next->fibre : &run.host);
+    }
+}
+
+/* The current thread is in the queue or waits; returns at its next turn. */
+static void yield()
+{
+    Thread *self = run.current;
+    Thread *next = pop();
+    if (!next)
+        report("some threads wait for others that never come");
+    give_turn(next);
+    if (next != self)
+        fibre_switch(self->fibre, next->fibre);
+}
+
+static bool same_site(Site a, Site b)
+{
+    return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
+}
+
+int barrier(int predicate, Site site)
+{
+    Thread *self = run.current;
+    if (!self)
+        report("a barrier outside of kernels");
+    self->state = State::at_barrier;
+    self->site = site;
+    if (run.at_barrier == 0)
+        run.barrier_site = site;
+    else if (!same_site(run.barrier_site, site))
+        report("threads wait at different barriers");
+    run.predicates += predicate != 0;
+    if (++run.at_barrier == run.count) {
+        run.at_barrier = 0;
+        run.barrier_result = run.predicates;
+        run.predicates = 0;
+        shuffle_order(run.order, run.count);
+        for (unsigned i = 0; i < run.count; i++) {
+            run.threads[run.order[i]].state = State::ready;
+            push(&run.threads[run.order[i]]);
+        }
+    }
+    yield();
+    return run.barrier_result;
+}
+
+/* ---- warps ---- */
+
+/* The lane that a shuffle reads; a lane beyond the end of its part of the warp: its own. */
+static unsigned source_lane(const Meeting &meeting, unsigned lane)
+{
+    unsigned begin = lane & ~(meeting.width - 1), end = begin + meeting.width;
+    unsigned operand = meeting.operand;
+    switch (meeting.kind) {
+    case Collective::shuffle:
+        return begin + (operand & (meeting.width - 1));
+    case Collective::shuffle_up:
+        return operand <= lane - begin ? lane - operand : lane;
+    case Collective::shuffle_down:
+        return operand < end - lane ? lane + operand : lane;
+    default:
+        return (lane ^ operand) < end ? lane ^ operand : lane;
+    }
+}
+
+static uint64_t result_of(const Thread *warp, unsigned lane, unsigned mask)
+{
+    const Meeting &meeting = warp[lane].meeting;
+    if (meeting.kind == Collective::sync)
+        return 0;
+    if (meeting.kind == Collective::ballot) {
+        uint64_t votes = 0;
+        for (unsigned i = 0; i < lanes; i++)
+            votes |= (mask >> i & 1) ? warp[i].meeting.value << i : 0;
+        return votes;
+    }
+    unsigned source = source_lane(meeting, lane);
+    /* What a lane outside the mask holds is undefined: a value that stands out. */
+    return (mask >> source & 1) ? warp[source].meeting.value : ~uint64_t(0);
+}
+
+uint64_t meet(const Meeting &meeting, Site site)
+{
+    Thread *self = run.current;
+    if (!self)
+        report("a warp function outside of kernels");
+    unsigned number = unsigned(self - run.threads), lane = number % lanes;
+    Thread *warp = self - lane;
+    unsigned &arrived = run.arrived[number / lanes];
+    self->state = State::in_warp;
+    self->site = site;
+    self->meeting = meeting;
+    arrived |= 1u << lane;
+    unsigned mask = meeting.mask, width = meeting.width;
+    if (!(mask >> lane & 1))
+        report("a lane calls a warp function under a mask without itself");
+    if (width == 0 || width > lanes || (width & (width - 1)))
+        report("a shuffle's width is not a power of two up to 32");
+    if ((arrived & mask) == mask) {
+        unsigned order[lanes], count = 0;
+        for (unsigned i = 0; i < lanes; i++) {
+            if (!(mask >> i & 1))
+                continue;
+            if (warp[i].meeting.kind != meeting.kind || warp[i].meeting.mask != mask)
+                report("lanes of one mask wait in different warp functions");
+            warp[i].result = result_of(warp, i, mask);
+            order[count++] = i;
+        }
+        arrived &= ~mask;
+        shuffle_order(order, count);
+        for (unsigned i = 0; i < count; i++) {
+            warp[order[i]].state = State::ready;
+            push(&warp[order[i]]);
+        }
+    }
+    yield();
+    return self->result;
+}
+
+unsigned active_lanes()
+{
+    unsigned number = unsigned(run.current - run.threads), base = number - number % lanes;
+    unsigned mask = 0;
+    for (unsigned i = 0; i < lanes && base + i < run.count; i++)
+        mask |= unsigned(run.threads[base + i].state != State::exited) << i;
+    return mask;
+}
+
+/* ---- shared memory ---- */
+
+void *dynamic_shared()
+{
+    return run.dynamic_memory;
+}
+
+static void *allocate(size_t bytes)
+{
+    void *memory = nullptr;
+    if (posix_memalign(&memory, 128, bytes) != 0) {
+        fprintf(stderr, "cuda_host: no memory\n");
+        abort();
+    }
+    return memory;
+}
+
+void *static_shared(SharedSlot &slot, size_t bytes)
+{
+    if (!slot.memory) {
+        run.static_bytes += bytes;
+        if (run.static_bytes > shared_default ||
+            run.static_bytes + run.launch->shared_bytes > run.launch->shared_limit)
+            report("more shared memory than a block has");
+        slot.memory = allocate(bytes);
+        run.slots.push_back(&slot);
+    }
+    if (slot.block != run.block_number) {
+        slot.block = run.block_number;
+        memset(slot.memory, 0xff, bytes);
+    }
+    return slot.memory;
+}
+
+/* ---- blocks ---- */
+
+static void run_block()
+{
+    run.block_number++;
+    run.exited = 0;
+    if (run.launch->shared_bytes)
+        memset(run.dynamic_memory, 0xff, run.launch->shared_bytes);
+    shuffle_order(run.order, run.count);
+    for (unsigned i = 0; i < run.count; i++) {
+        Thread *thread = &run.threads[run.order[i]];
+        thread->state = State::fresh;
+        push(thread);
+    }
+    give_turn(pop());
+    fibre_switch(&run.host, run.current->fibre);
+}
+
+void run_grid(const Launch &launch)
+{
+    const dim3 &grid = launch.grid, &block = launch.block;
+    run.launch = &launch;
+    run.count = block.x * block.y * block.z;
+    gridDim = grid;
+    blockDim = block;
+    for (unsigned i = 0; i < run.count; i++) {
+        run.threads[i].index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
+        run.order[i] = i;
+    }
+    run.dynamic_memory = allocate(launch.shared_bytes);
+
+    std::vector<unsigned> blocks(size_t(grid.x) * grid.y * grid.z);
+    for (size_t i = 0; i < blocks.size(); i++)
+        blocks[i] = unsigned(i);
+    shuffle_order(blocks.data(), blocks.size());
+    for (unsigned i : blocks) {
+        blockIdx = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
+        run_block();
+    }
+
+    free(run.dynamic_memory);
+    for (SharedSlot *slot : run.slots) {
+        free(slot->memory);
+        *slot = {};
+    }
+    run.slots.clear();
+    run.static_bytes = 0;
+    run.current = nullptr;
+    run.launch = nullptr;
+}
+
+} // namespace cuda_host

@@ -1,0 +1,227 @@
+/* What the device is, and whether it would take a launch: an RTX 4090's limits unless set. */
+#include "internal.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+namespace cuda_host
+{
+
+static const Device usual = {size_t(2) << 30, 101376, cudaSuccess};
+Device device = usual;
+
+static const int multiprocessors = 128, threads_per_multiprocessor = 1536;
+static const int blocks_per_multiprocessor = 24, threads_per_block = 1024, major = 8, minor = 9;
+static const int registers = 65536, l2_bytes = 72 << 20, memory_bus = 384;
+static const size_t shared_reserved = 1024; /* of every block */
+
+static unsigned long launches;
+
+/* The dynamic shared memory that each kernel may ask for. */
+static std::map<const void *, size_t> &shared_maxima()
+{
+    static std::map<const void *, size_t> maxima;
+    return maxima;
+}
+
+static size_t shared_maximum(const void *kernel)
+{
+    auto found = shared_maxima().find(kernel);
+    return found == shared_maxima().end() ? shared_default : found->second;
+}
+
+void reset_device()
+{
+    device = usual;
+    shared_maxima().clear();
+    launches = 0;
+}
+
+static bool fits(const dim3 &size, unsigned x, unsigned y, unsigned z)
+{
+    return size.x - 1 < x && size.y - 1 < y && size.z - 1 < z; /* 0 - 1 is too large as well */
+}
+
+void enqueue(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
+             cudaStream_t stream, std::function<void()> body)
+{
+    call(Capturing::allowed, [&] {
+        if (!fits(grid, 0x7fffffff, 65535, 65535) || !fits(block, 1024, 1024, 64) ||
+            block.x * block.y * block.z > unsigned(threads_per_block))
+            return cudaErrorInvalidConfiguration;
+        if (shared_bytes > shared_maximum(kernel))
+            return cudaErrorInvalidValue;
+        size_t limit = device.shared_optin;
+        return submit(stream, [=] {
+            launches++;
+            run_grid({name, grid, block, shared_bytes, limit, &body});
+        });
+    });
+}
+
+} // namespace cuda_host
+
+using namespace cuda_host;
+
+void cuda_host_set_memory(size_t bytes)
+{
+    device.memory = bytes;
+}
+
+void cuda_host_set_shared_optin(size_t bytes)
+{
+    device.shared_optin = bytes;
+}
+
+void cuda_host_set_driver(cudaError_t status)
+{
+    device.driver = status;
+}
+
+unsigned long cuda_host_launches(void)
+{
+    return launches;
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 0;
+    return call(Capturing::allowed, [&] {
+        *count = 1;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaSetDevice(int number)
+{
+    return call(Capturing::allowed,
+                [&] { return number == 0 ? cudaSuccess : cudaErrorInvalidDevice; });
+}
+
+cudaError_t cudaGetDevice(int *number)
+{
+    return call(Capturing::allowed, [&] {
+        *number = 0;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = device.driver == cudaSuccess ? CUDART_VERSION : 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int number)
+{
+    return call(Capturing::allowed, [&] {
+        if (number != 0)
+            return cudaErrorInvalidDevice;
+        cudaDeviceProp &p = *properties;
+        p = {};
+        snprintf(p.name, sizeof p.name, "host emulation");
+        p.totalGlobalMem = device.memory;
+        p.sharedMemPerBlock = shared_default;
+        p.regsPerBlock = registers;
+        p.warpSize = warpSize;
+        p.maxThreadsPerBlock = threads_per_block;
+        p.maxThreadsDim[0] = p.maxThreadsDim[1] = 1024;
+        p.maxThreadsDim[2] = 64;
+        p.maxGridSize[0] = 0x7fffffff;
+        p.maxGridSize[1] = p.maxGridSize[2] = 65535;
+        p.major = major;
+        p.minor = minor;
+        p.multiProcessorCount = multiprocessors;
+        p.memoryBusWidth = memory_bus;
+        p.l2CacheSize = l2_bytes;
+        p.maxThreadsPerMultiProcessor = threads_per_multiprocessor;
+        p.sharedMemPerMultiprocessor = device.shared_optin + shared_reserved;
+        p.sharedMemPerBlockOptin = device.shared_optin;
+        p.reservedSharedMemPerBlock = shared_reserved;
+        p.maxBlocksPerMultiProcessor = blocks_per_multiprocessor;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int number)
+{
+    return call(Capturing::allowed, [&] {
+        const std::map<int, size_t> values = {
+            {cudaDevAttrMaxThreadsPerBlock, threads_per_block},
+            {cudaDevAttrMaxSharedMemoryPerBlock, shared_default},
+            {cudaDevAttrWarpSize, size_t(warpSize)},
+            {cudaDevAttrMaxRegistersPerBlock, registers},
+            {cudaDevAttrMultiProcessorCount, multiprocessors},
+            {cudaDevAttrL2CacheSize, l2_bytes},
+            {cudaDevAttrMaxThreadsPerMultiProcessor, threads_per_multiprocessor},
+            {cudaDevAttrComputeCapabilityMajor, major},
+            {cudaDevAttrComputeCapabilityMinor, minor},
+            {cudaDevAttrMaxSharedMemoryPerMultiprocessor, device.shared_optin + shared_reserved},
+            {cudaDevAttrMaxSharedMemoryPerBlockOptin, device.shared_optin},
+            {cudaDevAttrMaxBlocksPerMultiprocessor, blocks_per_multiprocessor},
+            {cudaDevAttrReservedSharedMemoryPerBlock, shared_reserved},
+        };
+        if (number != 0)
+            return cudaErrorInvalidDevice;
+        auto found = values.find(attribute);
+        if (found == values.end())
+            return cudaErrorInvalidValue;
+        *value = int(found->second);
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value)
+{
+    return call(Capturing::allowed, [&] {
+        if (!kernel)
+            return cudaErrorInvalidDeviceFunction;
+        if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout)
+            return value >= -1 && value <= 100 ? cudaSuccess : cudaErrorInvalidValue;
+        if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
+            size_t(value) > device.shared_optin)
+            return cudaErrorInvalidValue;
+        /* The 48 KB remain if less is asked for. */
+        shared_maxima()[kernel] = std::max(size_t(value), shared_default);
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *kernel)
+{
+    return call(Capturing::allowed, [&] {
+        if (!kernel)
+            return cudaErrorInvalidDeviceFunction;
+        *attributes = {};
+        attributes->maxThreadsPerBlock = threads_per_block;
+        attributes->numRegs = 32;
+        attributes->ptxVersion = attributes->binaryVersion = 10 * major + minor;
+        attributes->maxDynamicSharedSizeBytes = int(shared_maximum(kernel));
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const void *kernel,
+                                                          int block_size, size_t shared_bytes)
+{
+    return call(Capturing::allowed, [&] {
+        if (!kernel || block_size <= 0)
+            return cudaErrorInvalidValue;
+        *blocks = 0;
+        if (block_size > threads_per_block || shared_bytes > shared_maximum(kernel))
+            return cudaSuccess;
+        int threads = (block_size + 31) / 32 * 32;
+        size_t by_memory =
+            (device.shared_optin + shared_reserved) / (shared_bytes + shared_reserved);
+        *blocks = int(std::min({by_memory, size_t(threads_per_multiprocessor / threads),
+                                size_t(blocks_per_multiprocessor)}));
+        return cudaSuccess;
+    });
+}

@@ -1,0 +1,205 @@
+/* Captures of streams, and graphs: the recorded calls in their order. */
+#include "stream.h"
+
+#include <algorithm>
+
+struct CUgraph_st {
+    std::vector<cuda_host::Work> works;
+};
+
+struct CUgraphExec_st {
+    std::shared_ptr<const std::vector<cuda_host::Work>> works;
+};
+
+namespace cuda_host
+{
+
+static std::vector<std::shared_ptr<Capture>> captures; /* that have begun and not ended */
+
+bool capturing(cudaStream_t stream)
+{
+    return stream && stream->capture;
+}
+
+bool any_capture()
+{
+    for (const auto &capture : captures)
+        if (capture->mode != cudaStreamCaptureModeRelaxed)
+            return true;
+    return false;
+}
+
+void invalidate_captures()
+{
+    for (const auto &capture : captures)
+        if (capture->mode != cudaStreamCaptureModeRelaxed)
+            capture->valid = false;
+}
+
+cudaError_t refuse_legacy_work()
+{
+    for (const auto &capture : captures)
+        if (capture->origin->blocking) {
+            capture->valid = false;
+            return cudaErrorStreamCaptureImplicit;
+        }
+    return cudaSuccess;
+}
+
+cudaError_t record_work(cudaStream_t stream, Work work)
+{
+    if (!stream->capture->valid)
+        return cudaErrorStreamCaptureInvalidated;
+    stream->capture->works.push_back(std::move(work));
+    stream->works++;
+    return cudaSuccess;
+}
+
+static void join(cudaStream_t stream, const std::shared_ptr<Capture> &capture)
+{
+    stream->capture = capture;
+    stream->works = 1; /* the wait itself has to be waited for */
+    stream->joined = 0;
+    capture->forks.push_back(stream);
+}
+
+cudaError_t record_wait(cudaStream_t stream, const std::shared_ptr<Mark> &mark)
+{
+    if (!capturing(stream)) {
+        if (!stream)
+            return refuse_legacy_work();
+        if (!mark->capture->valid)
+            return cudaErrorStreamCaptureInvalidated;
+        if (std::find(captures.begin(), captures.end(), mark->capture) == captures.end())
+            return cudaErrorCapturedEvent; /* of a capture that has ended */
+        join(stream, mark->capture);
+        return cudaSuccess;
+    }
+    if (!stream->capture->valid)
+        return cudaErrorStreamCaptureInvalidated;
+    if (!mark || mark->capture != stream->capture) {
+        stream->capture->valid = false;
+        return cudaErrorStreamCaptureIsolation;
+    }
+    /* The works lie in the order of their submission, which keeps every such dependency. */
+    if (mark->stream != stream)
+        mark->stream->joined = std::max(mark->stream->joined, mark->works);
+    return cudaSuccess;
+}
+
+/* Ends it for all of its streams. */
+static cudaError_t end_capture(Capture &capture)
+{
+    bool joined = true;
+    for (cudaStream_t fork : capture.forks) {
+        joined = joined && fork->joined == fork->works;
+        fork->capture = nullptr;
+    }
+    capture.origin->capture = nullptr;
+    capture.forks.clear();
+    for (size_t i = 0; i < captures.size(); i++)
+        if (captures[i].get() == &capture) {
+            captures.erase(captures.begin() + long(i));
+            break;
+        }
+    if (!capture.valid)
+        return cudaErrorStreamCaptureInvalidated;
+    return joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined;
+}
+
+void leave_capture(cudaStream_t stream)
+{
+    std::shared_ptr<Capture> capture = stream->capture;
+    if (!capture)
+        return;
+    capture->valid = false;
+    if (capture->origin == stream) {
+        end_capture(*capture);
+        return;
+    }
+    stream->capture = nullptr;
+    capture->forks.erase(std::find(capture->forks.begin(), capture->forks.end(), stream));
+}
+
+} // namespace cuda_host
+
+using namespace cuda_host;
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode)
+{
+    return call(Capturing::allowed, [&] {
+        if (!stream)
+            return cudaErrorStreamCaptureUnsupported;
+        if (stream->capture)
+            return cudaErrorIllegalState;
+        stream->capture = std::make_shared<Capture>();
+        stream->capture->origin = stream;
+        stream->capture->mode = mode;
+        stream->capture->valid = true;
+        stream->works = stream->joined = 0;
+        captures.push_back(stream->capture);
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    *graph = nullptr;
+    cudaGraph_t recorded = nullptr;
+    cudaError_t error = call_freeing(Capturing::allowed, [&] {
+        if (!capturing(stream))
+            return cudaErrorIllegalState;
+        std::shared_ptr<Capture> capture = stream->capture;
+        if (capture->origin != stream) {
+            capture->valid = false;
+            return cudaErrorStreamCaptureUnmatched;
+        }
+        cudaError_t ended = end_capture(*capture);
+        if (ended == cudaSuccess)
+            recorded = new CUgraph_st{std::move(capture->works)};
+        return ended;
+    });
+    if (error == cudaSuccess)
+        *graph = recorded;
+    else
+        delete recorded;
+    return error;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long)
+{
+    return call(Capturing::allowed, [&] {
+        if (!graph)
+            return cudaErrorInvalidValue;
+        *executable = new CUgraphExec_st{std::make_shared<std::vector<Work>>(graph->works)};
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream)
+{
+    return call(Capturing::allowed, [&] {
+        if (!executable)
+            return cudaErrorInvalidValue;
+        return submit(stream, [works = executable->works] {
+            for (const Work &work : *works)
+                work();
+        });
+    });
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable)
+{
+    return call_freeing(Capturing::allowed, [&] {
+        delete executable;
+        return executable ? cudaSuccess : cudaErrorInvalidValue;
+    });
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    return call_freeing(Capturing::allowed, [&] {
+        delete graph;
+        return graph ? cudaSuccess : cudaErrorInvalidValue;
+    });
+}

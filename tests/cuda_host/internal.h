@@ -1,0 +1,80 @@
+/* What the parts of the emulation share. */
+#ifndef CUDA_HOST_INTERNAL_H
+#define CUDA_HOST_INTERNAL_H
+
+#include "cuda_host.h"
+#include "cuda_runtime.h"
+
+#include <functional>
+#include <mutex>
+
+namespace cuda_host
+{
+
+/* ---- block.cc: runs one grid to its end ---- */
+struct Launch {
+    const char *name;
+    dim3 grid, block;
+    size_t shared_bytes;
+    size_t shared_limit; /* of static and dynamic together */
+    const std::function<void()> *body;
+};
+void run_grid(const Launch &launch);
+
+/* ---- order.cc: what the seed decides ---- */
+void shuffle_order(unsigned *numbers, size_t count); /* leaves them alone under seed 0 */
+void reset_order();
+
+/* ---- device.cc: what the device is ---- */
+struct Device {
+    size_t memory;
+    size_t shared_optin;
+    cudaError_t driver;
+};
+extern Device device;
+void reset_device();
+const size_t shared_default = 48 << 10; /* without asking for more */
+
+/* ---- calls.cc: what every call to the runtime begins and ends with ---- */
+
+/* What becomes of a call while a stream is being captured. */
+enum class Capturing { allowed, fails };
+
+std::recursive_mutex &call_mutex();
+cudaError_t enter(Capturing capturing);  /* why the call fails before it has begun */
+cudaError_t remember(cudaError_t error); /* for cudaGetLastError */
+
+template <class Body> cudaError_t call(Capturing capturing, Body body)
+{
+    std::lock_guard<std::recursive_mutex> lock(call_mutex());
+    cudaError_t error = enter(capturing);
+    return remember(error != cudaSuccess ? error : body());
+}
+
+/* Calls that free do so even if they report an error. */
+template <class Body> cudaError_t call_freeing(Capturing capturing, Body body)
+{
+    std::lock_guard<std::recursive_mutex> lock(call_mutex());
+    cudaError_t error = enter(capturing);
+    cudaError_t own = body();
+    return remember(error != cudaSuccess ? error : own);
+}
+
+/* ---- memory.cc ---- */
+bool on_device(const void *pointer, size_t bytes);
+bool pinned(const void *pointer);
+void open_device_memory(bool open); /* to kernels and copies; closed, ASan reports any access */
+
+/* ---- stream.cc ---- */
+void run_everything();
+void run_stream(cudaStream_t stream);
+cudaError_t submit(cudaStream_t stream, std::function<void()> work); /* or records it */
+
+/* ---- graph.cc ---- */
+bool any_capture(); /* that forbids unsafe calls */
+bool capturing(cudaStream_t stream);
+void invalidate_captures();
+
+} // namespace cuda_host
+
+#endif

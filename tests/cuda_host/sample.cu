@@ -1,0 +1,284 @@
+/*
+ * Kernels of every kind that the back end has, right and wrong ones, for the tests of the host
+ * emulation. nvcc compiles them as well:
+ *     nvcc -std=c++17 -arch=sm_89 -Werror all-warnings -I kernels -c tests/cuda_host/sample.cu
+ */
+#include "sample.h"
+
+#include "launch.cuh"
+
+static const unsigned full = 0xffffffffu;
+
+template <class T> static __device__ __forceinline__ T warp_sum(T value)
+{
+#pragma unroll
+    for (int distance = 16; distance > 0; distance /= 2)
+        value += __shfl_xor_sync(full, value, distance);
+    return value;
+}
+
+template <class T, int threads>
+__global__ void __launch_bounds__(threads) block_sum(const T *__restrict__ in, int count, T *out)
+{
+    SHARED(T[threads / 32], sums);
+    int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+    int lane = int(threadIdx.x) % warpSize, warp = int(threadIdx.x) / warpSize;
+    T sum = warp_sum(i < count ? __ldg(in + i) : T(0));
+    if (lane == 0)
+        sums[warp] = sum;
+    __syncthreads();
+    if (warp == 0) {
+        sum = warp_sum(lane < threads / 32 ? sums[lane] : T(0));
+        if (lane == 0)
+            out[blockIdx.x] = sum;
+    }
+}
+
+static __global__ void transpose(const float *__restrict__ in, int rows, int columns, float *out)
+{
+    SHARED(float[32][33], tile);
+    int column = int(blockIdx.x * 32 + threadIdx.x), row = int(blockIdx.y * 32 + threadIdx.y);
+    for (int i = 0; i < 32; i += 8)
+        if (column < columns && row + i < rows)
+            tile[threadIdx.y + unsigned(i)][threadIdx.x] = in[(row + i) * columns + column];
+    __syncthreads();
+    column = int(blockIdx.y * 32 + threadIdx.x);
+    row = int(blockIdx.x * 32 + threadIdx.y);
+    for (int i = 0; i < 32; i += 8)
+        if (column < rows && row + i < columns)
+            out[(row + i) * rows + column] = tile[threadIdx.x][threadIdx.y + unsigned(i)];
+}
+
+static __global__ void scale(float *values, int count, float factor)
+{
+    int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i < count)
+        values[i] *= factor;
+}
+
+static __global__ void warp_functions(unsigned *out)
+{
+    unsigned lane = threadIdx.x;
+    unsigned *mine = out + lane * SAMPLE_WARP_RESULTS;
+    mine[0] = __shfl_sync(full, lane, 5);
+    mine[1] = __shfl_sync(full, lane, 9, 8);
+    mine[2] = __shfl_up_sync(full, lane, 3);
+    mine[3] = __shfl_down_sync(full, lane, 3, 16);
+    mine[4] = __shfl_xor_sync(full, lane, 7);
+    mine[5] = __ballot_sync(full, lane % 3 == 0);
+    mine[6] = unsigned(__any_sync(full, lane == 31));
+    mine[7] = unsigned(__all_sync(full, lane < 31));
+    mine[8] = __float_as_uint(__shfl_sync(full, 0.5f * float(lane), 4));
+    mine[9] = unsigned(__shfl_sync(full, (unsigned long long)lane << 40, 6) >> 40);
+    /* The halves of the warp on their own. */
+    unsigned half = lane < 16 ? 0x0000ffffu : 0xffff0000u;
+    unsigned sum = lane;
+    for (int distance = 8; distance > 0; distance /= 2)
+        sum += __shfl_xor_sync(half, sum, distance, 16);
+    mine[10] = sum;
+    __syncwarp();
+    mine[11] = __umulhi(0x80000000u, lane * 2);
+}
+
+static __global__ void count_threads(int *out, unsigned *total)
+{
+    int odd = __syncthreads_count(threadIdx.x & 1);
+    int any = __syncthreads_or(threadIdx.x == 1);
+    atomicAdd(total, 1u);
+    if (threadIdx.x == 0)
+        out[blockIdx.x] = any ? odd : -1;
+}
+
+template <bool barrier> __global__ void reverse(int *values)
+{
+    DYNAMIC_SHARED(int, copy);
+    int *part = values + blockIdx.x * blockDim.x;
+    copy[threadIdx.x] = part[threadIdx.x];
+    if (barrier)
+        __syncthreads();
+    part[threadIdx.x] = copy[blockDim.x - 1 - threadIdx.x];
+}
+
+static __global__ void unset(float *out)
+{
+    SHARED(float, kept);
+    DYNAMIC_SHARED(float, more);
+    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+    out[2 * i] = kept;
+    out[2 * i + 1] = more[threadIdx.x];
+    __syncthreads();
+    kept = 1.0f;
+    more[threadIdx.x] = 1.0f;
+}
+
+static __global__ void barriers(int *out, int rounds)
+{
+    SHARED(int[1024], ring);
+    int value = int(threadIdx.x);
+    for (int i = 0; i < rounds / 2; i++) {
+        ring[threadIdx.x] = value;
+        __syncthreads();
+        value = ring[(threadIdx.x + 1) % blockDim.x];
+        __syncthreads();
+    }
+    out[blockIdx.x * blockDim.x + threadIdx.x] = value;
+}
+
+template <bool dynamic, int size> __global__ void overrun(int index)
+{
+    if (dynamic) {
+        DYNAMIC_SHARED(float, values);
+        values[index] = 1.0f;
+    } else {
+        SHARED(float[size], array);
+        float *values = array;
+        values[index] = 1.0f;
+    }
+}
+
+static __global__ void large_shared(int count, float *out)
+{
+    DYNAMIC_SHARED(float4, values);
+    for (int i = int(threadIdx.x); i < count; i += int(blockDim.x))
+        values[i] = make_float4(1.0f, 2.0f, 3.0f, float(i));
+    __syncthreads();
+    if (threadIdx.x == 0)
+        *out = values[count - 1].w;
+}
+
+static __global__ void nothing()
+{
+}
+
+static __global__ void exit_before_barrier(unsigned threads)
+{
+    if (threadIdx.x >= threads)
+        return;
+    __syncthreads();
+}
+
+static __global__ void two_barriers(int *out)
+{
+    if (threadIdx.x < 40) {
+        __syncthreads();
+        out[threadIdx.x] = 1;
+    } else {
+        __syncthreads();
+        out[threadIdx.x] = 2;
+    }
+}
+
+static __global__ void absent_lane(float *out)
+{
+    if (threadIdx.x == 7)
+        return;
+    out[threadIdx.x] = __shfl_down_sync(full, float(threadIdx.x), 1);
+}
+
+static unsigned blocks_for(int count, int each)
+{
+    return unsigned((count + each - 1) / each);
+}
+
+cudaError_t sample_block_sum(const float *in, int count, float *out, cudaStream_t stream)
+{
+    LAUNCH((block_sum<float, 256>), blocks_for(count, 256), 256, 0, stream, in, count, out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_block_sum_double(const double *in, int count, double *out, cudaStream_t stream)
+{
+    LAUNCH((block_sum<double, 256>), blocks_for(count, 256), 256, 0, stream, in, count, out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_transpose(const float *in, int rows, int columns, float *out,
+                             cudaStream_t stream)
+{
+    LAUNCH(transpose, dim3(blocks_for(columns, 32), blocks_for(rows, 32)), dim3(32, 8), 0, stream,
+           in, rows, columns, out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_scale(float *values, int count, float factor, cudaStream_t stream)
+{
+    LAUNCH(scale, blocks_for(count, 128), 128, 0, stream, values, count, factor);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_warp(unsigned *out, cudaStream_t stream)
+{
+    LAUNCH(warp_functions, 1, 32, 0, stream, out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_count(int blocks, int threads, int *out, unsigned *total, cudaStream_t stream)
+{
+    LAUNCH(count_threads, unsigned(blocks), unsigned(threads), 0, stream, out, total);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_reverse(int *values, int blocks, int barrier, cudaStream_t stream)
+{
+    if (barrier)
+        LAUNCH(reverse<true>, unsigned(blocks), 64, 64 * sizeof(int), stream, values);
+    else
+        LAUNCH(reverse<false>, unsigned(blocks), 64, 64 * sizeof(int), stream, values);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_unset(float *out, int blocks, cudaStream_t stream)
+{
+    LAUNCH(unset, unsigned(blocks), 32, 32 * sizeof(float), stream, out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_barriers(int *out, int blocks, int threads, int rounds, cudaStream_t stream)
+{
+    LAUNCH(barriers, unsigned(blocks), unsigned(threads), 0, stream, out, rounds);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_overrun(int index, int dynamic, cudaStream_t stream)
+{
+    if (dynamic)
+        LAUNCH((overrun<true, 64>), 1, 1, 64 * sizeof(float), stream, index);
+    else
+        LAUNCH((overrun<false, 64>), 1, 1, 0, stream, index);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_shared_bytes(size_t bytes, float *out, cudaStream_t stream)
+{
+    LAUNCH(large_shared, 1, 64, bytes, stream, int(bytes / sizeof(float4)), out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_allow_shared_bytes(int bytes)
+{
+    return cudaFuncSetAttribute(large_shared, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+}
+
+cudaError_t sample_nothing(cudaStream_t stream)
+{
+    LAUNCH(nothing, 1, 1, 0, stream);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_exit_before_barrier(int threads, cudaStream_t stream)
+{
+    LAUNCH(exit_before_barrier, 2, 64, 0, stream, unsigned(threads));
+    return cudaGetLastError();
+}
+
+cudaError_t sample_two_barriers(int *out, cudaStream_t stream)
+{
+    LAUNCH(two_barriers, 1, 64, 0, stream, out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_absent_lane(float *out, cudaStream_t stream)
+{
+    LAUNCH(absent_lane, 1, 32, 0, stream, out);
+    return cudaGetLastError();
+}

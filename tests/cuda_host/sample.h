@@ -1,0 +1,48 @@
+/* Launchers of sample.cu's kernels; each checks its launch and returns the error. */
+#ifndef CUDA_HOST_SAMPLE_H
+#define CUDA_HOST_SAMPLE_H
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { SAMPLE_WARP_RESULTS = 12 };
+
+/* out[block] = the sum of 256 values; the rest of the last block counts as 0. */
+cudaError_t sample_block_sum(const float *in, int count, float *out, cudaStream_t stream);
+/* The same for doubles, with another kernel of the same template. */
+cudaError_t sample_block_sum_double(const double *in, int count, double *out, cudaStream_t stream);
+cudaError_t sample_transpose(const float *in, int rows, int columns, float *out,
+                             cudaStream_t stream);
+cudaError_t sample_scale(float *values, int count, float factor, cudaStream_t stream);
+/* out (32, SAMPLE_WARP_RESULTS): what every lane gets from every warp function. */
+cudaError_t sample_warp(unsigned *out, cudaStream_t stream);
+/* out[block] = the odd threads that there are, from __syncthreads_count and _or; counts all
+ * threads of the grid in total. */
+cudaError_t sample_count(int blocks, int threads, int *out, unsigned *total, cudaStream_t stream);
+/* Reverses each block's part of `values` through shared memory, `barrier` or not. */
+cudaError_t sample_reverse(int *values, int blocks, int barrier, cudaStream_t stream);
+/* Copies what a block finds in its shared memory, then fills it. */
+cudaError_t sample_unset(float *out, int blocks, cudaStream_t stream);
+/* `rounds` barriers in every thread. */
+cudaError_t sample_barriers(int *out, int blocks, int threads, int rounds, cudaStream_t stream);
+/* Writes the given element of a dynamic or static array of 64. */
+cudaError_t sample_overrun(int index, int dynamic, cudaStream_t stream);
+/* Needs this much dynamic shared memory. */
+cudaError_t sample_shared_bytes(size_t bytes, float *out, cudaStream_t stream);
+cudaError_t sample_allow_shared_bytes(int bytes);
+/* A kernel without parameters. */
+cudaError_t sample_nothing(cudaStream_t stream);
+
+/* Wrong on purpose. */
+cudaError_t sample_exit_before_barrier(int threads, cudaStream_t stream);
+cudaError_t sample_two_barriers(int *out, cudaStream_t stream);
+cudaError_t sample_absent_lane(float *out, cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
