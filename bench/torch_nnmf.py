@@ -75,8 +75,11 @@ class NNMFFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, w, iterations, epsilon, local_learning):
-        """x: P positions x K, w: N x K with rows of sum 1 -> h: P x N."""
-        h = x.new_full((len(x), len(w)), 1.0 / len(w))
+        """x: B x H x W x K, w: N x K with rows of sum 1 -> h: B x H x W x N."""
+        if x.is_contiguous():
+            h = x.new_full((*x.shape[:-1], len(w)), 1.0 / len(w))
+        else:
+            h = x.new_full((len(x), len(w), *x.shape[1:-1]), 1.0 / len(w)).movedim(1, -1)
         for _ in range(iterations):
             r = F.linear(h, w.T)
             r += 1e-20
@@ -91,20 +94,25 @@ class NNMFFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g):
-        """g = dL/dh: P x N -> dx: P x K, dw: N x K, summed over the positions."""
+        """g = dL/dh: B x H x W x N -> dx: B x H x W x K, dw: N x K, summed over positions."""
         x, w, h = ctx.saved_tensors
         hg = h * g
         r = F.linear(h, w.T)
         q = 1.0 / (r + 1e-20)
         dx = F.linear(hg, w.T) * q
         if ctx.local_learning == "kl":
-            dw = -(h.T @ (x * q))
+            dw = -outer(h, x * q)
         elif ctx.local_learning == "mse":
-            dw = -(h.T @ (2.0 * (x - r)))
+            dw = -outer(h, 2.0 * (x - r))
         else:
             xq = x * q
-            dw = hg.T @ xq - h.T @ (xq * dx)
+            dw = outer(hg, xq) - outer(h, xq * dx)
         return dx, dw, None, None, None
+
+
+def outer(a, b):
+    """a: B x H x W x N, b: B x H x W x K -> N x K, summed over the positions."""
+    return a.flatten(0, -2).T @ b.flatten(0, -2)
 
 
 class NNMF2d(nn.Module):
@@ -113,6 +121,7 @@ class NNMF2d(nn.Module):
     def __init__(self, features, neurons, variant):
         super().__init__()
         self.variant = variant
+        self.rows = False
         self.weight = nn.Parameter(torch.rand(neurons, features))
         if variant.positive_function in ("exp", "tanh"):
             self.beta = nn.Parameter(torch.full((1,), variant.beta))
@@ -134,10 +143,13 @@ class NNMF2d(nn.Module):
         w = self.positive_weight()
         w = w / (w.sum(dim=1, keepdim=True) + 1e-19)
         v = self.variant
-        # Features last, once, so that every product reads the positions as rows.
-        rows = x.movedim(1, -1).flatten(0, -2).contiguous()
-        h = NNMFFunction.apply(rows, w, v.iterations, v.epsilon, v.local_learning)
-        return h.view(len(x), *x.shape[2:], -1).movedim(-1, 1)
+        # As published the features stay apart in memory: what is last is only a view. A copy
+        # that puts them side by side is the faster way (--rows).
+        x = x.movedim(1, -1)
+        if self.rows:
+            x = x.contiguous()
+        h = NNMFFunction.apply(x, w, v.iterations, v.epsilon, v.local_learning)
+        return h.movedim(-1, 1)
 
 
 def convolution_1x1(channels):
@@ -362,6 +374,8 @@ def command_time(args):
     variant = variant_of(args)
     channels, _, size = DATASETS[args.dataset]
     network = build_network(args.dataset, variant).to(args.device)
+    for module in network:
+        module.rows = args.rows
     optimizers = build_optimizers(network)
     model = torch.compile(network) if args.compile else network
     images = torch.rand(args.batch_size, channels, size, size, device=args.device)
@@ -375,7 +389,7 @@ def command_time(args):
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        **{key: getattr(args, key) for key in ("dataset", "batch_size", "steps", "compile")},
+        **{key: getattr(args, key) for key in ("dataset", "batch_size", "steps", "compile", "rows")},
     }
     if args.json:
         print(json.dumps(result))
@@ -431,6 +445,7 @@ def main():
     timing.add_argument("--warmup", type=int, default=3)
     timing.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     timing.add_argument("--compile", action="store_true", help="torch.compile the network")
+    timing.add_argument("--rows", action="store_true", help="features side by side in memory")
     timing.add_argument("--json", action="store_true", help="print one line of JSON")
     tracing = commands.add_parser("trace", parents=[network, data], help="write a trace")
     tracing.set_defaults(run=command_trace)
