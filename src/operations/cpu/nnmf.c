@@ -23,6 +23,7 @@ typedef struct Problem {
     size_t features, outputs; /* multiples of VECTOR */
     const float *for_r;       /* w packed for r = h w: depth outputs (unpadded) */
     const float *for_h;       /* w^T packed for s = t w^T: depth features (padded) */
+    const float *first_r;     /* r + tiny of the first iteration, the same for all rows */
 } Problem;
 
 static Problem problem(const NnmfShape *shape)
@@ -48,6 +49,31 @@ static void pack(Problem *p, const float *w, float *for_r, float *for_h)
         pack_panels(w, features, outputs, 1, features, p->features, for_h);
         p->for_h = for_h;
     }
+}
+
+/* In the first iteration h is 1 / outputs everywhere, so that r is the same in every row: summed
+ * as a tile sums it, to the same bits. Beyond the features it is TINY_R. */
+static void sum_first_r(Problem *p, const float *w, float *r)
+{
+    size_t features = (size_t)p->shape->features, outputs = (size_t)p->shape->outputs;
+    float h = 1.0f / (float)outputs;
+    memset(r, 0, p->features * sizeof *r);
+    for (size_t n = 0; n < outputs; n++)
+        for (size_t k = 0; k < features; k++)
+            r[k] += h * w[n * features + k];
+    for (size_t k = 0; k < p->features; k++)
+        r[k] += TINY_R;
+    p->first_r = r;
+}
+
+/* t = x / r with that r, for one block of features. */
+static void first_ratio(const Problem *p, size_t rows, size_t block, size_t width, const float *x,
+                        float *t)
+{
+    for (size_t row = 0; row < rows; row++)
+        for (size_t k = 0; k < width; k += VECTOR)
+            store(t + row * BLOCK + k, load(x + row * p->features + block + k) /
+                                           load(p->first_r + block + k));
 }
 
 /* t = x / (h w + tiny) for TILE_ROWS rows of one panel. */
@@ -85,28 +111,38 @@ static void update_row(const Problem *p, float *h, float *s)
         store(h + n, load(h + n) * scale);
 }
 
+/* The same for `rows` rows and one block of features. */
+static void ratio_block(const Problem *p, size_t rows, size_t block, size_t width, const float *x,
+                        const float *h, float *t)
+{
+    size_t depth = (size_t)p->shape->outputs;
+    for (size_t k = 0; k < width; k += PANEL) {
+        bool full = width - k >= PANEL;
+        const float *panel = p->for_r + (block + k) * depth;
+        for (size_t row = 0; row < rows; row += TILE_ROWS) {
+            const float *h_row = h + row * p->outputs;
+            const float *x_row = x + row * p->features + block + k;
+            float *t_row = t + row * BLOCK + k;
+            if (full)
+                ratio_tile(2, depth, h_row, p->outputs, panel, x_row, p->features, t_row);
+            else
+                ratio_tile(1, depth, h_row, p->outputs, panel, x_row, p->features, t_row);
+        }
+    }
+}
+
 /* All iterations for `rows` (a multiple of TILE_ROWS) positions.
  * x (rows, p->features), h and s (rows, p->outputs), t (rows, BLOCK); h is in and out, s is 0. */
 static void iterate_tile(const Problem *p, size_t rows, const float *x, float *h, float *s,
                          float *t)
 {
-    size_t depth = (size_t)p->shape->outputs;
     for (int iteration = 0; iteration < p->shape->iterations; iteration++) {
         for (size_t block = 0; block < p->features; block += BLOCK) {
             size_t width = smaller(BLOCK, p->features - block);
-            for (size_t k = 0; k < width; k += PANEL) {
-                bool full = width - k >= PANEL;
-                const float *panel = p->for_r + (block + k) * depth;
-                for (size_t row = 0; row < rows; row += TILE_ROWS) {
-                    const float *h_row = h + row * p->outputs;
-                    const float *x_row = x + row * p->features + block + k;
-                    float *t_row = t + row * BLOCK + k;
-                    if (full)
-                        ratio_tile(2, depth, h_row, p->outputs, panel, x_row, p->features, t_row);
-                    else
-                        ratio_tile(1, depth, h_row, p->outputs, panel, x_row, p->features, t_row);
-                }
-            }
+            if (iteration == 0)
+                first_ratio(p, rows, block, width, x, t);
+            else
+                ratio_block(p, rows, block, width, x, h, t);
             multiply_tiles(rows, p->outputs, width, t, BLOCK, p->for_h, p->features, block, s,
                            p->outputs);
         }
@@ -123,9 +159,10 @@ static void nnmf_forward(Backend *backend, const NnmfShape *shape, const float *
     size_t for_r = packed_elements(&p), for_h = packed_elements(&p);
     size_t x_floats = ROWS * p.features, h_floats = ROWS * p.outputs;
     Scratch scratch;
-    if (!cpu_scratch(backend, for_r + for_h, x_floats + 2 * h_floats + ROWS * BLOCK, &scratch))
+    if (!cpu_scratch(backend, for_r + for_h + p.features, x_floats + 2 * h_floats + ROWS * BLOCK, &scratch))
         return;
     pack(&p, w, scratch.shared, scratch.shared + for_r);
+    sum_first_r(&p, w, scratch.shared + for_r + for_h);
 
     /* Few rows: smaller tiles, so that every thread has one. A row's result does not depend on
      * the tile that it is in. */
