@@ -38,7 +38,7 @@ need() {
 }
 
 need_to_build() {
-    need "to build nnmf-train" gcc libc6-dev cmake ninja-build pkg-config libjansson-dev zlib1g-dev
+    need "to build nnmf-train" gcc g++ cmake ninja-build pkg-config libjansson-dev zlib1g-dev
 }
 
 # build TREE [CMAKE OPTIONS]: configures and builds; the log is shown when that fails.

@@ -28,9 +28,9 @@ typedef enum ColourOperation {
 enum { COLOUR_OPERATIONS = 4 };
 
 typedef struct Augmentation {
-    int32_t top, left; /* of the crop, in pixels */
-    int32_t flip;      /* 1: horizontally */
-    int32_t order[COLOUR_OPERATIONS]; /* ColourOperation, first to last */
+    int32_t top, left;                      /* of the crop, in pixels */
+    int32_t flip;                           /* 1: horizontally */
+    int32_t order[COLOUR_OPERATIONS];       /* ColourOperation, first to last */
     float brightness, contrast, saturation; /* factors, 1 changes nothing */
     float hue;                              /* shift in turns of the colour circle */
 } Augmentation;

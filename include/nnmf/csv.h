@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 typedef struct CsvLog {
-    const char *path;   /* borrowed; NULL: an unused log, to which the functions do nothing */
+    const char *path; /* borrowed; NULL: an unused log, to which the functions do nothing */
     char *text;
     size_t length, capacity;
 } CsvLog;

@@ -13,9 +13,9 @@
 
 /* One layer's device memory; pointers that its kind does not need are NULL. */
 typedef struct LayerBuffers {
-    float *out;       /* (rows, channels) */
-    float *scale;     /* LAYER_UNFOLD: (rows); LAYER_NNMF: of its weights, (outputs) */
-    float *w;         /* LAYER_NNMF: normalised weights (outputs, features) */
+    float *out;              /* (rows, channels) */
+    float *scale;            /* LAYER_UNFOLD: (rows); LAYER_NNMF: of its weights, (outputs) */
+    float *w;                /* LAYER_NNMF: normalised weights (outputs, features) */
     float *mean, *deviation; /* LAYER_BATCHNORM: (channels) */
 } LayerBuffers;
 

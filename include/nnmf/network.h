@@ -40,10 +40,10 @@ typedef enum LossKind {
 
 /* The variants of the network. */
 typedef struct NetworkOptions {
-    int iterations;  /* of every NNMF layer, >= 1 */
-    double epsilon;  /* 0: plain update; > 0: h (1 + epsilon s) */
+    int iterations; /* of every NNMF layer, >= 1 */
+    double epsilon; /* 0: plain update; > 0: h (1 + epsilon s) */
     PositiveFunction positive_function;
-    double beta;     /* initial value of the learned beta of POSITIVE_EXP and POSITIVE_TANH */
+    double beta; /* initial value of the learned beta of POSITIVE_EXP and POSITIVE_TANH */
     LocalLearning local_learning;
     LossKind loss;
     double loss_mse; /* coefficients of LOSS_SBS; the loss is divided by the sum of their */
@@ -95,8 +95,8 @@ typedef struct Layer {
     LayerKind kind;
     int index; /* in the published Sequential; for LAYER_UNFOLD its ReLU's */
     Extent in, out;
-    int kernel, stride; /* LAYER_UNFOLD */
-    int window;         /* LAYER_NNMF: positions of the window its features come from */
+    int kernel, stride;     /* LAYER_UNFOLD */
+    int window;             /* LAYER_NNMF: positions of the window its features come from */
     int weight, bias, beta; /* parameters, -1: none */
 } Layer;
 

@@ -28,18 +28,18 @@ typedef struct Backend Backend; /* threads, scratch memory, streams: the device'
 /* Where training stands; lives in device memory so that a recorded step needs no host. */
 typedef struct Clock {
     uint32_t epoch;
-    uint32_t step;                 /* within the epoch */
-    uint64_t updates;              /* optimiser steps made so far */
+    uint32_t step;    /* within the epoch */
+    uint64_t updates; /* optimiser steps made so far */
     double learning_rates[GROUPS];
 } Clock;
 
 /* Sums over the batches since they were last set to zero; lives in device memory. */
 typedef struct Totals {
-    double loss;          /* of all batches */
-    double batch_loss;    /* of the last batch */
-    uint64_t correct;     /* images, of all batches */
+    double loss;       /* of all batches */
+    double batch_loss; /* of the last batch */
+    uint64_t correct;  /* images, of all batches */
     uint64_t batch_correct;
-    int64_t bad_step;     /* 1 + the first step whose loss was not finite, 0: none */
+    int64_t bad_step; /* 1 + the first step whose loss was not finite, 0: none */
 } Totals;
 
 /* Which images a batch consists of. */
@@ -49,14 +49,14 @@ typedef struct SampleShape {
     int batch_size;    /* images of a full batch: step s begins at position s * batch_size */
     bool shuffle;
     AugmentKind augment;
-    bool colour;       /* are there three channels for flips and colours? */
+    bool colour;          /* are there three channels for flips and colours? */
     int slack_y, slack_x; /* image minus crop, in pixels */
     uint64_t seed;
 } SampleShape;
 
 typedef struct CropShape {
     int batch, channels; /* 3 or 1 channels */
-    int height, width;             /* of the stored images */
+    int height, width;   /* of the stored images */
     int crop_height, crop_width;
 } CropShape;
 
@@ -148,8 +148,7 @@ typedef struct Operations {
     /* in (batch, height, width, channels) -> x (rows, features), scale (rows):
      * x = u scale with u = max(in, 0) over the window, scale = 1 / (sum(u) + 1e-19).
      * Features are ordered (window row, window column, channel). */
-    void (*unfold_forward)(Backend *, const UnfoldShape *, const float *in, float *x,
-                           float *scale);
+    void (*unfold_forward)(Backend *, const UnfoldShape *, const float *in, float *x, float *scale);
 
     /* dx (rows, features) -> din, shaped as in: du = (dx - sum(dx x)) scale, summed over the
      * windows that hold a pixel; 0 where in <= 0. */
@@ -200,8 +199,8 @@ typedef struct Operations {
     void (*convolution_forward)(Backend *, const ConvolutionShape *, const float *in,
                                 const float *weight, const float *bias, float *out);
     void (*convolution_backward)(Backend *, const ConvolutionShape *, const float *in,
-                                 const float *weight, const float *dout, float *din,
-                                 float *dweight, float *dbias);
+                                 const float *weight, const float *dout, float *din, float *dweight,
+                                 float *dbias);
 
     /* ---- softmax, loss ---- */
 

@@ -64,8 +64,7 @@ typedef struct Settings {
 
 /* Parses `arguments` (without the program's and the command's name) for `command`. Prints the help
  * and exits for --help, the version for --version. */
-bool settings_parse(Command command, int count, char **arguments, Settings *settings,
-                    Error *error);
+bool settings_parse(Command command, int count, char **arguments, Settings *settings, Error *error);
 
 /* The network's part. */
 NetworkOptions settings_network(const Settings *settings);

@@ -144,8 +144,7 @@ static void print_rate(const Bench *bench, double flops, double seconds)
 
 static bool report(Bench *bench, const char *title, Error *error)
 {
-    double *values =
-        memory_allocate((size_t)bench->steps, sizeof *values, "measurements", error);
+    double *values = memory_allocate((size_t)bench->steps, sizeof *values, "measurements", error);
     if (!values)
         return false;
     double total = median(bench->seconds, bench->steps), all_flops = 0.0;
@@ -176,16 +175,17 @@ bool command_bench(const Settings *settings, int *status, Error *error)
     bool good = prepare(settings, &bench, error) && ceiling_measure(&bench.ceiling, error) &&
                 measure(&bench, true, error);
     if (good) {
-        printf("%s; %s, batches of %d; medians of %" PRId64 " steps\n",
-               bench.device.description, dataset_name((DatasetKind)settings->dataset),
-               (int)settings->batch_size, bench.steps);
+        printf("%s; %s, batches of %d; medians of %" PRId64 " steps\n", bench.device.description,
+               dataset_name((DatasetKind)settings->dataset), (int)settings->batch_size,
+               bench.steps);
         good = report(&bench, "training step", error) && measure(&bench, false, error) &&
                report(&bench, "test batch", error);
     }
     if (good && bench.ceiling.library)
-        printf("\nBLAS: %.1f GFLOP/s, the best of %s on 2048 x 2048 float32 matrices in this run, "
-               "%d thread%s\n", bench.ceiling.flops * 1e-9, bench.ceiling.name, threads,
-               threads == 1 ? "" : "s");
+        printf(
+            "\nBLAS: %.1f GFLOP/s, the best of %s on 2048 x 2048 float32 matrices in this run, "
+            "%d thread%s\n",
+            bench.ceiling.flops * 1e-9, bench.ceiling.name, threads, threads == 1 ? "" : "s");
     else if (good)
         printf("\nBLAS: none found, so no share of its rate (Debian: libopenblas0)\n");
     release(&bench);

@@ -9,8 +9,7 @@
 enum { SIDE = 2048, ROW_MAJOR = 101, NO_TRANSPOSE = 111 };
 
 typedef void Sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
-                   const float *a, int lda, const float *b, int ldb, float beta, float *c,
-                   int ldc);
+                   const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 
 /* A function's address comes as an object pointer; POSIX lets it be copied like this. */
 static bool find(void *library, const char *name, void *function)

@@ -8,9 +8,9 @@
  * products on `threads` threads. Call measure several times across a run: it keeps the best, for
  * these machines are noisy. */
 typedef struct Ceiling {
-    void *library;      /* NULL: none was found */
-    const char *name;   /* of the library */
-    double flops;       /* best so far, per second */
+    void *library;    /* NULL: none was found */
+    const char *name; /* of the library */
+    double flops;     /* best so far, per second */
 } Ceiling;
 
 void ceiling_open(Ceiling *ceiling, int threads);

@@ -29,13 +29,13 @@ static bool test(const Settings *settings, Session *session, Error *error)
     progress_start(&progress, "Testing", 0, session->batches.steps, 0,
                    session->batches.sample.batch_size);
     Steps steps = {.model = &session->model, .batches = &session->batches};
-    bool good = evaluate(&steps, &correct, probabilities, show_progress, &progress, &stopped,
-                         error);
+    bool good =
+        evaluate(&steps, &correct, probabilities, show_progress, &progress, &stopped, error);
     steps_forget(&steps);
     progress_end(&progress);
     if (good && probabilities)
-        good = npy_write_f32(settings->probabilities, probabilities, images, DATASET_CLASSES,
-                             error);
+        good =
+            npy_write_f32(settings->probabilities, probabilities, images, DATASET_CLASSES, error);
     if (good)
         printf("Testing: Correct=%.2f%% (%" PRIu64 " of %zu)\n",
                100.0 * (double)correct / (double)images, correct, images);

@@ -5,10 +5,14 @@
 #include <stdio.h>
 
 const char *const profiled_names[PROFILED_OPERATIONS] = {
-    "sample",           "augment",         "unfold",          "unfold backward",
-    "weights",          "weights backward", "NNMF",            "NNMF backward",
-    "batch norm",       "batch norm backward", "convolution",  "convolution backward",
-    "softmax",          "loss",            "Adam",
+    "sample",      "augment",
+    "unfold",      "unfold backward",
+    "weights",     "weights backward",
+    "NNMF",        "NNMF backward",
+    "batch norm",  "batch norm backward",
+    "convolution", "convolution backward",
+    "softmax",     "loss",
+    "Adam",
 };
 
 /* Operations get no context of ours, so the table beneath and the sums are the file's own. */
@@ -135,8 +139,8 @@ static void convolution_forward(Backend *b, const ConvolutionShape *s, const flo
 }
 
 static void convolution_backward(Backend *b, const ConvolutionShape *s, const float *in,
-                                 const float *weight, const float *dout, float *din,
-                                 float *dweight, float *dbias)
+                                 const float *weight, const float *dout, float *din, float *dweight,
+                                 float *dbias)
 {
     double t = begin(b);
     inner->convolution_backward(b, s, in, weight, dout, din, dweight, dbias);

@@ -19,9 +19,9 @@ static bool load_images(const Settings *settings, Range range, Session *session,
     if (!dataset_load((DatasetKind)settings->dataset, (DatasetSplit)settings->split,
                       settings_data_folder(settings, folder, sizeof folder), &images, error))
         return false;
-    bool created = batches_create(&session->device, &images, range.begin,
-                                  range.end ? range.end : images.count, session->network.input,
-                                  (int)settings->batch_size, &session->batches, error);
+    bool created =
+        batches_create(&session->device, &images, range.begin, range.end ? range.end : images.count,
+                       session->network.input, (int)settings->batch_size, &session->batches, error);
     image_set_free(&images);
     return created;
 }

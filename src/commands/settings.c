@@ -65,8 +65,8 @@ enum {
 static const OptionSpec specs[] = {
     {"data", OPTION_TEXT, AT(data), DATA, KEEP_FREE, "", 0, 0, NULL, "DIR",
      "folder with the data set's files (default: $NNMF_DATA, else data/<dataset>)"},
-    {"dataset", OPTION_CHOICE, AT(dataset), ALL, KEEP_RUN, "cifar10", 0, 0, dataset_choices,
-     "NAME", "cifar10, mnist or fashion-mnist"},
+    {"dataset", OPTION_CHOICE, AT(dataset), ALL, KEEP_RUN, "cifar10", 0, 0, dataset_choices, "NAME",
+     "cifar10, mnist or fashion-mnist"},
     {"weights", OPTION_TEXT, AT(weights), USES, KEEP_NEVER, "", 0, 0, NULL, "FILE",
      "safetensors with the network's weights"},
     {"split", OPTION_CHOICE, AT(split), USES, KEEP_NEVER, "test", 0, 0, split_choices, "NAME",
@@ -179,7 +179,8 @@ static bool parse_number(const OptionSpec *spec, const char *text, double *value
     double number = strtod(text, &stop);
     /* No leading space, no hexadecimal digits, no names of numbers. */
     bool plain = strspn(text, "+-.0123456789eE") == strlen(text);
-    if (!plain || stop == text || *stop || !isfinite(number) || number < spec->least || number > spec->most)
+    if (!plain || stop == text || *stop || !isfinite(number) || number < spec->least ||
+        number > spec->most)
         return bad_value(error, spec, text, expected);
     *value = number;
     return true;
@@ -310,16 +311,14 @@ static void make_options(Command command, struct argp_option *options, char help
     for (int i = 0; i < SPECS; i++) {
         if (!(specs[i].commands & (int)command))
             continue;
-        bool tell = specs[i].initial[0] && specs[i].type != OPTION_FLAG &&
-                    specs[i].type != OPTION_RANGE;
+        bool tell =
+            specs[i].initial[0] && specs[i].type != OPTION_FLAG && specs[i].type != OPTION_RANGE;
         snprintf(help[i], 256, tell ? "%s [%s]" : "%s", specs[i].help, specs[i].initial);
-        options[count++] = (struct argp_option){.name = specs[i].name,
-                                                .key = FIRST_KEY + i,
-                                                .arg = specs[i].argument,
-                                                .doc = help[i]};
+        options[count++] = (struct argp_option){
+            .name = specs[i].name, .key = FIRST_KEY + i, .arg = specs[i].argument, .doc = help[i]};
     }
-    options[count++] = (struct argp_option){
-        .name = "help", .key = '?', .doc = "give this help list", .group = -1};
+    options[count++] =
+        (struct argp_option){.name = "help", .key = '?', .doc = "give this help list", .group = -1};
     options[count++] = (struct argp_option){
         .name = "version", .key = 'V', .doc = "print the version", .group = -1};
     options[count] = (struct argp_option){0};
@@ -330,9 +329,7 @@ bool settings_parse(Command command, int count, char **arguments, Settings *sett
     struct argp_option options[SPECS + 3];
     char help[SPECS][256];
     const char *const *document = command_documents[command_number(command)];
-    struct argp argp = {.options = options,
-                        .parser = parse_option,
-                        .doc = document[1]};
+    struct argp argp = {.options = options, .parser = parse_option, .doc = document[1]};
     make_options(command, options, help);
     argp_for_help = &argp;
 
@@ -350,8 +347,8 @@ bool settings_parse(Command command, int count, char **arguments, Settings *sett
     memcpy(vector + 1, arguments, (size_t)count * sizeof *vector);
     Parsing parsing = {.settings = settings, .error = error, .name = document[0]};
     int index = 0;
-    error_t status = argp_parse(&argp, count + 1, vector, ARGP_NO_ERRS | ARGP_NO_HELP, &index,
-                                &parsing);
+    error_t status =
+        argp_parse(&argp, count + 1, vector, ARGP_NO_ERRS | ARGP_NO_HELP, &index, &parsing);
     if (status && error->status == STATUS_OK) {
         int wrong = index > 0 && index <= count ? index : count;
         const char *last = vector[wrong > 1 && vector[wrong][0] != '-' ? wrong - 1 : wrong];
@@ -378,8 +375,7 @@ NetworkOptions settings_network(const Settings *s)
 
 bool settings_open_device(const Settings *s, Device *device, Error *error)
 {
-    CudaOptions cuda = {.kernel = (NnmfKernel)s->nnmf_kernel,
-                        .precision = (Precision)s->precision};
+    CudaOptions cuda = {.kernel = (NnmfKernel)s->nnmf_kernel, .precision = (Precision)s->precision};
     return device_open(device, (DeviceKind)s->device, (int)s->threads, &cuda, error);
 }
 
@@ -454,8 +450,10 @@ bool settings_from_json(const json_t *json, const char *path, Settings *settings
         if (!(spec->commands & COMMAND_TRAIN) || spec->keep == KEEP_NEVER)
             continue;
         if (given && spec->keep == KEEP_RUN)
-            return fail_usage(error, "option not possible with --resume: --%s: the run's own is in "
-                              "%s", spec->name, path);
+            return fail_usage(error,
+                              "option not possible with --resume: --%s: the run's own is in "
+                              "%s",
+                              spec->name, path);
         if (given)
             continue;
         char text[SETTINGS_PATH];

@@ -54,8 +54,7 @@ static bool add_output(Trace *trace, const Session *session, int number, int bat
     snprintf(name, sizeof name, "%d.output", layer->index);
     size_t channels = (size_t)layer->out.channels, positions = extent_positions(layer->out);
     size_t elements = (size_t)batch * channels * positions;
-    size_t shape[] = {(size_t)batch, channels, (size_t)layer->out.height,
-                      (size_t)layer->out.width};
+    size_t shape[] = {(size_t)batch, channels, (size_t)layer->out.height, (size_t)layer->out.width};
     float *to = add(trace, name, 4, shape, error);
     float *from = to ? memory_allocate(elements, sizeof *from, "a trace", error) : NULL;
     if (!from)

@@ -36,8 +36,7 @@ static bool keep_rows(CsvLog *log, const char *old, size_t size, size_t header, 
                     (int)header - 1, log->text);
     const char *line = old + header, *end = old + size, *stop;
     for (; line < end && (stop = memchr(line, '\n', (size_t)(end - line))); line = stop + 1)
-        if (strtoull(line, NULL, 10) < keep &&
-            !add(log, line, (size_t)(stop + 1 - line), error))
+        if (strtoull(line, NULL, 10) < keep && !add(log, line, (size_t)(stop + 1 - line), error))
             return false;
     return true;
 }

@@ -72,7 +72,8 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
     model->gradients = reserve_floats(model, elements, "gradients", &first);
     model->first = reserve_floats(model, elements, "first moments", &first);
     model->second = reserve_floats(model, elements, "second moments", &first);
-    model->images = reserve_floats(model, batch * extent_elements(network->input), "images", &first);
+    model->images =
+        reserve_floats(model, batch * extent_elements(network->input), "images", &first);
     model->labels = reserve(model, batch, 1, "labels", &first);
     model->dout = reserve_floats(model, batch * widest, "gradients of activations", &first);
     model->din = reserve_floats(model, batch * widest, "gradients of activations", &first);
@@ -103,9 +104,9 @@ void model_destroy(Model *model)
         release(backend, b->mean);
         release(backend, b->deviation);
     }
-    void *buffers[] = {model->parameters, model->gradients, model->first, model->second,
-                       model->images,     model->labels,    model->dout,  model->din,
-                       model->dw};
+    void *buffers[] = {model->parameters, model->gradients, model->first,
+                       model->second,     model->images,    model->labels,
+                       model->dout,       model->din,       model->dw};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         release(backend, buffers[i]);
     *model = (Model){0};
@@ -148,8 +149,9 @@ bool model_initialise(Model *model, uint64_t seed, Error *error)
         float *weight = host + p->offset;
         for (size_t e = 0; e < p->elements; e++) {
             if (layer->kind == LAYER_NNMF)
-                weight[e] = philox_uniform(draw(seed, DRAW_WEIGHTS, (uint32_t)layer->weight, 0,
-                                                (uint32_t)(e / 4)).v[e % 4]);
+                weight[e] = philox_uniform(
+                    draw(seed, DRAW_WEIGHTS, (uint32_t)layer->weight, 0, (uint32_t)(e / 4))
+                        .v[e % 4]);
             else if (layer->kind == LAYER_CONVOLUTION)
                 weight[e] = e / p->shape[1] == e % p->shape[1] ? 1.0f : 0.0f;
             else
@@ -174,12 +176,12 @@ static bool check_tensor(const Parameter *p, const Tensor *tensor, const char *p
         char want[96] = "", have[128] = "";
         size_t length = 0;
         for (int i = 0; i < p->rank; i++)
-            length += (size_t)snprintf(want + length, sizeof want - length, "%s%zu",
-                                       i ? " x " : "", p->shape[i]);
+            length += (size_t)snprintf(want + length, sizeof want - length, "%s%zu", i ? " x " : "",
+                                       p->shape[i]);
         length = 0;
         for (int i = 0; i < tensor->rank && length < sizeof have; i++)
-            length += (size_t)snprintf(have + length, sizeof have - length, "%s%zu",
-                                       i ? " x " : "", tensor->shape[i]);
+            length += (size_t)snprintf(have + length, sizeof have - length, "%s%zu", i ? " x " : "",
+                                       tensor->shape[i]);
         return fail(error, "misshapen weights: %s: tensor '%s' is %s, expected %s", path, p->name,
                     have, want);
     }
@@ -439,7 +441,7 @@ void model_backward(Model *model, int batch, const Clock *clock, Totals *totals)
 void model_update(Model *model, Clock *clock)
 {
     const Operations *ops = model->device->operations;
-    ops->adam(model->device->backend, model->segments, model->network->parameter_count,
-              clock, model->gradients, model->parameters, model->first, model->second);
+    ops->adam(model->device->backend, model->segments, model->network->parameter_count, clock,
+              model->gradients, model->parameters, model->first, model->second);
     ops->advance(model->device->backend, clock);
 }

@@ -90,9 +90,10 @@ static bool add_unfold(Builder *b, const Block *block)
     layer->stride = block->stride;
     if (layer->kernel > in.height || layer->kernel > in.width ||
         (block->kernel == 0 && in.height != in.width))
-        return fail(b->error, "image too small for the network: layer %d sees %d x %d pixels: its "
-                    "window needs %d x %d", b->index, in.height, in.width, layer->kernel,
-                    layer->kernel);
+        return fail(b->error,
+                    "image too small for the network: layer %d sees %d x %d pixels: its "
+                    "window needs %d x %d",
+                    b->index, in.height, in.width, layer->kernel, layer->kernel);
     layer->out.height = (in.height - layer->kernel) / layer->stride + 1;
     layer->out.width = (in.width - layer->kernel) / layer->stride + 1;
     layer->out.channels = in.channels * layer->kernel * layer->kernel;
@@ -171,9 +172,8 @@ bool network_for_dataset(DatasetKind dataset, const NetworkOptions *options, Net
     int channels, height, width;
     dataset_image_shape(dataset, &channels, &height, &width);
     Extent crop = {.height = height - CROPPED, .width = width - CROPPED, .channels = channels};
-    return network_build(crop, published_blocks,
-                         sizeof published_blocks / sizeof *published_blocks, options, network,
-                         error);
+    return network_build(crop, published_blocks, sizeof published_blocks / sizeof *published_blocks,
+                         options, network, error);
 }
 
 size_t network_group_elements(const Network *network, ParameterGroup group)

@@ -22,7 +22,8 @@ bool cpu_scratch(Backend *backend, size_t shared, size_t each, Scratch *scratch)
         memory_free(backend->scratch);
         backend->scratch_bytes = 0;
         Error error = {0};
-        backend->scratch = memory_allocate(all, sizeof(float), "work space of an operation", &error);
+        backend->scratch =
+            memory_allocate(all, sizeof(float), "work space of an operation", &error);
         if (!backend->scratch) {
             if (backend->error.status == STATUS_OK)
                 backend->error = error;

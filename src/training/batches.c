@@ -26,9 +26,11 @@ bool batches_create(const Device *device, const ImageSet *images, size_t begin, 
                           begin, end, images->count);
     if (images->height < input.height || images->width < input.width ||
         images->channels != input.channels)
-        return fail(error, "image too small for the network: %d x %d x %d: at least %d x %d x %d "
-                    "was expected", images->channels, images->height, images->width,
-                    input.channels, input.height, input.width);
+        return fail(error,
+                    "image too small for the network: %d x %d x %d: at least %d x %d x %d "
+                    "was expected",
+                    images->channels, images->height, images->width, input.channels, input.height,
+                    input.width);
     b->device = device;
     b->crop = (CropShape){.channels = images->channels,
                           .height = images->height,
@@ -99,7 +101,7 @@ int batches_fill(Batches *b, uint32_t step, Model *model)
     CropShape crop = b->crop;
     crop.batch = sample.batch;
     ops->sample(backend, &sample, b->clock, b->indices, b->augmentations);
-    ops->augment(backend, &crop, b->pixels, b->labels, b->indices, b->augmentations,
-                 model->images, model->labels);
+    ops->augment(backend, &crop, b->pixels, b->labels, b->indices, b->augmentations, model->images,
+                 model->labels);
     return sample.batch;
 }

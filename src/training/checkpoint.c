@@ -24,7 +24,9 @@ typedef struct Field {
 #define SCHEDULE_FIELDS(group, name)                                                               \
     {"learning_rate." name, FIELD_DOUBLE, AT(schedules[group].learning_rate)},                     \
         {"schedule_best." name, FIELD_DOUBLE, AT(schedules[group].best)},                          \
-        {"schedule_bad_epochs." name, FIELD_INT, AT(schedules[group].bad_epochs)}
+    {                                                                                              \
+        "schedule_bad_epochs." name, FIELD_INT, AT(schedules[group].bad_epochs)                    \
+    }
 
 static const Field fields[] = {
     {"epoch", FIELD_U32, AT(epoch)},
@@ -142,8 +144,8 @@ bool checkpoint_write_weights(const char *path, const Model *model, uint32_t epo
     char epoch_text[FIELD_TEXT], correct_text[FIELD_TEXT];
     snprintf(epoch_text, sizeof epoch_text, "%" PRIu32, epoch);
     snprintf(correct_text, sizeof correct_text, "%" PRIu64, correct);
-    const char *metadata[] = {"version",      NNMF_VERSION, "epoch", epoch_text,
-                              "test_correct", correct_text};
+    const char *metadata[] = {"version",  NNMF_VERSION,   "epoch",
+                              epoch_text, "test_correct", correct_text};
     return write_parts(path, model, 1, metadata, 3, error);
 }
 

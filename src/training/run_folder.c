@@ -80,12 +80,12 @@ bool run_folder_write_config(const RunFolder *run, const Settings *settings, con
                              size_t train_images, size_t test_images, Error *error)
 {
     char folder[SETTINGS_PATH];
-    json_t *json = json_pack("{s:s, s:s, s:{s:s, s:s, s:I, s:I}, s:o?}", "version", NNMF_VERSION,
-                             "device", device, "data", "name",
-                             dataset_name((DatasetKind)settings->dataset), "folder",
-                             settings_data_folder(settings, folder, sizeof folder), "train_images",
-                             (json_int_t)train_images, "test_images", (json_int_t)test_images,
-                             "options", settings_to_json(settings));
+    json_t *json =
+        json_pack("{s:s, s:s, s:{s:s, s:s, s:I, s:I}, s:o?}", "version", NNMF_VERSION, "device",
+                  device, "data", "name", dataset_name((DatasetKind)settings->dataset), "folder",
+                  settings_data_folder(settings, folder, sizeof folder), "train_images",
+                  (json_int_t)train_images, "test_images", (json_int_t)test_images, "options",
+                  settings_to_json(settings));
     char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(json);
     if (!text)

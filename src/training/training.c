@@ -60,8 +60,8 @@ static bool load_split(Run *run, DatasetSplit split, Range range, Batches *batch
         return false;
     }
     range = whole_if_empty(range, images.count);
-    bool created = batches_create(&run->device, &images, range.begin, range.end,
-                                  run->network.input, (int)s->batch_size, batches, error);
+    bool created = batches_create(&run->device, &images, range.begin, range.end, run->network.input,
+                                  (int)s->batch_size, batches, error);
     image_set_free(&images);
     return created;
 }
@@ -106,8 +106,8 @@ static void print_start(const Run *run)
     network_print(&run->network, stdout);
     printf("Device: %s\nData: %s, %zu training and %zu test images, batches of %d\nRun: %s\n",
            run->device.description, dataset_name((DatasetKind)run->settings.dataset),
-           batches_images(&run->train), batches_images(&run->test),
-           run->train.sample.batch_size, run->files.folder);
+           batches_images(&run->train), batches_images(&run->test), run->train.sample.batch_size,
+           run->files.folder);
     fflush(stdout);
 }
 
@@ -136,11 +136,11 @@ static bool start(Run *run, Error *error)
     /* Last, so that what is wrong with the input leaves no folder behind. */
     if (!s->resume[0] && !run_folder_create(s, &run->files, error))
         return false;
-    bool good = open_logs(run, error) &&
-                run_folder_write_config(&run->files, s, run->device.description,
-                                        batches_images(&run->train), batches_images(&run->test),
-                                        error) &&
-                interrupt_catch(error) && (s->resume[0] || save(run, error));
+    bool good =
+        open_logs(run, error) &&
+        run_folder_write_config(&run->files, s, run->device.description,
+                                batches_images(&run->train), batches_images(&run->test), error) &&
+        interrupt_catch(error) && (s->resume[0] || save(run, error));
     if (!good && !s->resume[0])
         run_folder_remove(&run->files);
     return good;
@@ -171,8 +171,8 @@ static void tell_duration(Run *run, double step_seconds)
     char text[32];
     printf("Expected: about %s for %" PRId64 " epoch%s%s (%.3f s a step)\n",
            duration_text(all, text), open_ended ? (int64_t)PUBLISHED_EPOCHS : epochs,
-           epochs == 1 ? "" : "s",
-           open_ended ? ", after which the published schedule ended" : "", step_seconds);
+           epochs == 1 ? "" : "s", open_ended ? ", after which the published schedule ended" : "",
+           step_seconds);
     fflush(stdout);
     run->estimated = true;
 }
@@ -279,8 +279,7 @@ static bool conclude_epoch(Run *run, double test_seconds, Error *error)
                     state->epoch, state->schedules[GROUP_CNN_TOP].learning_rate,
                     state->schedules[GROUP_NNMF].learning_rate,
                     state->schedules[GROUP_BATCHNORM].learning_rate, train_loss,
-                    state->totals.correct, state->last_correct, state->train_seconds,
-                    test_seconds))
+                    state->totals.correct, state->last_correct, state->train_seconds, test_seconds))
         return false;
     if (state->epoch == 0 || state->last_correct > state->best_correct) {
         state->best_correct = state->last_correct;

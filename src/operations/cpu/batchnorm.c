@@ -48,7 +48,7 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
     for (size_t c = 0; c < width; c++)
         mean[c] = (float)(total(sums, chunks, width, 0, c) / (double)rows);
 
-    /* About the rounded mean: what that is off by is taken out again below. */
+        /* About the rounded mean: what that is off by is taken out again below. */
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (int chunk = 0; chunk < chunks; chunk++) {
         double *squares = sums + ((size_t)chunk * 2 + 1) * width;

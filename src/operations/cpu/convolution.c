@@ -29,14 +29,13 @@ static void convolution_forward(Backend *backend, const ConvolutionShape *s, con
         multiply_tiles(padded, padded_outputs, width, a, width, scratch.shared, width, 0, c,
                        padded_outputs);
         for (size_t row = 0; row < rows; row++)
-            memcpy(out + (first + row) * outputs, c + row * padded_outputs,
-                   outputs * sizeof *out);
+            memcpy(out + (first + row) * outputs, c + row * padded_outputs, outputs * sizeof *out);
     }
 }
 
 static void convolution_backward(Backend *backend, const ConvolutionShape *s, const float *in,
-                                 const float *weight, const float *dout, float *din,
-                                 float *dweight, float *dbias)
+                                 const float *weight, const float *dout, float *din, float *dweight,
+                                 float *dbias)
 {
     size_t width = (size_t)s->in, outputs = (size_t)s->out;
     size_t padded_width = round_up(width, VECTOR);
@@ -67,8 +66,8 @@ static void convolution_backward(Backend *backend, const ConvolutionShape *s, co
             copy_padded(dout + first * outputs, rows, outputs, padded, outer_rows, a);
             copy_padded(in + first * width, rows, width, padded, padded_width, b);
             memset(c, 0, padded * padded_width * sizeof *c);
-            multiply_tiles(padded, padded_width, outputs, a, outer_rows, scratch.shared, outputs,
-                           0, c, padded_width);
+            multiply_tiles(padded, padded_width, outputs, a, outer_rows, scratch.shared, outputs, 0,
+                           c, padded_width);
             outer_tiles(outer_rows, padded_width, rows, a, outer_rows, b, padded_width, part,
                         padded_width);
             for (size_t row = 0; row < rows; row++) {

@@ -12,8 +12,8 @@
 static const float TINY_SUM = 1e-19f, TINY_R = 1e-20f;
 
 enum {
-    ROWS = 24,           /* of a tile, a multiple of TILE_ROWS */
-    BLOCK = 128,         /* features of a block, a multiple of PANEL */
+    ROWS = 24,   /* of a tile, a multiple of TILE_ROWS */
+    BLOCK = 128, /* features of a block, a multiple of PANEL */
     LEAST_CHUNK = 2 * ROWS,
 };
 
@@ -72,8 +72,8 @@ static void first_ratio(const Problem *p, size_t rows, size_t block, size_t widt
 {
     for (size_t row = 0; row < rows; row++)
         for (size_t k = 0; k < width; k += VECTOR)
-            store(t + row * BLOCK + k, load(x + row * p->features + block + k) /
-                                           load(p->first_r + block + k));
+            store(t + row * BLOCK + k,
+                  load(x + row * p->features + block + k) / load(p->first_r + block + k));
 }
 
 /* t = x / (h w + tiny) for TILE_ROWS rows of one panel. */
@@ -159,7 +159,8 @@ static void nnmf_forward(Backend *backend, const NnmfShape *shape, const float *
     size_t for_r = packed_elements(&p), for_h = packed_elements(&p);
     size_t x_floats = ROWS * p.features, h_floats = ROWS * p.outputs;
     Scratch scratch;
-    if (!cpu_scratch(backend, for_r + for_h + p.features, x_floats + 2 * h_floats + ROWS * BLOCK, &scratch))
+    if (!cpu_scratch(backend, for_r + for_h + p.features, x_floats + 2 * h_floats + ROWS * BLOCK,
+                     &scratch))
         return;
     pack(&p, w, scratch.shared, scratch.shared + for_r);
     sum_first_r(&p, w, scratch.shared + for_r + for_h);

@@ -174,9 +174,8 @@ static inline void pack_panels(const float *b, size_t depth, size_t columns, siz
         size_t width = smaller(PANEL, padded - column);
         for (size_t d = 0; d < packed_depth; d++)
             for (size_t j = 0; j < width; j++)
-                *packed++ = d < depth && column + j < columns
-                                ? b[d * down + (column + j) * right]
-                                : 0.0f;
+                *packed++ =
+                    d < depth && column + j < columns ? b[d * down + (column + j) * right] : 0.0f;
     }
 }
 
@@ -192,8 +191,8 @@ static inline void copy_padded(const float *from, size_t rows, size_t columns, s
     memset(to, 0, (padded_rows - rows) * stride * sizeof *to);
 }
 
-/* to (rows, columns) = the sum over chunks of parts (chunks, rows, columns), which lie `chunk_stride`
- * and `row_stride` apart. */
+/* to (rows, columns) = the sum over chunks of parts (chunks, rows, columns), which lie
+ * `chunk_stride` and `row_stride` apart. */
 static inline void sum_chunks(const Backend *backend, const float *parts, int chunks, size_t rows,
                               size_t columns, size_t chunk_stride, size_t row_stride, float *to)
 {

@@ -36,8 +36,8 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
     }
 }
 
-static void unfold_backward(Backend *backend, const UnfoldShape *s, const float *in,
-                            const float *x, const float *scale, const float *dx, float *din)
+static void unfold_backward(Backend *backend, const UnfoldShape *s, const float *in, const float *x,
+                            const float *scale, const float *dx, float *din)
 {
     size_t features = unfold_features(s), positions = (size_t)s->out_height * (size_t)s->out_width;
     size_t run = (size_t)s->kernel * (size_t)s->channels;

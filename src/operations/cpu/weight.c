@@ -49,7 +49,8 @@ static void weight_backward(Backend *backend, const WeightShape *s, const float 
     size_t features = channels * window;
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t n = 0; n < (size_t)s->outputs; n++) {
-        const float *value = W + n * features, *w_row = w + n * features, *dw_row = dw + n * features;
+        const float *value = W + n * features, *w_row = w + n * features,
+                    *dw_row = dw + n * features;
         float *to = dW + n * features;
         double dot = 0.0;
 #pragma omp simd reduction(+ : dot)

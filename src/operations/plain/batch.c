@@ -10,9 +10,8 @@ static void sample(Backend *backend, const SampleShape *shape, const Clock *cloc
         if (shape->shuffle)
             position = draw_permuted(shape->seed, clock->epoch, count, position);
         indices[i] = (uint32_t)shape->begin + position;
-        augmentations[i] =
-            augment_draw(shape->augment, shape->seed, clock->epoch, clock->step, (uint32_t)i,
-                         shape->slack_y, shape->slack_x, shape->colour);
+        augmentations[i] = augment_draw(shape->augment, shape->seed, clock->epoch, clock->step,
+                                        (uint32_t)i, shape->slack_y, shape->slack_x, shape->colour);
     }
 }
 

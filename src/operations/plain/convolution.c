@@ -15,8 +15,8 @@ static void convolution_forward(Backend *backend, const ConvolutionShape *s, con
 }
 
 static void convolution_backward(Backend *backend, const ConvolutionShape *s, const float *in,
-                                 const float *weight, const float *dout, float *din,
-                                 float *dweight, float *dbias)
+                                 const float *weight, const float *dout, float *din, float *dweight,
+                                 float *dbias)
 {
     (void)backend;
     size_t width = (size_t)s->in, outputs = (size_t)s->out;

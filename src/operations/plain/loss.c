@@ -58,8 +58,8 @@ static void loss(Backend *backend, const LossShape *s, const float *probabilitie
             if (p[c] > p[best])
                 best = c;
         correct += best == labels[b];
-        batch_loss += s->kind == LOSS_SBS ? sbs(s, p, labels[b], dp)
-                                          : cross_entropy(s, p, labels[b], dp);
+        batch_loss +=
+            s->kind == LOSS_SBS ? sbs(s, p, labels[b], dp) : cross_entropy(s, p, labels[b], dp);
         if (!dlogits)
             continue;
         double dot = 0.0; /* back through the softmax */

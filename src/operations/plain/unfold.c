@@ -18,9 +18,9 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
                     for (int kx = 0; kx < s->kernel; kx++)
                         for (int c = 0; c < s->channels; c++) {
                             int y = oy * s->stride + ky, column = ox * s->stride + kx;
-                            size_t pixel = ((size_t)b * (size_t)s->height + (size_t)y) *
-                                               (size_t)s->width +
-                                           (size_t)column;
+                            size_t pixel =
+                                ((size_t)b * (size_t)s->height + (size_t)y) * (size_t)s->width +
+                                (size_t)column;
                             float value = in[pixel * (size_t)s->channels + (size_t)c];
                             *to = value < 0.0f ? 0.0f : value; /* NaN stays: the loss shows it */
                             sum += *to++;
@@ -33,13 +33,12 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
             }
 }
 
-static void unfold_backward(Backend *backend, const UnfoldShape *s, const float *in,
-                            const float *x, const float *scale, const float *dx, float *din)
+static void unfold_backward(Backend *backend, const UnfoldShape *s, const float *in, const float *x,
+                            const float *scale, const float *dx, float *din)
 {
     (void)backend;
     size_t features = unfold_features(s);
-    size_t elements = (size_t)s->batch * (size_t)s->height * (size_t)s->width *
-                      (size_t)s->channels;
+    size_t elements = (size_t)s->batch * (size_t)s->height * (size_t)s->width * (size_t)s->channels;
     memset(din, 0, elements * sizeof *din);
     for (int b = 0; b < s->batch; b++)
         for (int oy = 0; oy < s->out_height; oy++)
@@ -52,9 +51,9 @@ static void unfold_backward(Backend *backend, const UnfoldShape *s, const float 
                     for (int kx = 0; kx < s->kernel; kx++)
                         for (int c = 0; c < s->channels; c++) {
                             int y = oy * s->stride + ky, column = ox * s->stride + kx;
-                            size_t pixel = ((size_t)b * (size_t)s->height + (size_t)y) *
-                                               (size_t)s->width +
-                                           (size_t)column;
+                            size_t pixel =
+                                ((size_t)b * (size_t)s->height + (size_t)y) * (size_t)s->width +
+                                (size_t)column;
                             din[pixel * (size_t)s->channels + (size_t)c] +=
                                 (float)((*from++ - dot) * *scale);
                         }
