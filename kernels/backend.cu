@@ -48,7 +48,8 @@ static bool out_of_memory(size_t bytes, const char *what, Error *error)
     size_t available = 0, all = 0;
     cudaMemGetInfo(&available, &all);
     return fail(error, "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: a "
-                "smaller --batch-size needs less", what, bytes, available, all);
+                "smaller --batch-size needs less, and other programs may use this GPU",
+                what, bytes, available, all);
 }
 
 static void *allocate(Backend *backend, size_t bytes, const char *what, Error *error)
@@ -92,6 +93,40 @@ static void download(Backend *backend, void *host, const void *device, size_t by
     TRY(backend, "download", cudaStreamSynchronize(backend->stream));
 }
 
+struct RetiredScratch {
+    void *memory;
+    RetiredScratch *next;
+};
+
+static void release_retired(Backend *backend)
+{
+    while (backend->retired) {
+        RetiredScratch *first = backend->retired;
+        backend->retired = first->next;
+        release(backend, first->memory);
+        memory_free(first);
+    }
+}
+
+/* Lets go of the scratch memory; that which recordings may use lives as long as they. */
+static bool retire_scratch(Backend *backend, Error *error)
+{
+    if (!backend->scratch || backend->recordings == 0) {
+        release(backend, backend->scratch);
+    } else {
+        RetiredScratch *retired =
+            (RetiredScratch *)memory_allocate(1, sizeof *retired, "work space", error);
+        if (!retired)
+            return false;
+        retired->memory = backend->scratch;
+        retired->next = backend->retired;
+        backend->retired = retired;
+    }
+    backend->scratch = NULL;
+    backend->scratch_bytes = 0;
+    return true;
+}
+
 void *cuda_scratch(Backend *backend, size_t bytes)
 {
     if (bytes <= backend->scratch_bytes)
@@ -103,11 +138,9 @@ void *cuda_scratch(Backend *backend, size_t bytes)
         return NULL;
     }
     TRY(backend, "work space", cudaStreamSynchronize(backend->stream));
-    release(backend, backend->scratch);
-    backend->scratch_bytes = 0;
     Error error = {};
-    backend->scratch = allocate(backend, bytes, "work space of an operation", &error);
-    if (!backend->scratch) {
+    if (!retire_scratch(backend, &error) ||
+        !(backend->scratch = allocate(backend, bytes, "work space of an operation", &error))) {
         if (backend->error.status == STATUS_OK)
             backend->error = error;
         return NULL;
@@ -152,9 +185,13 @@ static bool record(Backend *backend, void (*step)(void *context), void *context,
         TRY(backend, "recording a step", cudaGraphInstantiate(&executable, graph, 0));
     if (graph)
         TRY(backend, "recording a step", cudaGraphDestroy(graph));
-    if (!finish(backend, error))
+    if (!finish(backend, error)) {
+        if (executable)
+            cudaGraphExecDestroy(executable);
         return false;
+    }
     *recording = executable;
+    backend->recordings++;
     return true;
 }
 
@@ -165,8 +202,11 @@ static void replay(Backend *backend, void *recording)
 
 static void forget(Backend *backend, void *recording)
 {
-    if (recording)
-        TRY(backend, "a recorded step", cudaGraphExecDestroy((cudaGraphExec_t)recording));
+    if (!recording)
+        return;
+    TRY(backend, "a recorded step", cudaGraphExecDestroy((cudaGraphExec_t)recording));
+    if (--backend->recordings == 0)
+        release_retired(backend);
 }
 
 /* ---- the table ---- */
@@ -207,6 +247,7 @@ static Operations make_table()
 static void close_device(Backend *backend)
 {
     /* Nobody is left to tell a failure to. */
+    release_retired(backend);
     cudaFree(backend->scratch);
     cudaFree(backend->blas_workspace);
     if (backend->blas)
@@ -252,24 +293,27 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     backend->fused = options->kernel == NNMF_KERNEL_FUSED;
     backend->multiprocessors = properties->multiProcessorCount;
     backend->shared_limit = properties->sharedMemPerBlockOptin;
-    TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking));
+    if (!TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)))
+        return finish(backend, error);
     LAUNCH(probe_kernel, 1, 1, 0, backend->stream, true);
     cudaError_t status = cudaGetLastError();
     if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorUnsupportedPtxVersion)
         return fail(error, "unsupported GPU: %s, compute capability %d.%d: this program was not "
                     "built for it", properties->name, properties->major, properties->minor);
     cuda_try(backend, name, "launch of probe_kernel", status);
-    if (TRY_BLAS(backend, name, cublasCreate(&backend->blas)) &&
-        TRY(backend, name, cudaMalloc(&backend->blas_workspace, BLAS_WORKSPACE))) {
-        TRY_BLAS(backend, name, cublasSetStream(backend->blas, backend->stream));
-        /* A workspace of one's own makes cuBLAS deterministic under graphs too. */
-        TRY_BLAS(backend, name,
-                 cublasSetWorkspace(backend->blas, backend->blas_workspace, BLAS_WORKSPACE));
-        TRY_BLAS(backend, name,
-                 cublasSetMathMode(backend->blas, options->precision == PRECISION_TF32
-                                                      ? CUBLAS_TF32_TENSOR_OP_MATH
-                                                      : CUBLAS_PEDANTIC_MATH));
-    }
+    if (!TRY_BLAS(backend, name, cublasCreate(&backend->blas)))
+        return finish(backend, error);
+    backend->blas_workspace = allocate(backend, BLAS_WORKSPACE, "work space of cuBLAS", error);
+    if (!backend->blas_workspace)
+        return false;
+    TRY_BLAS(backend, name, cublasSetStream(backend->blas, backend->stream));
+    /* A workspace of one's own makes cuBLAS deterministic under graphs too. */
+    TRY_BLAS(backend, name,
+             cublasSetWorkspace(backend->blas, backend->blas_workspace, BLAS_WORKSPACE));
+    TRY_BLAS(backend, name,
+             cublasSetMathMode(backend->blas, options->precision == PRECISION_TF32
+                                                  ? CUBLAS_TF32_TENSOR_OP_MATH
+                                                  : CUBLAS_PEDANTIC_MATH));
     return finish(backend, error);
 }
 

@@ -18,6 +18,8 @@
 
 /* ---- state ---- */
 
+struct RetiredScratch;
+
 struct Backend {
     int device;
     int multiprocessors;
@@ -29,7 +31,9 @@ struct Backend {
     Error error; /* the first failure since the last finish */
     void *scratch;
     size_t scratch_bytes;
-    bool recording;
+    RetiredScratch *retired; /* what was scratch when recordings were made that still live */
+    int recordings;
+    bool recording; /* now */
 };
 
 /* Keep the first failure, with the operation and the call; true if there was none. */

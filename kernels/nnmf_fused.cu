@@ -194,33 +194,34 @@ static __global__ void __launch_bounds__(ROWS / SIDE * (OUTPUTS / SIDE))
 }
 
 template <int ROWS, int OUTPUTS>
-static void run(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
+static bool run(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
 {
     typedef Tile<ROWS, OUTPUTS> T;
     bool resident = T::shared_bytes(s->features, true) <= backend->shared_limit;
     size_t shared = T::shared_bytes(s->features, resident);
+    if (shared > backend->shared_limit)
+        return false;
     void (*kernel)(NnmfShape, bool, const float *, const float *, float *) =
         fused_kernel<ROWS, OUTPUTS>;
     if (!TRY(backend, "NNMF forward",
              cudaFuncSetAttribute((const void *)kernel,
                                   cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
-        return;
+        return true; /* and the failure is kept */
     RUN(backend, "NNMF forward", kernel, blocks_for(s->rows, ROWS), T::THREADS, shared, *s,
         resident, x, w, h);
+    return true;
 }
 
 bool cuda_nnmf_fused(Backend *backend, const NnmfShape *s, const float *x, const float *w,
                      float *h)
 {
     if (s->outputs <= 16)
-        run<32, 16>(backend, s, x, w, h);
-    else if (s->outputs <= 32)
-        run<64, 32>(backend, s, x, w, h);
-    else if (s->outputs <= 64)
-        run<32, 64>(backend, s, x, w, h);
-    else if (s->outputs <= 96)
-        run<16, 96>(backend, s, x, w, h);
-    else
-        return false;
-    return true;
+        return run<32, 16>(backend, s, x, w, h);
+    if (s->outputs <= 32)
+        return run<64, 32>(backend, s, x, w, h);
+    if (s->outputs <= 64)
+        return run<32, 64>(backend, s, x, w, h);
+    if (s->outputs <= 96)
+        return run<16, 96>(backend, s, x, w, h);
+    return false;
 }

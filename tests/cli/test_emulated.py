@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""The whole program on the emulated CUDA device (tests/cuda_host): traces against the digests in
+tests/fixtures, and small runs.
+
+Environment, besides program.py's:
+    NNMF_TRAIN_EMULATED  the program with the emulated back end; skipped without
+"""
+
+import os
+import subprocess
+import sys
+import unittest
+
+EMULATED = os.environ.get("NNMF_TRAIN_EMULATED")
+if EMULATED:
+    os.environ["NNMF_TRAIN"] = EMULATED  # before program.py looks
+
+import program  # noqa: E402
+from program import FIXTURES, SMALL, ProgramTest, make_fixtures  # noqa: E402
+from test_fixtures import OPTIONS  # noqa: E402
+
+KERNELS = ("fused", "cublas")
+CUDA = ["--device", "cuda"]
+
+
+@unittest.skipUnless(EMULATED, "NNMF_TRAIN_EMULATED is not set")
+class EmulatedTest(ProgramTest):
+    pass
+
+
+class Traces(EmulatedTest):
+    """One step of the published network, as published but for the batch of 5."""
+
+    def check(self, case_name, *options, **how):
+        expected = FIXTURES / f"expected_{case_name}.safetensors"
+        _, case = program.read_checkpoint(expected)
+        kind, last = case["dataset"], int(case["offset"]) + int(case["batch"])
+        weights, trace = self.folder / "weights.safetensors", self.folder / "trace.safetensors"
+        make_fixtures.write_safetensors(weights, make_fixtures.weights(kind), {})
+        data = program.cifar10_folder() if kind == "cifar10" else program.mnist_folder(last, last)
+        options = [*options, *(f"{o}={case[k]}" for k, o in OPTIONS.items()
+                               if case[k] != "none" or k == "local_learning")]
+        result = self.succeed("trace", *CUDA, "--weights", weights, "--data", data, "--out", trace,
+                              *options, **how)
+        compared = subprocess.run(
+            [sys.executable, "-B", make_fixtures.__file__, "compare", trace, expected],
+            capture_output=True, text=True, check=False,
+        )
+        self.assertEqual(compared.returncode, 0, f"{compared.stdout}{compared.stderr}{result}")
+        return trace.read_bytes()
+
+    def test_cifar10(self):
+        for kernel in KERNELS:
+            with self.subTest(kernel=kernel):
+                self.check("cifar10", "--nnmf-kernel", kernel)
+
+    def test_mnist(self):
+        for kernel in KERNELS:
+            with self.subTest(kernel=kernel):
+                self.check("mnist", "--nnmf-kernel", kernel)
+
+    def test_mnist_epsilon(self):
+        self.check("mnist_epsilon")
+
+    def test_order(self):
+        """No bit depends on the order of blocks, threads and lanes."""
+        traces = [self.check("mnist", env={"CUDA_HOST_SEED": seed}) for seed in (0, 2, 3)]
+        self.assertTrue(all(trace == traces[0] for trace in traces))
+
+
+class Runs(EmulatedTest):
+    """Small runs: 13 training images in steps of 5, so that the last is smaller; 7 test images."""
+
+    def small(self, name, *options, dataset=(), epochs=3, **how):
+        """-> the run's folder."""
+        run, log = self.folder / name, self.folder / f"{name}.csv"
+        data = dataset or [*SMALL, "--data", program.mnist_folder()]
+        self.succeed("train", *CUDA, *data, "--train-range", "0:13", "--test-range", "0:7",
+                     "--epochs", epochs, "--log-steps", log, "--out", run, *options, **how)
+        return run
+
+    def log(self, name):
+        header, *rows = (self.folder / f"{name}.csv").read_text().splitlines()
+        self.assertEqual(header, "step,loss,correct")
+        return rows
+
+    def check_same(self, one, other):
+        for name in ("last.safetensors", "best.safetensors"):
+            self.check_same_checkpoint(self.folder / one / name, self.folder / other / name)
+        self.assertEqual(*(program.metrics_rows(self.folder / run) for run in (one, other)))
+        self.assertEqual(self.log(one), self.log(other))
+
+    def test_resume(self):
+        """Within an epoch, after its end, and after a step of the smaller size."""
+        self.small("whole")
+        for steps in (1, 3, 5, 8):
+            with self.subTest(steps=steps):
+                name = f"in{steps}"
+                run = self.small(name, "--max-steps", steps)
+                self.assertEqual(len(self.log(name)), steps)
+                self.succeed("--resume", run, "--log-steps", self.folder / f"{name}.csv")
+                self.check_same("whole", name)
+
+    def test_kernels_and_devices(self):
+        """The CPU, and both ways of the NNMF iterations, see the same images and agree."""
+        self.small("cpu", "--device", "cpu")
+        expected = [list(map(float, row.split(","))) for row in self.log("cpu")]
+        self.assertEqual(len(expected), 9)
+        for kernel in KERNELS:
+            with self.subTest(kernel=kernel):
+                self.small(kernel, "--nnmf-kernel", kernel)
+                rows = [list(map(float, row.split(","))) for row in self.log(kernel)]
+                self.assertEqual([row[0] for row in rows], [row[0] for row in expected])
+                for (_, have, _), (_, loss, _) in zip(rows, expected):
+                    self.assertAlmostEqual(have / loss, 1.0, delta=1e-4)
+
+    def test_order(self):
+        """No bit depends on the order of blocks, threads and lanes."""
+        self.small("seed0", env={"CUDA_HOST_SEED": 0})
+        for seed in (1, 5):
+            self.small(f"seed{seed}", env={"CUDA_HOST_SEED": seed})
+            self.check_same("seed0", f"seed{seed}")
+
+    def test_cifar10(self):
+        """Three channels: flips and colours."""
+        data = ["--data", program.cifar10_folder(), "--iterations", 1, "--batch-size", 5,
+                "--augment", "image"]
+        self.small("cuda", dataset=data, epochs=1)
+        self.small("cpu", "--device", "cpu", dataset=data, epochs=1)
+        for one, other in zip(self.log("cuda"), self.log("cpu")):
+            self.assertAlmostEqual(float(one.split(",")[1]), float(other.split(",")[1]), delta=1e-4)
+
+    def test_eval(self):
+        """What was best in training is what a test of the file gives."""
+        run = self.small("run")
+        rows = program.metrics_rows(run)
+        best = max(int(row[rows[0].index("test_correct")]) for row in rows[1:])
+        result = self.succeed("eval", *CUDA, *SMALL, "--data", program.mnist_folder(7, 7),
+                              "--weights", run / "best.safetensors")
+        self.assertIn(f"({best} of 7)", result.out)
+
+    def test_automatic_device(self):
+        result = self.succeed("--device", "auto", *SMALL, "--data", program.mnist_folder(2, 2),
+                              "--epochs", 1, "--out", self.folder / "run")
+        self.assertIn("\nDevice: host emulation, CUDA, fused, fp32\n", result.out)
+
+
+if __name__ == "__main__":
+    program.main()
