@@ -336,6 +336,7 @@ bool device_open_cuda(Device *device, const CudaOptions *options, Error *error)
         close_device(backend);
         return false;
     }
+    device->kind = DEVICE_CUDA;
     device->operations = &table;
     device->backend = backend;
     device->close = close_device;

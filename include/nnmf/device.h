@@ -9,6 +9,7 @@ typedef enum DeviceKind { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceKind;
 
 /* Its table, its state, and how to let go of it. */
 typedef struct Device {
+    DeviceKind kind; /* DEVICE_CPU or DEVICE_CUDA */
     const Operations *operations;
     Backend *backend;
     char description[128]; /* "CPU, avx2, 2 threads" */

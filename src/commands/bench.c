@@ -148,7 +148,8 @@ static bool report(Bench *bench, const char *title, Error *error)
     if (!values)
         return false;
     double total = median(bench->seconds, bench->steps), all_flops = 0.0;
-    printf("\n%-22s %10s %7s %9s %9s\n", title, "ms", "time", "GFLOP/s", "of BLAS");
+    printf("\n%-22s %10s %7s %9s %9s\n", title, "ms", "time", "GFLOP/s",
+           bench->ceiling.flops > 0.0 ? "of BLAS" : "");
     for (int op = 0; op < PROFILED_OPERATIONS; op++) {
         for (int64_t i = 0; i < bench->steps; i++)
             values[i] = bench->profiles[i].seconds[op];
@@ -171,9 +172,11 @@ bool command_bench(const Settings *settings, int *status, Error *error)
     (void)status;
     Bench bench = {0};
     int threads = settings->threads ? (int)settings->threads : omp_get_num_procs();
-    ceiling_open(&bench.ceiling, threads);
-    bool good = prepare(settings, &bench, error) && ceiling_measure(&bench.ceiling, error) &&
-                measure(&bench, true, error);
+    bool good = prepare(settings, &bench, error);
+    bool on_cpu = bench.device.kind == DEVICE_CPU; /* whose rate a CPU's BLAS is a measure of */
+    if (good && on_cpu)
+        ceiling_open(&bench.ceiling, threads);
+    good = good && ceiling_measure(&bench.ceiling, error) && measure(&bench, true, error);
     if (good) {
         printf("%s; %s, batches of %d; medians of %" PRId64 " steps\n", bench.device.description,
                dataset_name((DatasetKind)settings->dataset), (int)settings->batch_size,
@@ -186,7 +189,7 @@ bool command_bench(const Settings *settings, int *status, Error *error)
             "\nBLAS: %.1f GFLOP/s, the best of %s on 2048 x 2048 float32 matrices in this run, "
             "%d thread%s\n",
             bench.ceiling.flops * 1e-9, bench.ceiling.name, threads, threads == 1 ? "" : "s");
-    else if (good)
+    else if (good && on_cpu)
         printf("\nBLAS: none found, so no share of its rate (Debian: libopenblas0)\n");
     release(&bench);
     return good;

@@ -123,7 +123,7 @@ bool device_open_plain(Device *device, Error *error)
 {
     (void)error;
     plain_table(&plain_operations);
-    *device = (Device){.operations = &plain_operations, .close = close_plain};
+    *device = (Device){.kind = DEVICE_CPU, .operations = &plain_operations, .close = close_plain};
     snprintf(device->description, sizeof device->description, "CPU, plain C");
     return true;
 }
@@ -185,7 +185,8 @@ bool device_open_cpu_with(Device *device, const char *instruction_set, int threa
     set->fill(table);
     table->name = set->name;
     table->finish = finish;
-    *device = (Device){.operations = table, .backend = backend, .close = close_cpu};
+    *device =
+        (Device){.kind = DEVICE_CPU, .operations = table, .backend = backend, .close = close_cpu};
     snprintf(device->description, sizeof device->description, "CPU, %s, %d thread%s", set->name,
              backend->threads, backend->threads == 1 ? "" : "s");
     return true;

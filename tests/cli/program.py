@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import resource
 import select
 import shlex
@@ -131,6 +132,11 @@ def environment(changes=None):
     return env
 
 
+def without_fallback(text):
+    """Without the line that tells, where a GPU might have been used, why none is."""
+    return re.sub(r"\Annmf-train: using the CPU: .*\n", "", text)
+
+
 def execute(*arguments, env=None, cwd=None, prepare=None, stdout=subprocess.PIPE):
     """Runs the program; `prepare` in the child before it."""
     command = command_line(arguments)
@@ -139,7 +145,8 @@ def execute(*arguments, env=None, cwd=None, prepare=None, stdout=subprocess.PIPE
         stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=False,
     )
     out = (done.stdout or b"").decode(errors="replace")
-    return Result(command, done.returncode, out, done.stderr.decode(errors="replace"))
+    errors = without_fallback(done.stderr.decode(errors="replace"))
+    return Result(command, done.returncode, out, errors)
 
 
 def limit(which, value):
@@ -185,7 +192,7 @@ class Running:
 
     def result(self):
         self.errors.seek(0)
-        err = self.errors.read().decode(errors="replace")
+        err = without_fallback(self.errors.read().decode(errors="replace"))
         out = self.seen.decode(errors="replace")
         return Result(self.command, self.process.returncode, out, err)
 
