@@ -1,0 +1,181 @@
+#include "nnmf/sheets.h"
+
+#include "layout.h"
+#include "nnmf/memory.h"
+
+#include <stdio.h>
+
+enum {
+    SHEET_WIDTH = 1200, /* the layers of a line are at most that wide together */
+    APART = 32,         /* layers */
+    PATCH_SCALE = 12,
+    PATCHES_IN_A_ROW = 8,
+    EVERY = 8, /* lines and columns of a table with a number */
+    NUMBERS = 3 * TEXT_WIDTH + 4,
+};
+
+/* A layer's place and measures, in pixels. */
+typedef struct Panel {
+    int x, y, width, height;
+    int scale; /* of a weight */
+    int step;  /* from one patch or window to the next */
+} Panel;
+
+static bool sees_image(const WeightLayer *layer)
+{
+    return layer->channels == 1 || layer->channels == 3;
+}
+
+static void heading(const WeightLayer *layer, char text[SHEET_TEXT])
+{
+    if (sees_image(layer))
+        snprintf(text, SHEET_TEXT, "Layer %d: %d patches of %d x %d%s", layer->index,
+                 layer->outputs, layer->kernel, layer->kernel,
+                 layer->channels == 3 ? " in colour" : "");
+    else
+        snprintf(text, SHEET_TEXT,
+                 "Layer %d: %d outputs (down) x %d channels (across), windows of %d x %d",
+                 layer->index, layer->outputs, layer->channels, layer->kernel, layer->kernel);
+}
+
+static Panel measure(const WeightLayer *layer)
+{
+    char text[SHEET_TEXT];
+    Panel b = {.width = 0};
+    if (sees_image(layer)) {
+        int columns = layer->outputs < PATCHES_IN_A_ROW ? layer->outputs : PATCHES_IN_A_ROW;
+        int rows = (layer->outputs + columns - 1) / columns;
+        b.scale = PATCH_SCALE;
+        b.step = layer->kernel * b.scale + GAP;
+        b.width = columns * b.step - GAP;
+        b.height = LINE + rows * (b.step + LINE) - GAP;
+    } else {
+        b.scale = layer->kernel < 3 ? 8 / layer->kernel : 3;
+        b.step = layer->kernel * b.scale + 1;
+        b.width = NUMBERS + layer->channels * b.step;
+        b.height = 2 * LINE + layer->outputs * b.step;
+    }
+    heading(layer, text);
+    b.width = b.width > text_width(text) ? b.width : text_width(text);
+    return b;
+}
+
+/* Panels side by side as long as they fit, in their order. */
+static void arrange(Panel *panels, int count, int *width, int *height)
+{
+    int x = 0, y = 0, tallest = 0;
+    *width = 0;
+    for (int i = 0; i < count; i++) {
+        if (x > 0 && x + panels[i].width > SHEET_WIDTH) {
+            x = 0;
+            y += tallest + APART;
+            tallest = 0;
+        }
+        panels[i].x = MARGIN + x;
+        panels[i].y = CAPTION + y;
+        x += panels[i].width;
+        *width = x > *width ? x : *width;
+        x += APART;
+        tallest = panels[i].height > tallest ? panels[i].height : tallest;
+    }
+    *height = y + tallest;
+}
+
+static float largest(const float *values, size_t count)
+{
+    float most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = values[i] > most ? values[i] : most;
+    return most > 0 ? most : 1.0f;
+}
+
+static void draw_patches(const WeightLayer *layer, const Panel *b, Picture *picture)
+{
+    size_t elements = (size_t)layer->kernel * (size_t)layer->kernel * (size_t)layer->channels;
+    for (int i = 0; i < layer->outputs; i++) {
+        const float *w = layer->w + (size_t)i * elements;
+        NumberImage image = {.values = w,
+                             .height = layer->kernel,
+                             .width = layer->kernel,
+                             .channels = layer->channels,
+                             .white = largest(w, elements)};
+        int x = b->x + i % PATCHES_IN_A_ROW * b->step;
+        int y = b->y + LINE + i / PATCHES_IN_A_ROW * (b->step + LINE);
+        draw_numbers(picture, x, y, b->scale, &image);
+        char text[16];
+        snprintf(text, sizeof text, "%d", i);
+        draw_centred(picture, x, y + layer->kernel * b->scale + 2, layer->kernel * b->scale, faint,
+                     text);
+    }
+}
+
+static const Colour between_windows = {72, 72, 112};
+
+/* `window`: room for one window. */
+static void draw_table(const WeightLayer *layer, const Panel *b, float *window, Picture *picture)
+{
+    size_t channels = (size_t)layer->channels;
+    size_t positions = (size_t)layer->kernel * (size_t)layer->kernel;
+    int left = b->x + NUMBERS, top = b->y + 2 * LINE;
+    char text[16];
+    draw_rectangle(picture, left - 1, top - 1, layer->channels * b->step + 1,
+                   layer->outputs * b->step + 1, between_windows);
+    for (int c = 0; c < layer->channels; c += EVERY) {
+        snprintf(text, sizeof text, "%d", c);
+        draw_text(picture, left + c * b->step, top - LINE + 1, faint, text);
+    }
+    for (int o = 0; o < layer->outputs; o++) {
+        const float *w = layer->w + (size_t)o * positions * channels;
+        float white = largest(w, positions * channels);
+        if (o % EVERY == 0) {
+            snprintf(text, sizeof text, "%3d", o);
+            draw_text(picture, b->x, top + o * b->step - 1, faint, text);
+        }
+        for (size_t c = 0; c < channels; c++) {
+            for (size_t p = 0; p < positions; p++)
+                window[p] = w[p * channels + c];
+            NumberImage image = {.values = window,
+                                 .height = layer->kernel,
+                                 .width = layer->kernel,
+                                 .channels = 1,
+                                 .white = white};
+            draw_numbers(picture, left + (int)c * b->step, top + o * b->step, b->scale, &image);
+        }
+    }
+}
+
+static bool draw_layer(const WeightLayer *layer, const Panel *b, Picture *picture, Error *error)
+{
+    char text[SHEET_TEXT];
+    heading(layer, text);
+    draw_text(picture, b->x, b->y, ink, text);
+    if (sees_image(layer)) {
+        draw_patches(layer, b, picture);
+        return true;
+    }
+    size_t positions = (size_t)layer->kernel * (size_t)layer->kernel;
+    float *window = memory_allocate(positions, sizeof *window, "a window", error);
+    if (!window)
+        return false;
+    draw_table(layer, b, window, picture);
+    memory_free(window);
+    return true;
+}
+
+bool sheet_weights(const char *caption, const WeightLayer *layers, int layer_count,
+                   Picture *picture, Error *error)
+{
+    Panel panels[MAX_LAYERS];
+    int width, height;
+    for (int i = 0; i < layer_count; i++)
+        panels[i] = measure(&layers[i]);
+    arrange(panels, layer_count, &width, &height);
+    if (!sheet_create(width, height, caption, picture, error))
+        return false;
+    for (int i = 0; i < layer_count; i++)
+        if (!draw_layer(&layers[i], &panels[i], picture, error)) {
+            picture_free(picture);
+            return false;
+        }
+    return true;
+}
