@@ -1,0 +1,273 @@
+/* Tests weights on images that are made worse, kind by kind and level by level: perturbation.h. */
+#include "commands.h"
+
+#include "nnmf/csv.h"
+#include "nnmf/memory.h"
+#include "nnmf/perturbation.h"
+#include "nnmf/progress.h"
+#include "session.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_LEVELS = 64, CLASSES = DATASET_CLASSES };
+
+/* One pass over all images. */
+typedef struct Trial {
+    PerturbationKind kind; /* PERTURBATIONS: the images as they are */
+    double level;
+    uint32_t repetition;
+    uint64_t correct;
+} Trial;
+
+/* Host memory for a batch: images, gradient and perturbed (batch, height, width, channels),
+ * probabilities (batch, CLASSES), labels (batch). */
+typedef struct Plan {
+    Trial *trials; /* those that differ in the repetition alone follow each other */
+    size_t count;
+    float *images, *gradient, *perturbed, *probabilities;
+    uint8_t *labels;
+    float *dimages; /* device memory, shaped as images; NULL where no trial needs it */
+} Plan;
+
+/* ---- levels ---- */
+
+/* "0.1,0.2" -> levels, their number in *count. */
+static bool parse_levels(const char *text, const Perturbation *kind, double levels[MAX_LEVELS],
+                         int *count, Error *error)
+{
+    *count = 0;
+    for (const char *at = text;; at++) {
+        char *end;
+        double level = strtod(at, &end);
+        if (end == at || (*end != ',' && *end) || !isfinite(level) || level < kind->lowest ||
+            level > kind->highest || *count == MAX_LEVELS)
+            return fail_usage(error,
+                              "bad value: --levels: '%s': at most %d numbers from %g to %g (%s), "
+                              "with commas between them, were expected",
+                              text, MAX_LEVELS, kind->lowest, kind->highest, kind->level);
+        levels[(*count)++] = level;
+        at = end;
+        if (!*end)
+            return true;
+    }
+}
+
+/* Every kind that is asked for at its levels, each as often as is asked for. */
+static bool add_trials(const Settings *s, Plan *plan, Error *error)
+{
+    if (s->levels[0] && s->kind == 0)
+        return fail_usage(error, "option missing: --kind: --levels are of one kind");
+    size_t most = 1 + (size_t)PERTURBATIONS * MAX_LEVELS * (size_t)s->repetitions;
+    plan->trials = memory_allocate(most, sizeof *plan->trials, "the list of tests", error);
+    if (!plan->trials)
+        return false;
+    plan->trials[plan->count++] = (Trial){.kind = PERTURBATIONS};
+    for (int kind = 0; kind < PERTURBATIONS; kind++) {
+        const Perturbation *p = &perturbations[kind];
+        double levels[MAX_LEVELS];
+        int count = PERTURBATION_LEVELS;
+        if (s->kind != 0 && s->kind != kind + 1)
+            continue;
+        memcpy(levels, p->levels, sizeof p->levels);
+        if (s->levels[0] && !parse_levels(s->levels, p, levels, &count, error))
+            return false;
+        for (int level = 0; level < count; level++)
+            for (int64_t r = 0; r < (p->random ? s->repetitions : 1); r++)
+                plan->trials[plan->count++] = (Trial){.kind = (PerturbationKind)kind,
+                                                      .level = levels[level],
+                                                      .repetition = (uint32_t)r};
+    }
+    return true;
+}
+
+/* ---- a batch ---- */
+
+static bool reserve(const Session *session, Plan *plan, Error *error)
+{
+    size_t batch = (size_t)session->model.batch_size;
+    size_t image = extent_elements(session->network.input);
+    bool attack = false;
+    for (size_t i = 0; i < plan->count; i++)
+        attack = attack || plan->trials[i].kind == PERTURB_GRADIENT_SIGN;
+    size_t bytes = image * sizeof(float);
+    const Device *device = &session->device;
+    return (plan->images = memory_allocate(batch, bytes, "images", error)) &&
+           (plan->gradient = memory_allocate(batch, bytes, "gradients of images", error)) &&
+           (plan->perturbed = memory_allocate(batch, bytes, "perturbed images", error)) &&
+           (plan->probabilities =
+                memory_allocate(batch, CLASSES * sizeof(float), "probabilities", error)) &&
+           (plan->labels = memory_allocate(batch, 1, "labels", error)) &&
+           (!attack || (plan->dimages = device->operations->allocate(
+                            device->backend, batch * bytes, "gradients of images", error)));
+}
+
+static void release(const Session *session, Plan *plan)
+{
+    if (plan->dimages)
+        session->device.operations->release(session->device.backend, plan->dimages);
+    void *buffers[] = {plan->trials,    plan->images,        plan->gradient,
+                       plan->perturbed, plan->probabilities, plan->labels};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        memory_free(buffers[i]);
+}
+
+/* The batch's images and labels to the host, and the gradient of the images where it is needed. */
+static bool fetch_batch(Session *session, Plan *plan, int batch, Error *error)
+{
+    const Operations *ops = session->device.operations;
+    Backend *backend = session->device.backend;
+    size_t images = (size_t)batch * extent_elements(session->network.input) * sizeof(float);
+    ops->download(backend, plan->images, session->model.images, images);
+    ops->download(backend, plan->labels, session->model.labels, (size_t)batch);
+    if (plan->dimages) {
+        model_forward(&session->model, batch);
+        model_backward_to_images(&session->model, batch, session->batches.clock,
+                                 session->batches.totals, plan->dimages);
+        ops->download(backend, plan->gradient, plan->dimages, images);
+    }
+    return ops->finish(backend, error);
+}
+
+/* The images of a batch as the trial wants them, into plan->perturbed. */
+static bool perturb(const Session *session, Plan *plan, const Trial *trial, uint64_t seed,
+                    size_t first, int batch, Error *error)
+{
+    Extent extent = session->network.input;
+    size_t elements = extent_elements(extent);
+    if (trial->kind == PERTURBATIONS) {
+        memcpy(plan->perturbed, plan->images, (size_t)batch * elements * sizeof *plan->images);
+        return true;
+    }
+    if (trial->kind == PERTURB_GRADIENT_SIGN) {
+        perturb_by_gradient(trial->level, (size_t)batch * elements, plan->images, plan->gradient,
+                            plan->perturbed);
+        return true;
+    }
+    bool good = true;
+    for (size_t i = 0; good && i < (size_t)batch; i++)
+        good = perturb_image(trial->kind, trial->level, seed, trial->repetition,
+                             (uint32_t)(first + i), extent, plan->images + i * elements,
+                             plan->perturbed + i * elements, error);
+    return good;
+}
+
+/* As the loss counts: the first largest probability is at the label. */
+static bool count_correct(const Plan *plan, int batch, uint64_t *correct, Error *error)
+{
+    for (int i = 0; i < batch; i++) {
+        const float *p = plan->probabilities + (size_t)i * CLASSES;
+        int best = 0;
+        for (int c = 0; c < CLASSES; c++) {
+            if (!isfinite(p[c]))
+                return fail(error, "probability not finite: the weights cannot be tested");
+            best = p[c] > p[best] ? c : best;
+        }
+        *correct += best == plan->labels[i];
+    }
+    return true;
+}
+
+static bool try_batch(Session *session, Plan *plan, Trial *trial, uint64_t seed, size_t first,
+                      int batch, Error *error)
+{
+    const Operations *ops = session->device.operations;
+    Backend *backend = session->device.backend;
+    size_t elements = (size_t)batch * extent_elements(session->network.input);
+    if (!perturb(session, plan, trial, seed, first, batch, error))
+        return false;
+    ops->upload(backend, session->model.images, plan->perturbed, elements * sizeof(float));
+    model_forward(&session->model, batch);
+    ops->download(backend, plan->probabilities, model_probabilities(&session->model),
+                  (size_t)batch * CLASSES * sizeof(float));
+    return ops->finish(backend, error) && count_correct(plan, batch, &trial->correct, error);
+}
+
+static bool test_all(Session *session, Plan *plan, uint64_t seed, Error *error)
+{
+    Batches *batches = &session->batches;
+    Progress progress;
+    bool good = true;
+    batches_rewind(batches, &(Clock){0}, &(Totals){0});
+    progress_start(&progress, "Testing", 0, batches->steps, 0, batches->sample.batch_size);
+    for (uint32_t step = 0; good && step < batches->steps; step++) {
+        progress_show(&progress, step);
+        size_t first = batches->sample.begin + (size_t)step * (size_t)batches->sample.batch_size;
+        good = batches_bring(batches, step, error);
+        int batch = good ? batches_fill(batches, step, &session->model) : 0;
+        good = good && fetch_batch(session, plan, batch, error);
+        for (size_t i = 0; good && i < plan->count; i++)
+            good = try_batch(session, plan, &plan->trials[i], seed, first, batch, error);
+        session->device.operations->advance(session->device.backend, batches->clock);
+    }
+    progress_end(&progress);
+    return good;
+}
+
+/* ---- the result ---- */
+
+/* Mean and standard deviation (of a sample) over the trials [begin, end), in percent. */
+static void accuracy(const Plan *plan, size_t begin, size_t end, size_t images, double *mean,
+                     double *deviation)
+{
+    double count = (double)(end - begin), sum = 0.0, squares = 0.0;
+    for (size_t i = begin; i < end; i++)
+        sum += 100.0 * (double)plan->trials[i].correct / (double)images;
+    *mean = sum / count;
+    for (size_t i = begin; i < end; i++) {
+        double off = 100.0 * (double)plan->trials[i].correct / (double)images - *mean;
+        squares += off * off;
+    }
+    *deviation = end - begin > 1 ? sqrt(squares / (count - 1.0)) : 0.0;
+}
+
+static bool tell(const Settings *s, const Plan *plan, size_t images, Error *error)
+{
+    CsvLog csv = {0};
+    if (s->out[0] && !csv_open(&csv, s->out,
+                               "test,kind,level,repetitions,images,accuracy_percent,"
+                               "deviation_percent",
+                               0, error))
+        return false;
+    printf("%-16s %8s %9s %10s  %s\n", "kind", "level", "correct", "deviation", "level is");
+    bool good = true;
+    unsigned row = 0;
+    for (size_t begin = 0, end; good && begin < plan->count; begin = end, row++) {
+        const Trial *trial = &plan->trials[begin];
+        for (end = begin + 1; end < plan->count && plan->trials[end].repetition > 0; end++)
+            ;
+        bool as_is = trial->kind == PERTURBATIONS;
+        const char *name = as_is ? "none" : perturbations[trial->kind].name;
+        double mean, deviation;
+        accuracy(plan, begin, end, images, &mean, &deviation);
+        printf("%-16s %8g %8.2f%% %9.2f%%  %s\n", name, trial->level, mean, deviation,
+               as_is ? "" : perturbations[trial->kind].level);
+        good = csv_append(&csv, error, "%u,%s,%g,%zu,%zu,%.4f,%.4f", row, name, trial->level,
+                          end - begin, images, mean, deviation);
+    }
+    good = good && csv_write(&csv, error);
+    csv_close(&csv);
+    return good;
+}
+
+bool command_robustness(const Settings *settings, int *status, Error *error)
+{
+    (void)status;
+    Session session;
+    Plan plan = {0};
+    if (!add_trials(settings, &plan, error) ||
+        !session_open(settings, (Range){.begin = 0, .end = (size_t)settings->images}, &session,
+                      error)) {
+        memory_free(plan.trials);
+        return false;
+    }
+    bool good = reserve(&session, &plan, error) &&
+                test_all(&session, &plan, settings->seed, error) &&
+                tell(settings, &plan, batches_images(&session.batches), error);
+    release(&session, &plan);
+    session_close(&session);
+    return good;
+}

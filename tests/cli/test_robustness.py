@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""`nnmf-train robustness` from outside; the fast gradient sign attack against the PyTorch twin on
+the real CIFAR-10.
+
+Environment, besides program.py's: NNMF_REFERENCE and NNMF_DATA as of test_reference.py; the
+comparison is skipped without them or without PyTorch.
+"""
+
+import csv
+import importlib.util
+import os
+import pathlib
+import re
+import sys
+import unittest
+
+import program
+from program import SMALL, ProgramTest
+
+USAGE = 2
+KINDS = ("gaussian-noise", "uniform-noise", "salt-and-pepper", "gaussian-blur", "contrast",
+         "brightness", "pixelation", "gradient-sign")
+REFERENCE, DATA = os.environ.get("NNMF_REFERENCE"), os.environ.get("NNMF_DATA")
+HAS_TORCH = all(importlib.util.find_spec(name) for name in ("torch", "safetensors"))
+
+
+def rows_of(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+class Robustness(ProgramTest):
+    def setUp(self):
+        """Weights that have learned something, or noise could change nothing."""
+        super().setUp()
+        self.succeed("train", *SMALL, "--data", program.mnist_folder(), "--epochs", 2,
+                     "--no-population", "--out", self.folder / "run")
+        self.weights = self.folder / "run" / "best.safetensors"
+
+    def arguments(self, *options):
+        return ["robustness", *SMALL, "--data", program.mnist_folder(), "--weights", self.weights,
+                *options]
+
+    def rows(self, *options):
+        out = self.folder / "out.csv"
+        self.succeed(*self.arguments("--out", out, *options))
+        return rows_of(out)
+
+    def test_all_kinds(self):
+        rows = self.rows("--images", 20, "--repetitions", 2)
+        self.assertEqual([row["kind"] for row in rows],
+                         ["none", *(kind for kind in KINDS for _ in range(6))])
+        for row in rows:
+            self.assertEqual(row["images"], "20")
+            self.assertEqual(row["repetitions"], "2" if "noise" in row["kind"]
+                             or row["kind"] == "salt-and-pepper" else "1")
+            self.assertTrue(0.0 <= float(row["accuracy_percent"]) <= 100.0, row)
+
+    def test_no_perturbation_is_eval(self):
+        result = self.succeed("eval", *SMALL, "--data", program.mnist_folder(), "--weights",
+                              self.weights)
+        expected = float(re.search(r"Correct=([\d.]+)%", result.out)[1])
+        for kind, level in (("gaussian-noise", 0), ("gaussian-blur", 0), ("gradient-sign", 0),
+                            ("contrast", 1), ("pixelation", 1)):
+            with self.subTest(kind=kind):
+                rows = self.rows("--kind", kind, "--levels", level)
+                self.assertEqual([row["kind"] for row in rows], ["none", kind])
+                for row in rows:
+                    self.assertAlmostEqual(float(row["accuracy_percent"]), expected, delta=0.01)
+
+    def test_levels_and_seeds(self):
+        options = ["--kind", "uniform-noise", "--levels", "0.5,0.25,1", "--repetitions", 3]
+        rows = self.rows(*options)
+        self.assertEqual([row["level"] for row in rows], ["0", "0.5", "0.25", "1"])
+        self.assertEqual(self.rows(*options), rows)
+        one = [self.rows(*options[:4], "--repetitions", 1, "--seed", seed)
+               for seed in range(1, 7)]
+        self.assertGreater(len({str(rows) for rows in one}), 1)
+
+    def test_bad_levels(self):
+        for levels in ("", "x", "0.1,", ",0.1", "0.1 0.2", "-1", "2", "nan", "0.1,,0.2",
+                       ",".join(["0.1"] * 65)):
+            with self.subTest(levels=levels):
+                if levels:
+                    self.fail_with(USAGE, *self.arguments("--kind", "salt-and-pepper", "--levels",
+                                                          levels), mention=["--levels"])
+        self.fail_with(USAGE, *self.arguments("--levels", "0.1"), mention=["--kind"])
+        self.fail_with(USAGE, *self.arguments("--kind", "fog"), mention=["--kind", "'fog'"])
+        self.fail_with(USAGE, *self.arguments("--images", 31), mention=["range outside the data"])
+
+
+@unittest.skipUnless(REFERENCE and DATA and HAS_TORCH,
+                     "NNMF_REFERENCE or NNMF_DATA is not set, or there is no PyTorch")
+class AgainstTwin(ProgramTest):
+    """The gradient of the published network for its input, by the sign attack that it makes."""
+
+    IMAGES, LEVELS = 50, (0.001, 0.004, 0.016)
+
+    def correct_of_twin(self, path):
+        sys.path.insert(0, str(program.TESTS.parent / "bench"))
+        import torch
+        import torch_nnmf
+        from safetensors.torch import load_file
+
+        variant = torch_nnmf.Variant()
+        network = torch_nnmf.build_network("cifar10", variant)
+        torch_nnmf.load_weights(network, load_file(path))
+        images, labels = torch_nnmf.load_batch("cifar10", DATA, "test", 0, self.IMAGES,
+                                               torch.float32)
+        images.requires_grad_(True)
+        loss = torch_nnmf.loss_of(network(images), labels, variant)
+        gradient, = torch.autograd.grad(loss, images)
+        with torch.no_grad():
+            return [int((network((images + level * gradient.sign()).clamp(0, 1)).argmax(1)
+                         == labels).sum()) for level in self.LEVELS]
+
+    def test_gradient_sign(self):
+        weights = pathlib.Path(REFERENCE).resolve() / "model_8525.safetensors"
+        out = self.folder / "out.csv"
+        self.succeed("robustness", "--device", "cpu", "--data", DATA, "--weights", weights,
+                     "--images", self.IMAGES, "--kind", "gradient-sign", "--levels",
+                     ",".join(map(str, self.LEVELS)), "--out", out)
+        ours = [float(row["accuracy_percent"]) * self.IMAGES / 100 for row in rows_of(out)][1:]
+        theirs = self.correct_of_twin(weights)
+        print(f"correct under attack: ours {ours}, twin {theirs}", flush=True)
+        for have, expected in zip(ours, theirs):
+            # Where a gradient is near 0, rounding decides its sign.
+            self.assertAlmostEqual(have, expected, delta=1.01)
+
+
+if __name__ == "__main__":
+    program.main()
