@@ -253,16 +253,16 @@ def sanitizers(check):
         return "skipped: no compute-sanitizer"
     entries = check.result["sanitizers"] = []
     for what in ("memcheck", "racecheck"):
-        for kernel in ("fused", "cublas"):
-            out = check.folder / f"{what}-{kernel}"
+        for kernel, precision in (("fused", "fp32"), ("fused", "3xtf32"), ("cublas", "fp32")):
+            out = check.folder / f"{what}-{kernel}-{precision}"
             outcome = check.run(
                 [tool, "--tool", what, "--error-exitcode", 99, check.program, "train", "--device",
-                 "cuda", "--nnmf-kernel", kernel, "--data", check.data, "--train-range", "0:15",
-                 "--test-range", "0:10", "--batch-size", 5, "--iterations", 2, "--epochs", 1,
+                 "cuda", "--nnmf-kernel", kernel, "--precision", precision, "--data", check.data,
+                 "--train-range", "0:15", "--test-range", "0:10", "--batch-size", 5, "--iterations", 2, "--epochs", 1,
                  "--out", out], 45)
             summary = re.findall(r"^=+ (?:ERROR|RACECHECK) SUMMARY: (.*)$", outcome.output,
                                  re.MULTILINE)
-            entries.append(outcome.entry(tool=what, kernel=kernel,
+            entries.append(outcome.entry(tool=what, kernel=f"{kernel}, {precision}",
                                          summary=summary[-1] if summary else ""))
             check.write()
     return worst_of(entry["status"] for entry in entries)
@@ -281,6 +281,10 @@ def cudnn(check):
 
 
 # ---- parts: our times ----
+
+# Kernels and precisions, the default first.
+VARIANTS = (("fused", "fp32"), ("fused", "3xtf32"), ("fused", "tf32"), ("cublas", "fp32"),
+            ("cublas", "tf32"))
 
 
 def ceilings(check):
@@ -303,8 +307,7 @@ def parse_bench(text):
 
 def operations(check):
     entries = check.result["operations"] = []
-    for kernel, precision in (("fused", "fp32"), ("cublas", "fp32"), ("fused", "tf32"),
-                              ("cublas", "tf32")):
+    for kernel, precision in VARIANTS:
         outcome = check.run([check.program, "bench", "--device", "cuda", "--nnmf-kernel", kernel,
                              "--precision", precision, "--steps", 50], 25)
         entries.append(outcome.entry(kernel=kernel, precision=precision, batch=50,
@@ -347,8 +350,8 @@ def epochs_with(check, batch, kernel, precision, epochs, seconds):
 def epochs(check):
     check.result["epochs"] = []
     statuses = [epochs_with(check, batch, "fused", "fp32", 4, 40) for batch in BATCHES]
-    statuses += [epochs_with(check, 50, kernel, precision, 3, 25) for kernel, precision in
-                 (("cublas", "fp32"), ("fused", "tf32"), ("cublas", "tf32"))]
+    statuses += [epochs_with(check, 50, kernel, precision, 3, 25)
+                 for kernel, precision in VARIANTS[1:]]
     return worst_of(statuses)
 
 

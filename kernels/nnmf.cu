@@ -66,6 +66,9 @@ void cuda_nnmf_cublas(Backend *backend, const NnmfShape *shape, const float *x, 
 void cuda_nnmf_forward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
                        float *h)
 {
+    if (backend->fused && backend->precision != PRECISION_FP32 &&
+        cuda_nnmf_tensor(backend, shape, x, w, h))
+        return;
     if (!backend->fused || !cuda_nnmf_fused(backend, shape, x, w, h))
         cuda_nnmf_cublas(backend, shape, x, w, h);
 }

@@ -4,24 +4,29 @@
  * to the second through shared memory; only x and w are read, and h is written once.
  *
  * The features are worked through in blocks of FEATURES = OUTPUTS columns of w, so that the same
- * threads, each with a tile of 4 x 4, fit both products. Where shared memory holds all of w it is
- * read once; else its blocks are read again in every iteration, from the second-level cache.
+ * threads, each with a tile of 4 x 4, fit both products. Where rows are too few to keep the GPU
+ * busy, several groups of threads share them and each takes every so-manieth block of features.
+ * Where shared memory holds all of w it is read once; else its blocks are read again in every
+ * iteration, from the second-level cache.
  */
 #include "cuda.cuh"
 
 enum { SIDE = 4, PAD = 4 }; /* of a thread's tile; of a row in shared memory, against conflicts */
 
 /* A block's work: ROWS rows, OUTPUTS outputs (the shape's, rounded up). */
-template <int ROWS, int OUTPUTS> struct Tile {
+template <int ROWS_, int OUTPUTS_, int GROUPS_> struct Tile {
+    static constexpr int ROWS = ROWS_, OUTPUTS = OUTPUTS_, GROUPS = GROUPS_;
     static constexpr int FEATURES = OUTPUTS, STRIDE = OUTPUTS + PAD;
-    static constexpr int ACROSS = OUTPUTS / SIDE, THREADS = ROWS / SIDE * ACROSS;
-    /* floats: h, t, partial row sums, one block of w */
-    static constexpr int H = ROWS * STRIDE, SUMS = ROWS * ACROSS, W = OUTPUTS * STRIDE;
+    static constexpr int ACROSS = OUTPUTS / SIDE, GROUP = ROWS / SIDE * ACROSS; /* threads */
+    static constexpr int THREADS = GROUPS * GROUP;
+    static_assert(THREADS % WARP == 0, "whole warps");
+    /* floats: h, and t of a group; one block of w */
+    static constexpr int H = ROWS * STRIDE, W = OUTPUTS * STRIDE;
 
     static size_t shared_bytes(int features, bool resident)
     {
-        size_t blocks = resident ? (size_t)blocks_for((size_t)features, FEATURES) : 1;
-        return (2 * (size_t)H + SUMS + blocks * W) * sizeof(float);
+        size_t blocks = blocks_for((size_t)features, FEATURES);
+        return ((1 + GROUPS) * (size_t)H + (resident ? blocks : GROUPS) * W) * sizeof(float);
     }
 };
 
@@ -35,12 +40,14 @@ static __device__ __forceinline__ float4 four(const float *from)
     return *(const float4 *)from;
 }
 
-/* One block of w into shared memory; zeros beyond its outputs and features. */
-template <int ROWS, int OUTPUTS>
-static __device__ void load_weights(const NnmfShape &s, const float *w, int first, float *to)
+/* One block of w into shared memory, by `threads` threads of which this is number `thread`; zeros
+ * beyond its outputs and features. */
+template <class T>
+static __device__ __forceinline__ void load_weights(const NnmfShape &s, const float *w, int first,
+                                                    int thread, int threads, float *to)
 {
-    typedef Tile<ROWS, OUTPUTS> T;
-    for (int i = (int)threadIdx.x; i < OUTPUTS * T::FEATURES; i += T::THREADS) {
+#pragma unroll 16
+    for (int i = thread; i < T::OUTPUTS * T::FEATURES; i += threads) {
         int n = i / T::FEATURES, k = i % T::FEATURES;
         bool inside = n < s.outputs && first + k < s.features;
         to[n * T::STRIDE + k] =
@@ -49,16 +56,15 @@ static __device__ void load_weights(const NnmfShape &s, const float *w, int firs
 }
 
 /* r = h w for the thread's SIDE rows and SIDE neighbouring features. */
-template <int ROWS, int OUTPUTS>
+template <class T>
 static __device__ __forceinline__ void first_product(const float *h, const float *w, int row,
                                                      int k, float r[SIDE][SIDE])
 {
-    typedef Tile<ROWS, OUTPUTS> T;
     for (int i = 0; i < SIDE; i++)
         for (int j = 0; j < SIDE; j++)
             r[i][j] = 0.0f;
 #pragma unroll 4
-    for (int n = 0; n < OUTPUTS; n += SIDE) {
+    for (int n = 0; n < T::OUTPUTS; n += SIDE) {
         float4 a[SIDE], b[SIDE];
 #pragma unroll
         for (int i = 0; i < SIDE; i++) {
@@ -76,11 +82,10 @@ static __device__ __forceinline__ void first_product(const float *h, const float
 }
 
 /* s += t w^T for the thread's SIDE rows and the outputs n, n + ACROSS, ... */
-template <int ROWS, int OUTPUTS>
+template <class T>
 static __device__ __forceinline__ void second_product(const float *t, const float *w, int row,
                                                       int n, float s[SIDE][SIDE])
 {
-    typedef Tile<ROWS, OUTPUTS> T;
 #pragma unroll 4
     for (int k = 0; k < T::FEATURES; k += SIDE) {
         float4 a[SIDE], b[SIDE];
@@ -100,12 +105,11 @@ static __device__ __forceinline__ void second_product(const float *t, const floa
 }
 
 /* The thread's part of t = x / (r + tiny); zeros beyond the rows and features of the shape. */
-template <int ROWS, int OUTPUTS>
+template <class T>
 static __device__ __forceinline__ void store_ratio(const NnmfShape &shape, const float *x,
                                                    size_t first_row, int row, int first, int k,
                                                    const float r[SIDE][SIDE], float *t)
 {
-    typedef Tile<ROWS, OUTPUTS> T;
 #pragma unroll
     for (int i = 0; i < SIDE; i++)
 #pragma unroll
@@ -118,74 +122,87 @@ static __device__ __forceinline__ void store_ratio(const NnmfShape &shape, const
         }
 }
 
-/* h = h s or h (1 + epsilon s), divided by the sum of its row. */
-template <int ROWS, int OUTPUTS>
-static __device__ __forceinline__ void update(const NnmfShape &shape, int row, int across,
-                                              const float s[SIDE][SIDE], float *h, float *sums)
+/* h = h s or h (1 + epsilon s), divided by the sum of its row: a warp a row. s is the sum of the
+ * groups' parts, which lie where their t was. */
+template <class T>
+static __device__ __forceinline__ void update(const NnmfShape &shape, const float *parts, float *h)
 {
-    typedef Tile<ROWS, OUTPUTS> T;
+    enum { EACH = (T::OUTPUTS + WARP - 1) / WARP };
+    int lane = (int)threadIdx.x % WARP;
+    for (int row = (int)threadIdx.x / WARP; row < T::ROWS; row += T::THREADS / WARP) {
+        float value[EACH], sum = 0.0f;
 #pragma unroll
-    for (int i = 0; i < SIDE; i++) {
-        float sum = 0.0f;
+        for (int i = 0; i < EACH; i++) {
+            int n = lane + i * WARP, at = row * T::STRIDE + n;
+            value[i] = 0.0f;
+            if (n >= T::OUTPUTS)
+                continue;
+            float s = 0.0f;
 #pragma unroll
-        for (int j = 0; j < SIDE; j++) {
-            float *at = h + (row + i) * T::STRIDE + across + j * T::ACROSS;
-            float value = *at * (shape.epsilon != 0.0f ? 1.0f + shape.epsilon * s[i][j] : s[i][j]);
-            *at = value;
-            sum += value;
+            for (int group = 0; group < T::GROUPS; group++)
+                s += parts[group * T::H + at];
+            value[i] = h[at] * (shape.epsilon != 0.0f ? 1.0f + shape.epsilon * s : s);
+            sum += value[i];
         }
-        sums[(row + i) * T::ACROSS + across] = sum;
-    }
-    __syncthreads();
+        float scale = 1.0f / (warp_sum(sum) + 1e-19f);
 #pragma unroll
-    for (int i = 0; i < SIDE; i++) {
-        float sum = 0.0f;
-        for (int a = 0; a < T::ACROSS; a++)
-            sum += sums[(row + i) * T::ACROSS + a];
-        float scale = 1.0f / (sum + 1e-19f);
-#pragma unroll
-        for (int j = 0; j < SIDE; j++)
-            h[(row + i) * T::STRIDE + across + j * T::ACROSS] *= scale;
+        for (int i = 0; i < EACH; i++)
+            if (lane + i * WARP < T::OUTPUTS)
+                h[row * T::STRIDE + lane + i * WARP] = value[i] * scale;
     }
-    __syncthreads();
 }
 
-template <int ROWS, int OUTPUTS>
-static __global__ void __launch_bounds__(ROWS / SIDE * (OUTPUTS / SIDE))
+template <class T>
+static __global__ void __launch_bounds__(T::THREADS)
     fused_kernel(NnmfShape shape, bool resident, const float *x, const float *w, float *h_out)
 {
-    typedef Tile<ROWS, OUTPUTS> T;
     DYNAMIC_SHARED(float, shared);
-    float *h = shared, *t = h + T::H, *sums = t + T::H, *weights = sums + T::SUMS;
-    int across = (int)threadIdx.x % T::ACROSS, row = (int)threadIdx.x / T::ACROSS * SIDE;
-    size_t first_row = (size_t)blockIdx.x * ROWS;
+    int group = (int)threadIdx.x / T::GROUP, thread = (int)threadIdx.x % T::GROUP;
+    float *h = shared, *parts = h + T::H, *weights = parts + T::GROUPS * T::H;
+    float *t = parts + group * T::H;
+    int across = thread % T::ACROSS, row = thread / T::ACROSS * SIDE;
+    size_t first_row = (size_t)blockIdx.x * T::ROWS;
 
-    for (int i = (int)threadIdx.x; i < ROWS * OUTPUTS; i += T::THREADS) {
-        int n = i % OUTPUTS;
-        h[i / OUTPUTS * T::STRIDE + n] = n < shape.outputs ? 1.0f / (float)shape.outputs : 0.0f;
+    for (int i = (int)threadIdx.x; i < T::ROWS * T::OUTPUTS; i += T::THREADS) {
+        int n = i % T::OUTPUTS;
+        h[i / T::OUTPUTS * T::STRIDE + n] = n < shape.outputs ? 1.0f / (float)shape.outputs : 0.0f;
     }
     for (int first = 0; resident && first < shape.features; first += T::FEATURES)
-        load_weights<ROWS, OUTPUTS>(shape, w, first, weights + first / T::FEATURES * T::W);
+        load_weights<T>(shape, w, first, (int)threadIdx.x, T::THREADS,
+                        weights + first / T::FEATURES * T::W);
     __syncthreads();
 
     for (int iteration = 0; iteration < shape.iterations; iteration++) {
         float s[SIDE][SIDE] = {};
-        for (int first = 0; first < shape.features; first += T::FEATURES) {
-            float *block = weights + (resident ? first / T::FEATURES * T::W : 0);
+        for (int begin = 0; begin < shape.features; begin += T::GROUPS * T::FEATURES) {
+            int first = begin + group * T::FEATURES;
+            bool mine = first < shape.features; /* all groups come to the barriers */
+            float *block = weights + (resident ? first / T::FEATURES : group) * T::W;
             if (!resident) {
-                load_weights<ROWS, OUTPUTS>(shape, w, first, block);
+                if (mine)
+                    load_weights<T>(shape, w, first, thread, T::GROUP, block);
                 __syncthreads();
             }
-            float r[SIDE][SIDE];
-            first_product<ROWS, OUTPUTS>(h, block, row, across * SIDE, r);
-            store_ratio<ROWS, OUTPUTS>(shape, x, first_row, row, first, across * SIDE, r, t);
+            if (mine) {
+                float r[SIDE][SIDE];
+                first_product<T>(h, block, row, across * SIDE, r);
+                store_ratio<T>(shape, x, first_row, row, first, across * SIDE, r, t);
+            }
             __syncthreads();
-            second_product<ROWS, OUTPUTS>(t, block, row, across, s);
+            if (mine)
+                second_product<T>(t, block, row, across, s);
             __syncthreads();
         }
-        update<ROWS, OUTPUTS>(shape, row, across, s, h, sums);
+#pragma unroll
+        for (int i = 0; i < SIDE; i++)
+#pragma unroll
+            for (int j = 0; j < SIDE; j++)
+                t[(row + i) * T::STRIDE + across + j * T::ACROSS] = s[i][j];
+        __syncthreads();
+        update<T>(shape, parts, h);
+        __syncthreads();
     }
-    for (int i = (int)threadIdx.x; i < ROWS * shape.outputs; i += T::THREADS) {
+    for (int i = (int)threadIdx.x; i < T::ROWS * shape.outputs; i += T::THREADS) {
         size_t at = first_row + (size_t)(i / shape.outputs);
         if (at < shape.rows)
             h_out[at * (size_t)shape.outputs + (size_t)(i % shape.outputs)] =
@@ -193,35 +210,39 @@ static __global__ void __launch_bounds__(ROWS / SIDE * (OUTPUTS / SIDE))
     }
 }
 
-template <int ROWS, int OUTPUTS>
+template <class T>
 static bool run(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
 {
-    typedef Tile<ROWS, OUTPUTS> T;
+    const char *name = "NNMF forward";
     bool resident = T::shared_bytes(s->features, true) <= backend->shared_limit;
     size_t shared = T::shared_bytes(s->features, resident);
     if (shared > backend->shared_limit)
         return false;
-    void (*kernel)(NnmfShape, bool, const float *, const float *, float *) =
-        fused_kernel<ROWS, OUTPUTS>;
-    if (!TRY(backend, "NNMF forward",
-             cudaFuncSetAttribute((const void *)kernel,
-                                  cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
-        return true; /* and the failure is kept */
-    RUN(backend, "NNMF forward", kernel, blocks_for(s->rows, ROWS), T::THREADS, shared, *s,
-        resident, x, w, h);
+    if (TRY(backend, name,
+            cudaFuncSetAttribute((const void *)fused_kernel<T>,
+                                 cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
+        RUN(backend, name, fused_kernel<T>, blocks_for(s->rows, T::ROWS), T::THREADS, shared, *s,
+            resident, x, w, h);
     return true;
 }
 
 bool cuda_nnmf_fused(Backend *backend, const NnmfShape *s, const float *x, const float *w,
                      float *h)
 {
+    /* Do blocks of so many rows give every multiprocessor two or more? */
+    size_t busy = 2 * (size_t)backend->multiprocessors;
     if (s->outputs <= 16)
-        return run<32, 16>(backend, s, x, w, h);
+        return run<Tile<32, 16, 8>>(backend, s, x, w, h);
     if (s->outputs <= 32)
-        return run<64, 32>(backend, s, x, w, h);
+        return blocks_for(s->rows, 64) >= busy ? run<Tile<64, 32, 1>>(backend, s, x, w, h)
+                                               : run<Tile<64, 32, 4>>(backend, s, x, w, h);
+    if (s->outputs <= 64 && blocks_for(s->rows, 32) >= busy)
+        return run<Tile<32, 64, 1>>(backend, s, x, w, h);
     if (s->outputs <= 64)
-        return run<32, 64>(backend, s, x, w, h);
+        return run<Tile<32, 64, 4>>(backend, s, x, w, h) ||
+               run<Tile<32, 64, 2>>(backend, s, x, w, h);
     if (s->outputs <= 96)
-        return run<16, 96>(backend, s, x, w, h);
+        return run<Tile<16, 96, 4>>(backend, s, x, w, h) ||
+               run<Tile<16, 96, 2>>(backend, s, x, w, h);
     return false;
 }

@@ -9,6 +9,7 @@
 #include "fibre.h"
 #include "internal.h"
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -74,6 +75,8 @@ static const char *short_name(Collective kind)
         return "__shfl_up_sync";
     case Collective::shuffle_down:
         return "__shfl_down_sync";
+    case Collective::mma:
+        return "mma";
     default:
         return "__shfl_xor_sync";
     }
@@ -250,7 +253,7 @@ static unsigned source_lane(const Meeting &meeting, unsigned lane)
 static uint64_t result_of(const Thread *warp, unsigned lane, unsigned mask)
 {
     const Meeting &meeting = warp[lane].meeting;
-    if (meeting.kind == Collective::sync)
+    if (meeting.kind == Collective::sync || meeting.kind == Collective::mma)
         return 0;
     if (meeting.kind == Collective::ballot) {
         uint64_t votes = 0;
@@ -261,6 +264,49 @@ static uint64_t result_of(const Thread *warp, unsigned lane, unsigned mask)
     unsigned source = source_lane(meeting, lane);
     /* What a lane outside the mask holds is undefined: a value that stands out. */
     return (mask >> source & 1) ? warp[source].meeting.value : ~uint64_t(0);
+}
+
+/* The operand as the tensor cores see it. */
+static double tf32(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= 0xffffe000u;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
+static float toward_zero(double value)
+{
+    float nearest = float(value);
+    return fabs(double(nearest)) > fabs(value) ? nextafterf(nearest, 0.0f) : nearest;
+}
+
+/* c += a b (16 x 8 += 16 x 8 by 8 x 8). The products of an element are added to it exactly and the
+ * sum is cut off, not rounded: so tensor cores were found to add (Fasi, Higham, Mikaitis, Pranesh,
+ * "Numerical behavior of NVIDIA tensor cores", 2021), but for bits beyond the 24 that they keep of
+ * the smaller terms. */
+static void multiply(const Thread *warp)
+{
+    double a[16][8], b[8][8];
+    auto fragments = [&](unsigned lane) {
+        return reinterpret_cast<const Fragments *>(uintptr_t(warp[lane].meeting.value));
+    };
+    for (unsigned lane = 0; lane < lanes; lane++) {
+        unsigned group = lane / 4, member = lane % 4;
+        for (unsigned i = 0; i < 4; i++)
+            a[group + i % 2 * 8][member + i / 2 * 4] = tf32(fragments(lane)->a[i]);
+        for (unsigned i = 0; i < 2; i++)
+            b[member + i * 4][group] = tf32(fragments(lane)->b[i]);
+    }
+    for (unsigned lane = 0; lane < lanes; lane++)
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+            double sum = double(fragments(lane)->c[i]);
+            for (unsigned k = 0; k < 8; k++)
+                sum += a[row][k] * b[k][column];
+            fragments(lane)->c[i] = toward_zero(sum);
+        }
 }
 
 uint64_t meet(const Meeting &meeting, Site site)
@@ -290,6 +336,8 @@ uint64_t meet(const Meeting &meeting, Site site)
             warp[i].result = result_of(warp, i, mask);
             order[count++] = i;
         }
+        if (meeting.kind == Collective::mma)
+            multiply(warp);
         arrived &= ~mask;
         shuffle_order(order, count);
         for (unsigned i = 0; i < count; i++) {

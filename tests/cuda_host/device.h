@@ -107,7 +107,15 @@ struct Site {
     int line;
 };
 
-enum class Collective : uint8_t { sync, ballot, shuffle, shuffle_up, shuffle_down, shuffle_xor };
+enum class Collective : uint8_t {
+    sync,
+    ballot,
+    shuffle,
+    shuffle_up,
+    shuffle_down,
+    shuffle_xor,
+    mma
+};
 
 /* What one lane brings to a meeting of its warp's lanes. */
 struct Meeting {
@@ -171,6 +179,18 @@ inline T shuffle(Collective kind, unsigned mask, T value, unsigned operand, int 
 inline unsigned ballot(unsigned mask, int predicate, Site site)
 {
     return unsigned(meet({Collective::ballot, mask, predicate != 0, 0, 32}, site));
+}
+
+/* One lane's fragments of a warp's product: kernels/mma.cuh says which elements they are. */
+struct Fragments {
+    float *c;
+    const float *a, *b;
+};
+
+inline void mma_tf32(float c[4], const float a[4], const float b[2], Site site)
+{
+    Fragments fragments = {c, a, b};
+    meet({Collective::mma, 0xffffffffu, reinterpret_cast<uintptr_t>(&fragments), 0, 32}, site);
 }
 
 } // namespace cuda_host

@@ -184,7 +184,7 @@ class Whole(Program):
         for expected in ("# NVIDIA Test GPU", "| commit | abc123 |", "| driver | 580.1 |",
                          "| 50 | fused, fp32 | 1.250 | 0.200 |", "| gpu.repeated | failed | 1.2 |",
                          "50.0 TFLOP/s", "2500 GB/s", "CUDA failed: NNMF: made up",
-                         "| racecheck | cublas | failed with 99 | 1 hazard |", "cuDNN 91200",
+                         "| racecheck | cublas, fp32 | failed with 99 | 1 hazard |", "cuDNN 91200",
                          "gpu.agreement: 200 steps, fused: first 5",
                          "gpu.operations: nnmf_forward "):
             self.assertIn(expected, text)

@@ -1,0 +1,38 @@
+/*
+ * Tensor cores: the product of a warp, with TF32 operands. TF32 is float32 with 10 bits of
+ * fraction; products of two are exact in float32, sums are float32.
+ *
+ * Fragments of mma.m16n8k8 (PTX ISA, "Matrix Fragments for mma.m16n8k8"), for the lane with
+ * group = lane / 4 and member = lane % 4:
+ *   a (16 x 8): (group, member), (group + 8, member), (group, member + 4), (group + 8, member + 4)
+ *   b (8 x 8):  (member, group), (member + 4, group)
+ *   c (16 x 8): (group, 2 member), (group, 2 member + 1), (group + 8, 2 member), (.., 2 member + 1)
+ */
+#ifndef NNMF_MMA_CUH
+#define NNMF_MMA_CUH
+
+#include "cuda.cuh"
+
+enum { MMA_ROWS = 16, MMA_SIDE = 8 };
+
+/* Rounded to TF32, to nearest, ties away from zero (as cvt.rna.tf32.f32); for finite values. */
+static __device__ __forceinline__ float to_tf32(float value)
+{
+    return __uint_as_float((__float_as_uint(value) + 0x1000u) & 0xffffe000u);
+}
+
+/* c += a b, by all 32 lanes; of a and b the last 13 bits are ignored. */
+static __device__ __forceinline__ void mma_tf32(float c[4], const float a[4], const float b[2])
+{
+#ifdef __CUDACC__
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
+          "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+#else
+    ::cuda_host::mma_tf32(c, a, b, {__FILE__, __LINE__});
+#endif
+}
+
+#endif

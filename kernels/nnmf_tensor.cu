@@ -1,0 +1,310 @@
+/*
+ * All NNMF iterations in one kernel on the tensor cores. A warp has a tile of 16 rows and keeps its
+ * h in registers from the first iteration to the last, and r, x / r and s of the features at
+ * hand too: the accumulators of one product are, lane by lane, the operand of the next, since in
+ * which order a product goes through its sum is free. Shared memory holds only w.
+ *
+ * Where rows are few, the warps of a block take the same rows and each a part of the features,
+ * and add up their s.
+ *
+ * TERMS 1 rounds the operands to TF32. TERMS 3 splits each into a TF32 number and the rest, and
+ * leaves out the product of the rests: an error like float32's (CUTLASS calls it 3xTF32).
+ *
+ * w comes in blocks of 8 outputs by 8 features, one after the other in 64 floats, block (f, j)
+ * being number f * (outputs / 8) + j: warps then read both products' fragments without conflicts.
+ */
+#include "mma.cuh"
+
+enum { BLOCK = MMA_SIDE * MMA_SIDE, C = 4 /* of a lane in an accumulator */ };
+
+/* ---- w in blocks ---- */
+
+enum { PACK_THREADS = 256 };
+
+/* Zeros beyond the shape's outputs and features. */
+static __global__ void pack_kernel(NnmfShape shape, int outputs, bool round, size_t elements,
+                                   const float *w, float *packed)
+{
+    size_t i = (size_t)blockIdx.x * PACK_THREADS + threadIdx.x;
+    if (i >= elements)
+        return;
+    size_t blocks = (size_t)outputs / MMA_SIDE, block = i / BLOCK, within = i % BLOCK;
+    size_t n = block % blocks * MMA_SIDE + within / MMA_SIDE;
+    size_t k = block / blocks * MMA_SIDE + within % MMA_SIDE;
+    bool inside = n < (size_t)shape.outputs && k < (size_t)shape.features;
+    float value = inside ? w[n * (size_t)shape.features + k] : 0.0f;
+    packed[i] = round ? to_tf32(value) : value;
+}
+
+/* ---- products ---- */
+
+/* c += a b, the operands split as TERMS says; a as (high, low), b as it is. */
+template <int TERMS>
+static __device__ __forceinline__ void multiply(float c[C], const float high[4],
+                                                const float low[4], const float b[2])
+{
+    if (TERMS == 1) { /* b is rounded already */
+        mma_tf32(c, high, b);
+        return;
+    }
+    float b_high[2] = {to_tf32(b[0]), to_tf32(b[1])};
+    float b_low[2] = {b[0] - b_high[0], b[1] - b_high[1]};
+    mma_tf32(c, low, b_high);
+    mma_tf32(c, high, b_low);
+    mma_tf32(c, high, b_high);
+}
+
+static __device__ __forceinline__ void split(float value, float &high, float &low)
+{
+    high = to_tf32(value);
+    low = value - high;
+}
+
+/* ---- the kernel ---- */
+
+/* SPLIT: do the warps share their rows? RESIDENT: is w in shared memory, or read from the
+ * second-level cache? */
+template <int OUTPUTS_, int WARPS_, bool SPLIT_, bool RESIDENT_, int TERMS_> struct Plan {
+    static constexpr int OUTPUTS = OUTPUTS_, WARPS = WARPS_, TERMS = TERMS_;
+    static constexpr bool SPLIT = SPLIT_, RESIDENT = RESIDENT_;
+    static constexpr int BLOCKS = OUTPUTS / MMA_SIDE, THREADS = WARPS * WARP;
+    static constexpr int BLOCK_ROWS = SPLIT ? MMA_ROWS : WARPS * MMA_ROWS;
+    /* of s, in the order block, lane, number; and how many floats the warps add at a time */
+    static constexpr int SUMS = BLOCKS * WARP * C;
+    static constexpr int STAGE_BLOCKS = BLOCKS < 4 ? BLOCKS : 4;
+    static constexpr int STAGE = STAGE_BLOCKS * WARP * C;
+    static_assert(BLOCKS % STAGE_BLOCKS == 0, "whole stages");
+
+    static size_t packed_elements(int features)
+    {
+        return (size_t)blocks_for((size_t)features, MMA_SIDE) * MMA_SIDE * OUTPUTS;
+    }
+    static size_t shared_bytes(int features)
+    {
+        size_t floats = SPLIT ? SUMS + WARPS * STAGE : 0;
+        return (floats + (RESIDENT ? packed_elements(features) : 0)) * sizeof(float);
+    }
+};
+
+/* A lane's place in its warp's fragments. */
+struct Lane {
+    int group, member;
+    int swapped; /* which of its two neighbouring outputs it takes first: banks differ so */
+};
+
+/* x of the lane's four elements of an accumulator for the features 8 f .. 8 f + 7; `x` begins at
+ * the warp's rows, of which there are `rows`. */
+static __device__ __forceinline__ void load_x(const NnmfShape &shape, const float *x, int rows,
+                                              Lane lane, int f, float values[C])
+{
+    int k = f * MMA_SIDE + 2 * lane.member;
+#pragma unroll
+    for (int i = 0; i < C; i++) {
+        int row = lane.group + i / 2 * 8;
+        bool inside = row < rows && k + i % 2 < shape.features;
+        values[i] = inside ? x[row * shape.features + k + i % 2] : 0.0f;
+    }
+}
+
+/* s += (x / (h w)) w^T for the features 8 f .. 8 f + 7, with `w` their blocks. */
+template <class P>
+static __device__ __forceinline__ void add_features(const float *w, Lane lane, const float x[C],
+                                                    const float high[P::BLOCKS][4],
+                                                    const float low[P::BLOCKS][4],
+                                                    float s[P::BLOCKS][C])
+{
+    /* Two sums, of every other block: a product need not wait for the one before. */
+    float r[2][C] = {};
+    int first = 2 * lane.member + lane.swapped, second = 2 * lane.member + 1 - lane.swapped;
+#pragma unroll
+    for (int j = 0; j < P::BLOCKS; j++) {
+        const float *block = w + j * BLOCK;
+        float b[2] = {block[first * MMA_SIDE + lane.group], block[second * MMA_SIDE + lane.group]};
+        multiply<P::TERMS>(r[j % 2], high[j], low[j], b);
+    }
+    float t_high[4], t_low[4];
+#pragma unroll
+    for (int i = 0; i < C; i++) {
+        int to = i / 2 + i % 2 * 2; /* from the order of c to that of a */
+        split(__fdividef(x[i], r[0][i] + r[1][i] + 1e-20f), t_high[to], t_low[to]);
+    }
+#pragma unroll
+    for (int j = 0; j < P::BLOCKS; j++) {
+        float2 pair = *(const float2 *)(w + j * BLOCK + lane.group * MMA_SIDE + 2 * lane.member);
+        float b[2] = {pair.x, pair.y};
+        multiply<P::TERMS>(s[j], t_high, t_low, b);
+    }
+}
+
+/* s of all warps added up, in their order, into `sums`. */
+template <class P>
+static __device__ __forceinline__ void add_warps(const float s[P::BLOCKS][C], float *sums,
+                                                 float *stage)
+{
+    int warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
+#pragma unroll
+    for (int first = 0; first < P::BLOCKS; first += P::STAGE_BLOCKS) {
+#pragma unroll
+        for (int j = 0; j < P::STAGE_BLOCKS; j++) {
+            const float *v = s[first + j];
+            *(float4 *)(stage + warp * P::STAGE + (j * WARP + lane) * C) =
+                make_float4(v[0], v[1], v[2], v[3]);
+        }
+        __syncthreads();
+        for (int i = (int)threadIdx.x; i < P::STAGE; i += P::THREADS) {
+            float sum = 0.0f;
+#pragma unroll
+            for (int from = 0; from < P::WARPS; from++)
+                sum += stage[from * P::STAGE + i];
+            sums[first * WARP * C + i] = sum;
+        }
+        __syncthreads();
+    }
+}
+
+/* h = h s or h (1 + epsilon s), divided by the sum of its row. h is kept as a high and a low part
+ * in the order of the operand a: (group, first), (group + 8, first), (group, second), ... s is in
+ * registers, or the warps' sum in `sums`. */
+template <class P>
+static __device__ __forceinline__ void update(const NnmfShape &shape, Lane lane, const float *sums,
+                                              const float s[P::BLOCKS][C],
+                                              float high[P::BLOCKS][4], float low[P::BLOCKS][4])
+{
+    float sum[2] = {0.0f, 0.0f};
+#pragma unroll
+    for (int j = 0; j < P::BLOCKS; j++) {
+        float v[C] = {s[j][0], s[j][1], s[j][2], s[j][3]};
+        if (P::SPLIT) {
+            float4 all = *(const float4 *)(sums + (j * WARP + (int)threadIdx.x % WARP) * C);
+            v[0] = all.x, v[1] = all.y, v[2] = all.z, v[3] = all.w;
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int row = i % 2, second = i / 2;
+            float factor = lane.swapped ? v[row * 2 + 1 - second] : v[row * 2 + second];
+            if (shape.epsilon != 0.0f)
+                factor = 1.0f + shape.epsilon * factor;
+            high[j][i] = (high[j][i] + low[j][i]) * factor; /* all of h, until it is split again */
+            sum[row] += high[j][i];
+        }
+    }
+    float scale[2];
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        sum[row] += __shfl_xor_sync(0xffffffffu, sum[row], 1);
+        sum[row] += __shfl_xor_sync(0xffffffffu, sum[row], 2);
+        /* Not the exact quotient: for its rare cases it calls, which costs registers. */
+        scale[row] = __fdividef(1.0f, sum[row] + 1e-19f);
+    }
+#pragma unroll
+    for (int j = 0; j < P::BLOCKS; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            split(high[j][i] * scale[i % 2], high[j][i], low[j][i]);
+}
+
+/* The output that element i of the operand a stands for. */
+static __device__ __forceinline__ int output_of(Lane lane, int j, int i)
+{
+    return j * MMA_SIDE + 2 * lane.member + (i / 2 ? 1 - lane.swapped : lane.swapped);
+}
+
+template <class P>
+static __global__ void __launch_bounds__(P::THREADS)
+    tensor_kernel(NnmfShape shape, float start, const float *x, const float *packed, float *h_out)
+{
+    DYNAMIC_SHARED(float, shared);
+    float *sums = shared, *stage = sums + P::SUMS;
+    float *resident = shared + (P::SPLIT ? P::SUMS + P::WARPS * P::STAGE : 0);
+    int warp = (int)threadIdx.x / WARP, number = (int)threadIdx.x % WARP;
+    Lane lane = {number / 4, number % 4, number % 4 / 2};
+    int groups = (shape.features + MMA_SIDE - 1) / MMA_SIDE;
+    int first = P::SPLIT ? groups * warp / P::WARPS : 0;
+    int end = P::SPLIT ? groups * (warp + 1) / P::WARPS : groups;
+    size_t first_row =
+        (size_t)blockIdx.x * P::BLOCK_ROWS + (P::SPLIT ? 0 : (size_t)(warp * MMA_ROWS));
+    size_t left = first_row < shape.rows ? shape.rows - first_row : 0;
+    int rows = left < MMA_ROWS ? (int)left : MMA_ROWS;
+    x += first_row * (size_t)shape.features;
+
+    if (P::RESIDENT) {
+        for (int i = (int)threadIdx.x; i < groups * P::BLOCKS * BLOCK / 4; i += P::THREADS)
+            ((float4 *)resident)[i] = ((const float4 *)packed)[i];
+        __syncthreads();
+    }
+    float high[P::BLOCKS][4], low[P::BLOCKS][4];
+#pragma unroll
+    for (int j = 0; j < P::BLOCKS; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            split(output_of(lane, j, i) < shape.outputs ? start : 0.0f, high[j][i], low[j][i]);
+
+    for (int iteration = 0; iteration < shape.iterations; iteration++) {
+        float s[P::BLOCKS][C] = {};
+        for (int f = first; f < end; f++) {
+            float u[C]; /* needed after the first product, and there by then */
+            load_x(shape, x, rows, lane, f, u);
+            add_features<P>((P::RESIDENT ? resident : packed) + f * P::BLOCKS * BLOCK, lane, u,
+                            high, low, s);
+        }
+        if (P::SPLIT)
+            add_warps<P>(s, sums, stage);
+        update<P>(shape, lane, sums, s, high, low);
+    }
+#pragma unroll
+    for (int j = 0; j < P::BLOCKS; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int row = lane.group + i % 2 * 8, n = output_of(lane, j, i);
+            bool mine = !P::SPLIT || warp == j % P::WARPS;
+            if (mine && row < rows && n < shape.outputs)
+                h_out[(first_row + (size_t)row) * (size_t)shape.outputs + (size_t)n] =
+                    high[j][i] + low[j][i];
+        }
+}
+
+/* ---- the choice ---- */
+
+template <class P>
+static bool run(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
+{
+    const char *name = "NNMF forward";
+    size_t shared = P::shared_bytes(s->features), elements = P::packed_elements(s->features);
+    if (shared > backend->shared_limit)
+        return false;
+    float *packed = (float *)cuda_scratch(backend, elements * sizeof(float));
+    if (!packed)
+        return true; /* and the failure is kept */
+    RUN(backend, name, pack_kernel, blocks_for(elements, PACK_THREADS), PACK_THREADS, 0, *s,
+        P::OUTPUTS, P::TERMS == 1, elements, w, packed);
+    if (TRY(backend, name,
+            cudaFuncSetAttribute((const void *)tensor_kernel<P>,
+                                 cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
+        RUN(backend, name, tensor_kernel<P>, blocks_for(s->rows, P::BLOCK_ROWS), P::THREADS,
+            shared, *s, 1.0f / (float)s->outputs, x, packed, h);
+    return true;
+}
+
+/* The rows that one warp each would have keep a GPU busy only where they are many; layers with
+ * many outputs have few. */
+template <int TERMS>
+static bool choose(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
+{
+    if (s->outputs <= 16)
+        return run<Plan<16, 8, true, true, TERMS>>(backend, s, x, w, h);
+    if (s->outputs <= 32)
+        return run<Plan<32, 4, false, true, TERMS>>(backend, s, x, w, h);
+    if (s->outputs <= 64)
+        return run<Plan<64, 8, true, true, TERMS>>(backend, s, x, w, h) ||
+               run<Plan<64, 8, true, false, TERMS>>(backend, s, x, w, h);
+    if (s->outputs <= 96)
+        return run<Plan<96, 8, true, false, TERMS>>(backend, s, x, w, h);
+    return false;
+}
+
+bool cuda_nnmf_tensor(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+                      float *h)
+{
+    return backend->precision == PRECISION_TF32 ? choose<1>(backend, s, x, w, h)
+                                                : choose<3>(backend, s, x, w, h);
+}
