@@ -7,10 +7,7 @@ static __global__ void sample_kernel(SampleShape s, const Clock *clock, uint32_t
     int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= s.batch)
         return;
-    uint32_t position = clock->step * (uint32_t)s.batch_size + (uint32_t)i;
-    if (s.shuffle)
-        position = draw_permuted(s.seed, clock->epoch, (uint32_t)(s.end - s.begin), position);
-    indices[i] = (uint32_t)s.begin + position;
+    indices[i] = sample_index(&s, clock->epoch, clock->step, (uint32_t)i);
     augmentations[i] = augment_draw(s.augment, s.seed, clock->epoch, clock->step, (uint32_t)i,
                                     s.slack_y, s.slack_x, s.colour);
 }

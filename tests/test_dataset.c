@@ -1,4 +1,5 @@
 /* The dataset readers: good files of every kind, and every way in which one can be bad. */
+#include "decoding.h"
 #include "nnmf/dataset.h"
 #include "nnmf/memory.h"
 
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 enum { RECORD = 3073, RECORDS = 10000, SIDE = 28, PATH = 4096 };
 
@@ -61,47 +61,12 @@ static void write_file(const char *name, const uint8_t *bytes, size_t size)
     assert_int_equal(fclose(file), 0);
 }
 
-/* gzip as the tool of that name writes it; the caller frees. */
-static uint8_t *gzip(const uint8_t *bytes, size_t size, size_t *packed_size)
-{
-    z_stream stream = {0};
-    assert_int_equal(
-        deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY),
-        Z_OK);
-    size_t capacity = deflateBound(&stream, size);
-    uint8_t *packed = malloc(capacity);
-    assert_non_null(packed);
-    stream.next_in = (Bytef *)(uintptr_t)bytes;
-    stream.avail_in = (unsigned)size;
-    stream.next_out = packed;
-    stream.avail_out = (unsigned)capacity;
-    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-    *packed_size = stream.total_out;
-    deflateEnd(&stream);
-    return packed;
-}
-
 static void write_gzip(const char *name, const uint8_t *bytes, size_t size)
 {
     size_t packed_size;
     uint8_t *packed = gzip(bytes, size, &packed_size);
     write_file(name, packed, packed_size);
     free(packed);
-}
-
-static uint8_t *copy(const uint8_t *bytes, size_t size)
-{
-    Error error = {0};
-    uint8_t *result = memory_allocate(size, 1, "copy", &error);
-    assert_non_null(result);
-    memcpy(result, bytes, size);
-    return result;
-}
-
-/* The byte at each place of a test image, so that a shift of one would show. */
-static uint8_t pattern(size_t i)
-{
-    return (uint8_t)(i * 7 + i / 251);
 }
 
 /* A batch of the official size, sparse but for its first and last record, whose labels are
@@ -176,14 +141,6 @@ static void write_idx(Writer *writer, const char *name, int rank, size_t count, 
 }
 
 /* Asserting on results. */
-
-static void assert_failed(bool result, const Error *error, const char *part)
-{
-    assert_false(result);
-    assert_int_equal(error->status, STATUS_FAILED);
-    if (!strstr(error->text, part))
-        fail_msg("the error '%s' does not say '%s'", error->text, part);
-}
 
 static void assert_load_fails(DatasetKind kind, DatasetSplit split, const char *part)
 {
@@ -637,107 +594,6 @@ static void test_fashion_mnist_packaged(void **state)
     }
 }
 
-/* gzip. */
-
-static void test_gzip_plain(void **state)
-{
-    (void)state;
-    uint8_t *bytes = copy((const uint8_t *)"plain", 5), *before = bytes;
-    size_t size = 5;
-    Error error = {0};
-    assert_true(gzip_decode(&bytes, &size, 5, "x", &error));
-    assert_ptr_equal(bytes, before);
-    assert_int_equal(size, 5);
-    assert_failed(gzip_decode(&bytes, &size, 4, "x", &error), &error,
-                  "too large: x: 5 bytes, expected at most 4");
-    assert_null(bytes);
-    assert_int_equal(size, 0);
-    bytes = copy((const uint8_t *)"\x1f", 1);
-    size = 1;
-    assert_true(gzip_decode(&bytes, &size, 5, "x", &error));
-    assert_int_equal(size, 1);
-    memory_free(bytes);
-}
-
-static void check_gzip_of(size_t size)
-{
-    uint8_t *bytes = malloc(size + 1);
-    assert_non_null(bytes);
-    for (size_t i = 0; i < size; i++)
-        bytes[i] = pattern(i);
-    size_t packed_size;
-    uint8_t *packed = gzip(bytes, size, &packed_size);
-    const size_t limits[] = {size, size + 1, SIZE_MAX - 1};
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        uint8_t *result = copy(packed, packed_size);
-        size_t result_size = packed_size;
-        Error error = {0};
-        if (!gzip_decode(&result, &result_size, limits[i], "x", &error))
-            fail_msg("%s", error.text);
-        assert_int_equal(result_size, size);
-        assert_memory_equal(result, bytes, size);
-        memory_free(result);
-    }
-    if (size > 0) {
-        uint8_t *result = copy(packed, packed_size);
-        size_t result_size = packed_size;
-        Error error = {0};
-        assert_failed(gzip_decode(&result, &result_size, size - 1, "x", &error), &error,
-                      "too large: x: unpacks to more than the expected ");
-        assert_null(result);
-    }
-    free(packed);
-    free(bytes);
-}
-
-/* Around the first room of 65536 bytes and its double. */
-static void test_gzip_sizes(void **state)
-{
-    (void)state;
-    const size_t sizes[] = {0, 1, 1000, 65535, 65536, 65537, 131072, 131073, 500000};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        check_gzip_of(sizes[i]);
-}
-
-static void assert_gzip_fails(const uint8_t *packed, size_t packed_size, const char *part)
-{
-    uint8_t *bytes = copy(packed, packed_size);
-    size_t size = packed_size;
-    Error error = {0};
-    assert_failed(gzip_decode(&bytes, &size, 1 << 20, "x.gz", &error), &error, part);
-    assert_null(bytes);
-    assert_int_equal(size, 0);
-}
-
-static void test_gzip_damaged(void **state)
-{
-    (void)state;
-    uint8_t content[2000];
-    for (size_t i = 0; i < sizeof content; i++)
-        content[i] = pattern(i * i);
-    size_t size;
-    uint8_t *packed = gzip(content, sizeof content, &size);
-    for (size_t less = 2; less < size; less++)
-        assert_gzip_fails(packed, less, "truncated gzip file: x.gz: ");
-    packed[size - 8] ^= 1;
-    assert_gzip_fails(packed, size, "corrupt gzip file: x.gz: incorrect data check");
-    packed[size - 8] ^= 1;
-    packed[size - 1] ^= 1;
-    assert_gzip_fails(packed, size, "corrupt gzip file: x.gz: incorrect length check");
-    packed[size - 1] ^= 1;
-    packed[2] ^= 1;
-    assert_gzip_fails(packed, size, "corrupt gzip file: x.gz: unknown compression method");
-    packed[2] ^= 1;
-    uint8_t *longer = malloc(2 * size);
-    assert_non_null(longer);
-    memcpy(longer, packed, size);
-    memcpy(longer + size, packed, size);
-    assert_gzip_fails(longer, size + 1, "corrupt gzip file: x.gz: 1 bytes after its end");
-    assert_gzip_fails(longer, 2 * size, "after its end, expected none");
-    free(longer);
-    free(packed);
-}
-
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void)
@@ -766,9 +622,6 @@ int main(void)
         IN_FOLDER(test_idx_load_refuses),
         IN_FOLDER(test_idx_lack_of_memory),
         cmocka_unit_test(test_fashion_mnist_packaged),
-        cmocka_unit_test(test_gzip_plain),
-        cmocka_unit_test(test_gzip_sizes),
-        cmocka_unit_test(test_gzip_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

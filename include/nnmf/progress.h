@@ -12,7 +12,13 @@ typedef struct Progress {
     uint32_t epoch, steps, first; /* first: step at the start */
     int batch_size;
     double started, last; /* seconds; `last` of the last line */
+
+    uint32_t done, warm;     /* steps that are, and that were when this was first told */
+    double done_at, warm_at; /* seconds, when that was told */
 } Progress;
+
+/* From now on no progress is shown, not even on a terminal: for --quiet and lines of JSON. */
+void progress_forbid(void);
 
 /* Monotonic seconds. */
 double seconds_now(void);
@@ -21,8 +27,12 @@ double seconds_now(void);
 void progress_start(Progress *progress, const char *name, uint32_t epoch, uint32_t steps,
                     uint32_t first, int batch_size);
 
-/* Before step `step`; a few lines a second at most. */
-void progress_show(Progress *progress, uint32_t step);
+/* Steps 0 .. done - 1 are done, as was told before if nothing is new; a few lines a second at
+ * most. */
+void progress_show(Progress *progress, uint32_t done);
+
+/* Seconds that a step takes, without the first ones; 0 where fewer than `least` > 0 are measured. */
+double progress_step_seconds(const Progress *progress, uint32_t least);
 
 /* Wipes the line. */
 void progress_end(Progress *progress);

@@ -21,6 +21,12 @@ typedef struct Steps {
     uint32_t step; /* the one that is being made */
 } Steps;
 
+/* Goes through a step of the model's full batch, forward and if `training` backward, on whatever
+ * lies in its buffers, so that the operations take their work space: what a device with memory of
+ * its own then has left is free for images. Parameters and moments stay as they are. False with the
+ * device's first failure, such as too little memory. */
+bool steps_rehearse(Model *model, bool training, Error *error);
+
 /* Makes step number `step` of the epoch of the batches' clock, and moves the clock on. */
 bool steps_make(Steps *steps, uint32_t step, Error *error);
 

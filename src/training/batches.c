@@ -1,24 +1,58 @@
 #include "nnmf/batches.h"
 
-#include "nnmf/memory.h"
+#include <stdio.h>
 
-static bool reserve(Batches *b, const ImageSet *images, Error *error)
+static size_t image_bytes(const ImageSet *images)
+{
+    return (size_t)images->channels * (size_t)images->height * (size_t)images->width;
+}
+
+/* Does the device have room for the images, and for what it takes later without being asked: for
+ * recorded steps and for the driver's own needs? */
+static bool fit(const Device *device, const ImageSet *images)
+{
+    const size_t reserve = (size_t)64 << 20;
+    const Operations *ops = device->operations;
+    size_t bytes = images->count * (image_bytes(images) + 1);
+    return !ops->available || bytes + reserve <= ops->available(device->backend);
+}
+
+/* `stored` images at a time are on the device. */
+static bool reserve(Batches *b, size_t stored, size_t image, Error *error)
 {
     const Operations *ops = b->device->operations;
     Backend *backend = b->device->backend;
     size_t batch = (size_t)b->sample.batch_size;
-    size_t image = (size_t)images->channels * (size_t)images->height * (size_t)images->width;
-    return (b->pixels = ops->allocate(backend, images->count * image, "the images", error)) &&
-           (b->labels = ops->allocate(backend, images->count, "the labels", error)) &&
+    return (b->pixels = ops->allocate(backend, stored * image, "the images", error)) &&
+           (b->labels = ops->allocate(backend, stored, "the labels", error)) &&
            (b->indices = ops->allocate(backend, batch * sizeof *b->indices, "a batch", error)) &&
            (b->augmentations =
                 ops->allocate(backend, batch * sizeof *b->augmentations, "a batch", error)) &&
            (b->clock = ops->allocate(backend, sizeof *b->clock, "the clock", error)) &&
-           (b->totals = ops->allocate(backend, sizeof *b->totals, "the totals", error));
+           (b->totals = ops->allocate(backend, sizeof *b->totals, "the totals", error)) &&
+           notices_open(b->device, b->clock, b->totals, &b->notices, error);
 }
 
-bool batches_create(const Device *device, const ImageSet *images, size_t begin, size_t end,
-                    Extent input, int batch_size, Batches *b, Error *error)
+static bool load(Batches *b, ImageSet *images, Error *error)
+{
+    const Operations *ops = b->device->operations;
+    Backend *backend = b->device->backend;
+    size_t image = image_bytes(images);
+    if (!fit(b->device, images))
+        b->sample.ring_steps = image_stream_ring_steps(&b->sample, b->steps, image);
+    size_t ring = (size_t)b->sample.ring_steps * (size_t)b->sample.batch_size;
+    if (!reserve(b, ring ? ring : images->count, image, error))
+        return false;
+    if (ring)
+        return image_stream_open(b->device, &b->sample, b->steps, images, b->pixels, b->labels,
+                                 &b->stream, error);
+    ops->upload(backend, b->pixels, images->pixels, images->count * image);
+    ops->upload(backend, b->labels, images->labels, images->count);
+    return ops->finish(backend, error);
+}
+
+bool batches_create(const Device *device, ImageSet *images, size_t begin, size_t end, Extent input,
+                    int batch_size, Batches *b, Error *error)
 {
     *b = (Batches){0};
     if (begin >= end || end > images->count)
@@ -45,28 +79,33 @@ bool batches_create(const Device *device, const ImageSet *images, size_t begin, 
                               .slack_y = images->height - input.height,
                               .slack_x = images->width - input.width};
     b->steps = (uint32_t)((end - begin + (size_t)batch_size - 1) / (size_t)batch_size);
-    if (!reserve(b, images, error)) {
-        batches_destroy(b);
-        return false;
-    }
-    size_t image = (size_t)images->channels * (size_t)images->height * (size_t)images->width;
-    device->operations->upload(device->backend, b->pixels, images->pixels, images->count * image);
-    device->operations->upload(device->backend, b->labels, images->labels, images->count);
-    if (!device->operations->finish(device->backend, error)) {
-        batches_destroy(b);
-        return false;
-    }
-    return true;
+    if (load(b, images, error))
+        return true;
+    batches_destroy(b);
+    return false;
 }
 
 void batches_destroy(Batches *b)
 {
     if (!b->device)
         return;
+    image_stream_close(&b->stream);
+    notices_close(&b->notices);
     void *buffers[] = {b->pixels, b->labels, b->indices, b->augmentations, b->clock, b->totals};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         b->device->operations->release(b->device->backend, buffers[i]);
     *b = (Batches){0};
+}
+
+void batches_tell_streamed(const Batches *train, const Batches *test)
+{
+    bool both[] = {train && batches_streamed(train), test && batches_streamed(test)};
+    if (both[0] || both[1])
+        fprintf(stderr,
+                "nnmf-train: streaming the %s%s%s images: they do not fit into the memory that the "
+                "device has left\n",
+                both[0] ? "training" : "", both[0] && both[1] ? " and " : "",
+                both[1] ? "test" : "");
 }
 
 void batches_rewind(Batches *b, const Clock *clock, const Totals *totals)
@@ -74,6 +113,8 @@ void batches_rewind(Batches *b, const Clock *clock, const Totals *totals)
     const Operations *ops = b->device->operations;
     ops->upload(b->device->backend, b->clock, clock, sizeof *clock);
     ops->upload(b->device->backend, b->totals, totals, sizeof *totals);
+    notices_restart(&b->notices, (Notice){.clock = *clock, .totals = *totals});
+    image_stream_rewind(&b->stream, clock->epoch);
 }
 
 bool batches_read(const Batches *b, Clock *clock, Totals *totals, Error *error)
@@ -90,6 +131,11 @@ int batches_size(const Batches *b, uint32_t step)
 {
     size_t done = (size_t)step * (size_t)b->sample.batch_size, left = batches_images(b) - done;
     return left < (size_t)b->sample.batch_size ? (int)left : b->sample.batch_size;
+}
+
+bool batches_bring(Batches *b, uint32_t step, Error *error)
+{
+    return !batches_streamed(b) || image_stream_bring(&b->stream, &b->sample, step, error);
 }
 
 int batches_fill(Batches *b, uint32_t step, Model *model)

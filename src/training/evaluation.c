@@ -11,7 +11,7 @@ bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
     *stopped = false;
     batches_rewind(batches, &(Clock){0}, &(Totals){0});
     for (uint32_t step = 0; step < batches->steps; step++) {
-        if (stop && stop(context, step)) {
+        if (stop && stop(context, batches->notices.last.clock.step)) {
             *stopped = true;
             return true;
         }
@@ -26,6 +26,8 @@ bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
                                          elements * sizeof *probabilities);
             probabilities += elements;
         }
+        if (!notices_step(&batches->notices, error))
+            return false;
     }
     if (!batches_read(batches, NULL, &totals, error))
         return false;

@@ -1,5 +1,26 @@
 #include "nnmf/steps.h"
 
+bool steps_rehearse(Model *model, bool training, Error *error)
+{
+    const Operations *ops = model->device->operations;
+    Backend *backend = model->device->backend;
+    if (!ops->available)
+        return true;
+    Clock *clock = ops->allocate(backend, sizeof *clock, "the clock", error);
+    Totals *totals = clock ? ops->allocate(backend, sizeof *totals, "the totals", error) : NULL;
+    if (totals) {
+        model_forward(model, model->batch_size);
+        if (training)
+            model_backward(model, model->batch_size, clock, totals);
+        else
+            model_loss(model, model->batch_size, clock, totals);
+    }
+    bool good = totals && ops->finish(backend, error);
+    ops->release(backend, clock);
+    ops->release(backend, totals);
+    return good;
+}
+
 static void make(void *context)
 {
     Steps *s = context;
@@ -21,6 +42,8 @@ bool steps_make(Steps *s, uint32_t step, Error *error)
     Backend *backend = s->batches->device->backend;
     int size = batches_size(s->batches, step) < s->batches->sample.batch_size;
     s->step = step;
+    if (!batches_bring(s->batches, step, error))
+        return false;
     if (!ops->record || !s->done[size]) {
         make(s);
         s->done[size] = true;

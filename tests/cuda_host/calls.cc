@@ -4,7 +4,7 @@
 namespace cuda_host
 {
 
-static unsigned long calls, failing_call;
+static unsigned long calls, failing_call, waits;
 static cudaError_t failure = cudaSuccess;
 static cudaError_t broken = cudaSuccess; /* the context, until it is reset */
 static thread_local cudaError_t last_error = cudaSuccess;
@@ -47,6 +47,11 @@ cudaError_t remember(cudaError_t error)
     return error;
 }
 
+void count_wait()
+{
+    waits++;
+}
+
 } // namespace cuda_host
 
 using namespace cuda_host;
@@ -65,10 +70,17 @@ unsigned long cuda_host_calls(void)
     return calls;
 }
 
+unsigned long cuda_host_waits(void)
+{
+    std::lock_guard<std::recursive_mutex> lock(call_mutex());
+    return waits;
+}
+
 void cuda_host_reset(void)
 {
     std::lock_guard<std::recursive_mutex> lock(call_mutex());
     cuda_host_fail_call(0, cudaSuccess);
+    waits = 0;
     broken = cudaSuccess;
     last_error = cudaSuccess;
     reset_device();

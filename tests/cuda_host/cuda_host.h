@@ -32,7 +32,8 @@ void cuda_host_set_seed(uint64_t seed);
 bool cuda_host_same_for_seeds(int seeds, void (*run)(void *context), void *context, void *output,
                               size_t bytes);
 
-void cuda_host_set_memory(size_t bytes);       /* of the device: 2 GiB */
+/* Of the device. At the start: the environment's CUDA_HOST_MEMORY in bytes, or 2 GiB. */
+void cuda_host_set_memory(size_t bytes);
 void cuda_host_set_shared_optin(size_t bytes); /* shared memory per block: 101376 */
 void cuda_host_set_driver(cudaError_t status); /* cudaErrorInsufficientDriver, ..NoDevice */
 
@@ -41,6 +42,10 @@ void cuda_host_set_driver(cudaError_t status); /* cudaErrorInsufficientDriver, .
  * stay until cuda_host_reset. Asking for errors, names and versions is not counted. */
 void cuda_host_fail_call(unsigned long nth, cudaError_t error);
 unsigned long cuda_host_calls(void); /* since then */
+
+/* Calls since cuda_host_reset in which the host waited for the device: synchronising, copying to
+ * pageable memory, freeing. */
+unsigned long cuda_host_waits(void);
 
 size_t cuda_host_memory_used(void);
 unsigned long cuda_host_launches(void); /* kernels run since cuda_host_reset */

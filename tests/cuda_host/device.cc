@@ -3,12 +3,19 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 
 namespace cuda_host
 {
 
-static const Device usual = {size_t(2) << 30, 101376, cudaSuccess};
+static size_t usual_memory()
+{
+    const char *text = getenv("CUDA_HOST_MEMORY");
+    return text && *text ? strtoull(text, nullptr, 0) : size_t(2) << 30;
+}
+
+static const Device usual = {usual_memory(), 101376, cudaSuccess};
 Device device = usual;
 
 static const int multiprocessors = 128, threads_per_multiprocessor = 1536;

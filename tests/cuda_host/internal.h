@@ -43,6 +43,7 @@ enum class Capturing { allowed, fails };
 std::recursive_mutex &call_mutex();
 cudaError_t enter(Capturing capturing);  /* why the call fails before it has begun */
 cudaError_t remember(cudaError_t error); /* for cudaGetLastError */
+void count_wait();                       /* of the host for the device */
 
 template <class Body> cudaError_t call(Capturing capturing, Body body)
 {

@@ -153,6 +153,7 @@ static cudaError_t copy(void *to, const void *from, size_t bytes, cudaMemcpyKind
         std::string staged(static_cast<const char *>(from), bytes);
         return submit(stream, [=] { memcpy(to, staged.data(), bytes); });
     }
+    count_wait();
     cudaError_t error = submit(stream, [=] { memcpy(to, from, bytes); });
     if (error == cudaSuccess)
         run_stream(stream);
@@ -202,6 +203,7 @@ cudaError_t cudaFree(void *pointer)
         auto found = device_allocations().find(hidden(pointer));
         if (!pointer || found == device_allocations().end())
             return pointer ? cudaErrorInvalidValue : cudaSuccess;
+        count_wait();
         run_everything();
         set_access(pointer, found->second, true);
         used -= found->second;
@@ -244,6 +246,7 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind 
 {
     return call(Capturing::fails, [&] {
         cudaError_t error = copy(to, from, bytes, kind, nullptr);
+        count_wait();
         if (error == cudaSuccess)
             run_stream(nullptr);
         return error;

@@ -110,6 +110,7 @@ using namespace cuda_host;
 cudaError_t cudaDeviceSynchronize(void)
 {
     return call(Capturing::fails, [&] {
+        count_wait();
         run_everything();
         return cudaSuccess;
     });
@@ -147,6 +148,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
             stream->capture->valid = false;
             return cudaErrorStreamCaptureUnsupported;
         }
+        count_wait();
         run_stream(stream);
         return cudaSuccess;
     });
@@ -236,6 +238,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
             return cudaErrorInvalidResourceHandle;
         if (event->mark && event->mark->capture)
             return cudaErrorCapturedEvent;
+        count_wait();
         if (event->mark && !event->mark->done)
             run_opened(event->mark->stream, event->mark->serial);
         return cudaSuccess;

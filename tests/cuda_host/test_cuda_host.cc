@@ -343,6 +343,45 @@ static void test_streams(void)
     cuda_host_reset();
 }
 
+/* Beside the kernels: an upload from pinned memory reads it as late as it may, and comes too late
+ * for a stream that does not wait for it. Polling its event is no wait of the host's. */
+static void test_uploads(void)
+{
+    cudaStream_t kernels, copies;
+    cudaEvent_t event;
+    OK(cudaStreamCreateWithFlags(&kernels, cudaStreamNonBlocking));
+    OK(cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking));
+    OK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    Buffer<float> values(std::vector<float>{1, 2, 3});
+    float *host;
+    OK(cudaHostAlloc(&host, 3 * sizeof(float), cudaHostAllocDefault));
+    for (bool awaited : {false, true}) {
+        OK(cudaMemcpy(values.data, std::vector<float>{1, 2, 3}.data(), 3 * sizeof(float),
+                      cudaMemcpyHostToDevice));
+        unsigned long waits = cuda_host_waits();
+        host[2] = 5;
+        OK(cudaMemcpyAsync(values.data, host, 3 * sizeof(float), cudaMemcpyHostToDevice, copies));
+        host[2] = 7; /* not yet read */
+        OK(cudaEventRecord(event, copies));
+        if (awaited)
+            OK(cudaStreamWaitEvent(kernels, event, 0));
+        OK(sample_scale(values.data, 3, 2.0f, kernels));
+        EXPECT(cuda_host_waits() == waits);
+        OK(cudaStreamSynchronize(kernels));
+        EXPECT(cuda_host_waits() == waits + 1);
+        GIVES(awaited ? cudaSuccess : cudaErrorNotReady, cudaEventQuery(event));
+        cudaGetLastError(); /* which "not ready" is, too */
+        OK(cudaEventSynchronize(event));
+        EXPECT(cuda_host_waits() == waits + 2);
+        EXPECT(values.read()[2] == (awaited ? 14 : 7));
+    }
+    OK(cudaFreeHost(host));
+    OK(cudaEventDestroy(event));
+    OK(cudaStreamDestroy(kernels));
+    OK(cudaStreamDestroy(copies));
+    cuda_host_reset();
+}
+
 static void test_graphs(void)
 {
     cudaStream_t stream, other;
@@ -557,6 +596,7 @@ int main(void)
     test_faults_are_reported();
     test_launch_errors();
     test_streams();
+    test_uploads();
     test_graphs();
     test_sgemm();
     test_device();

@@ -4,12 +4,8 @@ static void sample(Backend *backend, const SampleShape *shape, const Clock *cloc
                    uint32_t *indices, Augmentation *augmentations)
 {
     (void)backend;
-    uint32_t count = (uint32_t)(shape->end - shape->begin);
     for (int i = 0; i < shape->batch; i++) {
-        uint32_t position = clock->step * (uint32_t)shape->batch_size + (uint32_t)i;
-        if (shape->shuffle)
-            position = draw_permuted(shape->seed, clock->epoch, count, position);
-        indices[i] = (uint32_t)shape->begin + position;
+        indices[i] = sample_index(shape, clock->epoch, clock->step, (uint32_t)i);
         augmentations[i] = augment_draw(shape->augment, shape->seed, clock->epoch, clock->step,
                                         (uint32_t)i, shape->slack_y, shape->slack_x, shape->colour);
     }

@@ -1,0 +1,48 @@
+/*
+ * How far the device has come, told to the host without stopping the device: now and then it copies
+ * the clock and the totals to the host, which looks whether a copy has arrived. Where the device's
+ * memory is the host's there is a notice of every step.
+ */
+#ifndef NNMF_NOTICES_H
+#define NNMF_NOTICES_H
+
+#include "nnmf/device.h"
+
+enum {
+    NOTICE_STEPS = 32, /* from one notice to the next */
+    NOTICES_ASKED = 2, /* at most, that have not arrived: the host is so many ahead, no more */
+};
+
+typedef struct Notice {
+    Clock clock;
+    Totals totals;
+} Notice;
+
+typedef struct Notices {
+    const Device *device;
+    const Clock *clock; /* device memory, as are the totals */
+    const Totals *totals;
+    Transfer *transfers[NOTICES_ASKED]; /* in turns; none where memory is the host's */
+    void *host[NOTICES_ASKED];          /* a Notice each, which the device writes */
+    uint32_t asked, taken;
+    uint32_t steps; /* since the last was asked for */
+    Notice last;    /* that has arrived */
+} Notices;
+
+/* Of this clock and these totals, device memory that outlives the notices. On failure they are
+ * empty. */
+bool notices_open(const Device *device, const Clock *clock, const Totals *totals, Notices *notices,
+                  Error *error);
+
+/* Also fine on empty notices (all zero). */
+void notices_close(Notices *notices);
+
+/* After clock and totals were set to `now`, and with nothing under way on the device. */
+void notices_restart(Notices *notices, Notice now);
+
+/* To be called after each step: asks for a notice if it is time, and takes those that have arrived
+ * into `last`. Waits only to keep the host from running too far ahead of the device. False with
+ * the device's first failure. */
+bool notices_step(Notices *notices, Error *error);
+
+#endif

@@ -1,0 +1,109 @@
+/*
+ * Transfers: page-locked host memory, which the GPU reads and writes by itself. What is sent to the
+ * GPU goes through a stream of its own, so that it travels while kernels run; events order the two
+ * streams. What is fetched goes through the stream of the operations, between two of them.
+ */
+#include "cuda.cuh"
+
+#include "nnmf/memory.h"
+
+#include <string.h>
+
+struct Transfer {
+    void *host;
+    cudaEvent_t called; /* the operations that were called before the last `send` are done */
+    cudaEvent_t done;   /* so is the last copy */
+};
+
+size_t cuda_available(Backend *backend)
+{
+    size_t available = 0, all = 0;
+    return TRY(backend, "asking for free memory", cudaMemGetInfo(&available, &all)) ? available : 0;
+}
+
+static bool allocate_host(Backend *backend, size_t bytes, const char *what, void **host,
+                          Error *error)
+{
+    cudaError_t status = cudaHostAlloc(host, bytes, cudaHostAllocDefault);
+    if (status != cudaErrorMemoryAllocation)
+        return cuda_try(backend, what, "cudaHostAlloc", status);
+    cudaGetLastError(); /* it is told here, so it must not meet the next launch */
+    return fail(error, "out of page-locked memory: %s: %zu bytes were asked for: a smaller "
+                "--batch-size needs less", what, bytes);
+}
+
+Transfer *cuda_open_transfer(Backend *backend, size_t bytes, const char *what, void **host,
+                             Error *error)
+{
+    Transfer *transfer = (Transfer *)memory_allocate(1, sizeof *transfer, what, error);
+    if (!transfer)
+        return NULL;
+    const unsigned flags = cudaEventDisableTiming;
+    if (allocate_host(backend, bytes, what, &transfer->host, error) &&
+        TRY(backend, what, cudaEventCreateWithFlags(&transfer->called, flags)) &&
+        TRY(backend, what, cudaEventCreateWithFlags(&transfer->done, flags))) {
+        *host = transfer->host;
+        return transfer;
+    }
+    if (backend->error.status != STATUS_OK) {
+        *error = backend->error;
+        memset(&backend->error, 0, sizeof backend->error);
+    }
+    cuda_close_transfer(backend, transfer);
+    return NULL;
+}
+
+void cuda_close_transfer(Backend *backend, Transfer *transfer)
+{
+    if (!transfer)
+        return;
+    if (transfer->done) {
+        TRY(backend, "closing a transfer", cudaEventSynchronize(transfer->done));
+        TRY(backend, "closing a transfer", cudaEventDestroy(transfer->done));
+    }
+    if (transfer->called)
+        TRY(backend, "closing a transfer", cudaEventDestroy(transfer->called));
+    if (transfer->host)
+        TRY(backend, "closing a transfer", cudaFreeHost(transfer->host));
+    memory_free(transfer);
+}
+
+void cuda_send(Backend *backend, Transfer *transfer, size_t offset, void *device, size_t bytes)
+{
+    const char *host = (const char *)transfer->host + offset;
+    TRY(backend, "sending", cudaEventRecord(transfer->called, backend->stream));
+    TRY(backend, "sending", cudaStreamWaitEvent(backend->copies, transfer->called, 0));
+    TRY(backend, "sending",
+        cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, backend->copies));
+    TRY(backend, "sending", cudaEventRecord(transfer->done, backend->copies));
+}
+
+void cuda_await(Backend *backend, Transfer *transfer)
+{
+    TRY(backend, "awaiting what was sent",
+        cudaStreamWaitEvent(backend->stream, transfer->done, 0));
+}
+
+void cuda_fetch(Backend *backend, Transfer *transfer, size_t offset, const void *device,
+                size_t bytes)
+{
+    char *host = (char *)transfer->host + offset;
+    TRY(backend, "fetching",
+        cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, backend->stream));
+    TRY(backend, "fetching", cudaEventRecord(transfer->done, backend->stream));
+}
+
+bool cuda_arrived(Backend *backend, Transfer *transfer, bool *yes, Error *error)
+{
+    cudaError_t status = cudaEventQuery(transfer->done);
+    *yes = status == cudaSuccess;
+    if (status == cudaErrorNotReady)
+        cudaGetLastError(); /* no failure, so it must not meet the next launch */
+    else
+        cuda_try(backend, "asking for the end of a transfer", "cudaEventQuery", status);
+    if (backend->error.status == STATUS_OK)
+        return true;
+    *error = backend->error;
+    memset(&backend->error, 0, sizeof backend->error);
+    return false;
+}

@@ -1,0 +1,70 @@
+#include "small_training.h"
+
+#include "nnmf/memory.h"
+#include "nnmf/philox.h"
+
+const NnmfKernel kernels[2] = {NNMF_KERNEL_FUSED, NNMF_KERNEL_CUBLAS};
+const char *const kernel_names[2] = {"fused", "cublas"};
+
+void must(bool good, const Error *error)
+{
+    if (!good)
+        fail_msg("%s", error->text);
+}
+
+void open_cuda(NnmfKernel kernel, Precision precision, Device *device)
+{
+    Error error = {0};
+    CudaOptions options = {.kernel = kernel, .precision = precision};
+    must(device_open(device, DEVICE_CUDA, 0, &options, &error), &error);
+}
+
+void assert_nothing_left(void)
+{
+    assert_int_equal(cuda_host_memory_used(), 0);
+}
+
+int reset(void **state)
+{
+    (void)state;
+    cuda_host_reset();
+    return 0;
+}
+
+uint32_t noise(uint32_t number)
+{
+    return draw(8, DRAW_WEIGHTS, 1, 0, number).v[0];
+}
+
+void build_small(const NetworkOptions *options, Network *network)
+{
+    static const Block blocks[] = {{5, 3, 1, true}, {4, 2, 2, false}, {10, 0, 1, true}};
+    Error error = {0};
+    must(network_build((Extent){8, 8, 3}, blocks, (int)COUNT(blocks), options, network, &error),
+         &error);
+    assert_true(network->buffer_elements <= FLOATS);
+}
+
+bool load_small(const Device *device, size_t count, size_t begin, size_t end, Extent input,
+                int batch, Batches *batches, Error *error)
+{
+    size_t bytes = count * 3 * SIDE * SIDE;
+    ImageSet images = {.count = count, .channels = 3, .height = SIDE, .width = SIDE};
+    images.pixels = memory_allocate(bytes, 1, "pixels", error);
+    images.labels = memory_allocate(count, 1, "labels", error);
+    assert_true(images.pixels && images.labels);
+    for (size_t i = 0; i < bytes; i++)
+        images.pixels[i] = (uint8_t)(noise((uint32_t)i) >> 24);
+    for (size_t i = 0; i < count; i++)
+        images.labels[i] = (uint8_t)(i * 7 % CLASSES);
+    bool created = batches_create(device, &images, begin, end, input, batch, batches, error);
+    image_set_free(&images);
+    return created;
+}
+
+Clock clock_of(int steps_made)
+{
+    return (Clock){.epoch = (uint32_t)(steps_made / STEPS_AN_EPOCH),
+                   .updates = (uint64_t)steps_made,
+                   .learning_rates = {1e-3, 1e-2, 1e-3}};
+}

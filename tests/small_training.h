@@ -1,0 +1,58 @@
+/* What the tests of the emulated CUDA device train: a small network on a few images of noise. */
+#ifndef NNMF_TESTS_SMALL_TRAINING_H
+#define NNMF_TESTS_SMALL_TRAINING_H
+
+#include "cuda_host.h"
+#include "nnmf/batches.h"
+#include "nnmf/cuda_device.h"
+#include "nnmf/steps.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+enum {
+    BATCH = 5,
+    SIDE = 10,
+    IMAGES = 30,
+    FIRST = 3,
+    END = 27, /* four batches of 5 and one of 4 */
+    STEPS_AN_EPOCH = 5,
+    FLOATS = 8192, /* at least those of the small network's parameters */
+    CLASSES = DATASET_CLASSES,
+};
+
+extern const NnmfKernel kernels[2];
+extern const char *const kernel_names[2];
+
+/* Fails the test with the error's text. */
+void must(bool good, const Error *error);
+
+/* The emulated device, which must open. */
+void open_cuda(NnmfKernel kernel, Precision precision, Device *device);
+
+/* Of the device's memory, nothing may be left of what was made. */
+void assert_nothing_left(void);
+
+/* A test's setup. */
+int reset(void **state);
+
+/* A word that belongs to its number. */
+uint32_t noise(uint32_t number);
+
+/* For crops of 8 x 8 x 3, with odd channels and an odd stride. */
+void build_small(const NetworkOptions *options, Network *network);
+
+/* Images begin..end-1 of `count`, for that network. */
+bool load_small(const Device *device, size_t count, size_t begin, size_t end, Extent input,
+                int batch, Batches *batches, Error *error);
+
+/* Of the epoch of so many steps in all; begins it. */
+Clock clock_of(int steps_made);
+
+#endif

@@ -1,0 +1,383 @@
+/* Whole trainings on the CUDA back end: its steps recorded and replayed against the CPU's, and bit
+ * for bit with itself. Needs the emulation (cuda_host/), which can shuffle the order of threads. */
+#include "small_training.h"
+
+#include "nnmf/evaluation.h"
+#include "nnmf/philox.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEPS = 40 };
+
+/* ---- training a small network ---- */
+
+typedef struct Plan {
+    NetworkOptions options;
+    AugmentKind augment;
+    bool shuffle;
+    int steps;
+} Plan;
+
+/* Without padding, so that two can be compared as bytes. */
+typedef struct StepOutcome {
+    double loss;
+    uint64_t correct;
+    uint32_t indices[BATCH];
+    Augmentation augmentations[BATCH];
+} StepOutcome;
+
+typedef struct Outcome {
+    StepOutcome steps[STEPS];
+    uint64_t correct; /* in a test afterwards */
+    float probabilities[(END - FIRST) * CLASSES];
+    float parameters[FLOATS];
+} Outcome;
+
+static Plan usual_plan(int steps)
+{
+    Plan plan = {.options = network_default_options,
+                 .augment = AUGMENT_IMAGE,
+                 .shuffle = true,
+                 .steps = steps};
+    plan.options.iterations = 5; /* for speed */
+    return plan;
+}
+
+/* Makes the step and fetches what it did. */
+static void make_step(Steps *steps, int number, StepOutcome *o)
+{
+    Batches *b = steps->batches;
+    const Operations *ops = b->device->operations;
+    Backend *backend = b->device->backend;
+    Error error = {0};
+    Totals totals;
+    Clock start = clock_of(number), clock;
+    uint32_t step = (uint32_t)number % STEPS_AN_EPOCH;
+    if (step == 0)
+        batches_rewind(b, &start, &(Totals){0});
+    must(steps_make(steps, step, &error), &error);
+    ops->download(backend, o->indices, b->indices, sizeof o->indices);
+    ops->download(backend, o->augmentations, b->augmentations, sizeof o->augmentations);
+    must(batches_read(b, &clock, &totals, &error), &error);
+    assert_int_equal(clock.step, step + 1);
+    assert_int_equal(clock.updates, number + 1);
+    assert_int_equal(totals.bad_step, 0);
+    o->loss = totals.batch_loss;
+    o->correct = totals.batch_correct;
+}
+
+static void train(const Device *device, const Plan *plan, Outcome *o)
+{
+    Network network;
+    Model model;
+    Batches batches;
+    Error error = {0};
+    memset(o, 0, sizeof *o);
+    build_small(&plan->options, &network);
+    must(model_create(&network, device, BATCH, &model, &error), &error);
+    must(load_small(device, IMAGES, FIRST, END, network.input, BATCH, &batches, &error), &error);
+    assert_int_equal(batches.steps, STEPS_AN_EPOCH);
+    must(model_initialise(&model, 3, &error), &error);
+    batches.sample.shuffle = plan->shuffle;
+    batches.sample.augment = plan->augment;
+    batches.sample.seed = 77;
+    Steps steps = {.model = &model, .batches = &batches, .training = true};
+    for (int i = 0; i < plan->steps; i++)
+        make_step(&steps, i, &o->steps[i]);
+
+    /* Each size of batch a second time is recorded, and from then on replayed. */
+    bool can_record = device->operations->record != NULL;
+    assert_int_equal(steps.recordings[0] != NULL, can_record && plan->steps >= 2);
+    assert_int_equal(steps.recordings[1] != NULL, can_record && plan->steps >= 2 * STEPS_AN_EPOCH);
+    steps_forget(&steps);
+
+    bool stopped;
+    Steps tests = {.model = &model, .batches = &batches};
+    batches.sample.augment = AUGMENT_NONE;
+    for (int i = 0; i < 3; i++)
+        must(evaluate(&tests, &o->correct, o->probabilities, NULL, NULL, &stopped, &error), &error);
+    steps_forget(&tests);
+    must(model_read(&model, model.parameters, o->parameters, &error), &error);
+    batches_destroy(&batches);
+    model_destroy(&model);
+}
+
+static void train_on_cuda(NnmfKernel kernel, const Plan *plan, Outcome *o)
+{
+    Device device;
+    open_cuda(kernel, PRECISION_FP32, &device);
+    train(&device, plan, o);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+static void open_cpu(Device *device)
+{
+    Error error = {0};
+    must(device_open(device, DEVICE_CPU, 1, NULL, &error), &error);
+}
+
+static void train_on_cpu(const Plan *plan, Outcome *o)
+{
+    Device device;
+    open_cpu(&device);
+    train(&device, plan, o);
+    device_close(&device);
+}
+
+/* ---- as on the CPU ---- */
+
+static void assert_same_images(const Outcome *a, const Outcome *b)
+{
+    for (int i = 0; i < STEPS; i++) {
+        assert_memory_equal(a->steps[i].indices, b->steps[i].indices, sizeof a->steps[i].indices);
+        assert_memory_equal(a->steps[i].augmentations, b->steps[i].augmentations,
+                            sizeof a->steps[i].augmentations);
+    }
+}
+
+static double loss_distance(const Outcome *a, const Outcome *b, int step)
+{
+    return fabs(a->steps[step].loss / b->steps[step].loss - 1.0);
+}
+
+static double relative_distance(const float *a, const float *b, size_t count)
+{
+    double sum = 0.0, size = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)b[i] * (double)b[i];
+    }
+    return sqrt(sum / fmax(size, 1e-30));
+}
+
+/* Of the weights of NNMF layers. Biases in front of a batch norm have gradients that are zero but
+ * for rounding, of which Adam makes steps of full size: they differ, and do not matter. */
+static double weight_distance(const Network *network, const Outcome *a, const Outcome *b)
+{
+    double worst = 0.0;
+    for (int i = 0; i < network->parameter_count; i++) {
+        const Parameter *p = &network->parameters[i];
+        if (p->group == GROUP_NNMF)
+            worst = fmax(worst, relative_distance(a->parameters + p->offset,
+                                                  b->parameters + p->offset, p->elements));
+    }
+    return worst;
+}
+
+static void assert_within(const char *which, const char *what, int step, double off, double bound)
+{
+    if (getenv("NNMF_TEST_VERBOSE"))
+        printf("%s: %s %d: %.1e of %.1e\n", which, what, step, off, bound);
+    if (!(off <= bound))
+        fail_msg("%s: %s %d off by %.2g, allowed %.2g", which, what, step, off, bound);
+}
+
+/* Sums in another order are off by some 1e-7, and training does not amplify that here: from initial
+ * parameters that are 1e-6 off, the CPU's own losses stay within 6e-7 for 40 steps. */
+static void check_trajectory(const char *which, NnmfKernel kernel, const Plan *plan,
+                             const Outcome *cpu)
+{
+    const double loss_bound = 3e-6, weight_bound = 1e-5;
+    static Outcome cuda;
+    Network network;
+    build_small(&plan->options, &network);
+    train_on_cuda(kernel, plan, &cuda);
+    assert_same_images(&cuda, cpu);
+    for (int i = 0; i < plan->steps; i++)
+        assert_within(which, "loss of step", i, loss_distance(&cuda, cpu, i), loss_bound);
+    assert_within(which, "weights after step", plan->steps, weight_distance(&network, &cuda, cpu),
+                  weight_bound);
+    assert_within(
+        which, "probabilities after step", plan->steps,
+        relative_distance(cuda.probabilities, cpu->probabilities, COUNT(cpu->probabilities)),
+        weight_bound);
+}
+
+static void check_both_kernels(const char *which, const Plan *plan)
+{
+    static Outcome cpu;
+    char name[64];
+    train_on_cpu(plan, &cpu);
+    for (size_t k = 0; k < COUNT(kernels); k++) {
+        snprintf(name, sizeof name, "%s, %s", which, kernel_names[k]);
+        check_trajectory(name, kernels[k], plan, &cpu);
+    }
+}
+
+static void forty_steps(void **state)
+{
+    (void)state;
+    Plan plan = usual_plan(STEPS);
+    plan.options.iterations = network_default_options.iterations;
+    check_both_kernels("a draw for each image", &plan);
+    plan = usual_plan(STEPS);
+    plan.augment = AUGMENT_REFERENCE;
+    check_both_kernels("a draw for the batch", &plan);
+}
+
+static void without_shuffling(void **state)
+{
+    (void)state;
+    Plan plan = usual_plan(2);
+    plan.shuffle = false;
+    plan.augment = AUGMENT_NONE;
+    check_both_kernels("in order", &plan);
+}
+
+static void every_variant(void **state)
+{
+    (void)state;
+    static const char *const functions[] = {"abs", "exp", "tanh", "identity"};
+    static const char *const learning[] = {"none", "kl", "mse"};
+    enum { SOME = 2 * STEPS_AN_EPOCH };
+    Plan plan = usual_plan(SOME);
+    plan.options.iterations = 3;
+    plan.options.epsilon = 0.5;
+    check_both_kernels("epsilon", &plan);
+    for (int i = POSITIVE_EXP; i <= POSITIVE_IDENTITY; i++) {
+        plan = usual_plan(SOME);
+        plan.options.positive_function = (PositiveFunction)i;
+        check_both_kernels(functions[i], &plan);
+    }
+    for (int i = LOCAL_KL; i <= LOCAL_MSE; i++) {
+        plan = usual_plan(SOME);
+        plan.options.local_learning = (LocalLearning)i;
+        check_both_kernels(learning[i], &plan);
+    }
+    plan = usual_plan(SOME);
+    plan.options.loss = LOSS_CROSS_ENTROPY;
+    check_both_kernels("cross entropy", &plan);
+}
+
+/* Factors of 10 bits: near, and not the same. */
+static void tf32(void **state)
+{
+    (void)state;
+    static Outcome cpu, cuda;
+    Plan plan = usual_plan(3);
+    Device device;
+    train_on_cpu(&plan, &cpu);
+    open_cuda(NNMF_KERNEL_CUBLAS, PRECISION_TF32, &device);
+    assert_non_null(strstr(device.description, "tf32"));
+    train(&device, &plan, &cuda);
+    device_close(&device);
+    assert_same_images(&cuda, &cpu);
+    for (int i = 0; i < plan.steps; i++)
+        assert_within("tf32", "loss of step", i, loss_distance(&cuda, &cpu, i), 5e-3);
+    assert_true(loss_distance(&cuda, &cpu, 0) > 1e-6);
+    assert_nothing_left();
+}
+
+/* ---- bit for bit ---- */
+
+static void same_bits(void **state)
+{
+    (void)state;
+    enum { SEEDS = 4 };
+    static Outcome first, again;
+    Plan plan = usual_plan(2 * STEPS_AN_EPOCH + 2);
+    for (size_t k = 0; k < COUNT(kernels); k++) {
+        cuda_host_set_seed(0);
+        train_on_cuda(kernels[k], &plan, &first);
+        /* The same order again, then other orders of blocks, threads and lanes. */
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            cuda_host_set_seed(seed);
+            train_on_cuda(kernels[k], &plan, &again);
+            if (memcmp(&first, &again, sizeof first) != 0)
+                fail_msg("%s: another result with seed %d", kernel_names[k], (int)seed);
+        }
+    }
+}
+
+/* ---- shared memory ---- */
+
+enum { LEAST_SHARED = 48 << 10, USUAL_SHARED = 99 << 10, MOST_SHARED = 227 << 10 };
+
+/* h of NNMF with so much shared memory; x and w from noise. */
+static void nnmf(size_t shared, const NnmfShape *shape, float *h)
+{
+    Device device;
+    Error error = {0};
+    size_t x_count = shape->rows * (size_t)shape->features;
+    size_t w_count = (size_t)shape->outputs * (size_t)shape->features;
+    size_t h_count = shape->rows * (size_t)shape->outputs;
+    cuda_host_set_shared_optin(shared);
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    const Operations *ops = device.operations;
+    float *host = malloc((x_count + w_count) * sizeof *host);
+    assert_non_null(host);
+    for (size_t i = 0; i < x_count + w_count; i++)
+        host[i] = philox_uniform(noise((uint32_t)i)) / (float)shape->features;
+    float *x = ops->allocate(device.backend, x_count * sizeof *x, "x", &error);
+    float *w = ops->allocate(device.backend, w_count * sizeof *w, "w", &error);
+    float *out = ops->allocate(device.backend, h_count * sizeof *out, "h", &error);
+    assert_true(x && w && out);
+    ops->upload(device.backend, x, host, x_count * sizeof *x);
+    ops->upload(device.backend, w, host + x_count, w_count * sizeof *w);
+    ops->nnmf_forward(device.backend, shape, x, w, out);
+    ops->download(device.backend, h, out, h_count * sizeof *h);
+    must(ops->finish(device.backend, &error), &error);
+    ops->release(device.backend, x);
+    ops->release(device.backend, w);
+    ops->release(device.backend, out);
+    free(host);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+/* Whether all of w is in shared memory or a block of it at a time: the same sums in the same
+ * order. Where not even a block fits, cuBLAS does it. */
+static void shared_memory_of_nnmf(void **state)
+{
+    (void)state;
+    static const NnmfShape shapes[] = {
+        {.rows = 37, .features = 75, .outputs = 32, .iterations = 3},
+        {.rows = 9, .features = 96, .outputs = 10, .iterations = 3},
+        {.rows = 33, .features = 400, .outputs = 64, .iterations = 3}, /* all of w: 138 KB */
+        {.rows = 17, .features = 300, .outputs = 96, .iterations = 3}, /* 164 KB, a block 52 KB */
+        {.rows = 5, .features = 1024, .outputs = 96, .iterations = 2},
+        {.rows = 5, .features = 40, .outputs = 97, .iterations = 2}, /* not of the fused kernel */
+    };
+    static float usual[64 * 128], other[64 * 128];
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        size_t count = shapes[i].rows * (size_t)shapes[i].outputs;
+        assert_true(count <= COUNT(usual));
+        nnmf(USUAL_SHARED, &shapes[i], usual);
+        nnmf(MOST_SHARED, &shapes[i], other);
+        assert_memory_equal(usual, other, count * sizeof *usual);
+        nnmf(LEAST_SHARED, &shapes[i], other);
+        assert_within("48 KB", "h of shape", (int)i, relative_distance(other, usual, count), 1e-6);
+    }
+}
+
+static void shared_memory_of_training(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {LEAST_SHARED, MOST_SHARED};
+    static Outcome usual, other;
+    Plan plan = usual_plan(3);
+    train_on_cuda(NNMF_KERNEL_FUSED, &plan, &usual);
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        cuda_host_set_shared_optin(sizes[i]);
+        train_on_cuda(NNMF_KERNEL_FUSED, &plan, &other);
+        assert_memory_equal(&usual, &other, sizeof usual);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(forty_steps, reset),
+        cmocka_unit_test_setup(without_shuffling, reset),
+        cmocka_unit_test_setup(every_variant, reset),
+        cmocka_unit_test_setup(tf32, reset),
+        cmocka_unit_test_setup(same_bits, reset),
+        cmocka_unit_test_setup(shared_memory_of_nnmf, reset),
+        cmocka_unit_test_setup(shared_memory_of_training, reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
