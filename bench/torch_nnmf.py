@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The NNMF network in PyTorch: a check of, and a yardstick for, the C program.
+"""The NNMF network and its counterpart without NNMF in PyTorch: a check of, and a yardstick for,
+the C program.
 
 The modules stand in the published order, so that `load_state_dict` takes the
 weight files of the program as they are (`18.weight` is module 18).
@@ -53,8 +54,10 @@ LOSS_TOLERANCES = (1e-4, 1e-2)
 
 @dataclasses.dataclass
 class Variant:
-    """What may differ between two networks of the same shape, or their loss."""
+    """What may differ between two networks for the same images, or their loss."""
 
+    arch: str = "nnmf"
+    bn_statistics: str = "batch"
     iterations: int = 20
     epsilon: float | None = None
     positive_function: str = "abs"
@@ -160,9 +163,19 @@ def convolution_1x1(channels):
     return convolution
 
 
-def batch_norm(channels, size):
-    """Statistics of the batch, in testing too; none where one position is left."""
-    return [nn.BatchNorm2d(channels, track_running_stats=False)] if size > 1 else []
+def batch_norm(channels, size, variant):
+    """Statistics of the batch, in testing too, or the given ones of the population; none where one
+    position is left."""
+    given = variant.bn_statistics == "population"
+    return [nn.BatchNorm2d(channels, track_running_stats=given)] if size > 1 else []
+
+
+def features_to_neurons(features, neurons, size, variant):
+    """What stands between the L1 norm and a block's 1x1 convolution."""
+    if variant.arch == "nnmf":
+        return [NNMF2d(features, neurons, variant), *batch_norm(neurons, size, variant)]
+    convolution = nn.Conv2d(features, neurons, kernel_size=1, bias=False)
+    return [convolution, *batch_norm(neurons, size, variant), nn.ReLU()]
 
 
 def build_network(dataset, variant):
@@ -177,20 +190,25 @@ def build_network(dataset, variant):
             nn.Unfold(kernel, stride=stride),
             nn.Unflatten(2, (size, size)),
             L1Norm(),
-            NNMF2d(channels * kernel * kernel, neurons, variant),
+            *features_to_neurons(channels * kernel * kernel, neurons, size, variant),
         ]
         channels = neurons
-        modules += batch_norm(channels, size)
         if convolution:
-            modules += [convolution_1x1(channels), *batch_norm(channels, size)]
-    modules += [nn.Softmax(dim=1), nn.Flatten()]
-    return nn.Sequential(*modules)
+            modules += [convolution_1x1(channels), *batch_norm(channels, size, variant)]
+    if variant.arch == "cnn":
+        modules = modules[:-2]  # the last block ends with the convolution in the place of NNMF
+    network = nn.Sequential(*modules, nn.Softmax(dim=1), nn.Flatten())
+    return network.eval() if variant.bn_statistics == "population" else network
 
 
 def load_weights(network, tensors):
-    """Takes a dict of tensors; a beta which it lacks keeps its initial value."""
-    betas = {k: v for k, v in network.state_dict().items() if k.endswith(".beta")}
-    network.load_state_dict({**betas, **tensors})
+    """Takes a dict of tensors; a beta which it lacks keeps its initial value. Population statistics
+    and an optimiser's state are left where the network has no place for them."""
+    own = network.state_dict()
+    betas = {k: v for k, v in own.items() if k.endswith(".beta")}
+    spare = lambda name: ".running_" in name or name.startswith("optimiser.")
+    given = {k: v for k, v in tensors.items() if k in own or not spare(k)}
+    network.load_state_dict({**betas, **given})
 
 
 def loss_of(probabilities, labels, variant, mse=0.5, kl=1.0):
@@ -205,9 +223,16 @@ def loss_of(probabilities, labels, variant, mse=0.5, kl=1.0):
 
 def build_optimizers(network):
     """One Adam for each group of parameters: cnn_top, nnmf, batchnorm."""
-    rates = {nn.Conv2d: 0.001, NNMF2d: 0.01, nn.BatchNorm2d: 0.001}
-    groups = {kind: nn.ModuleList(m for m in network if type(m) is kind) for kind in rates}
-    return [torch.optim.Adam(groups[kind].parameters(), lr=rates[kind]) for kind in rates]
+    rates = {"cnn_top": 0.001, "nnmf": 0.01, "batchnorm": 0.001}
+    groups = {name: nn.ModuleList() for name in rates}
+    for module in network:
+        if isinstance(module, nn.BatchNorm2d):
+            groups["batchnorm"].append(module)
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            groups["cnn_top"].append(module)
+        elif isinstance(module, (NNMF2d, nn.Conv2d)):  # or what stands in its place
+            groups["nnmf"].append(module)
+    return [torch.optim.Adam(groups[name].parameters(), lr=rates[name]) for name in rates]
 
 
 def train_step(network, optimizers, images, labels, variant):
@@ -389,7 +414,8 @@ def command_time(args):
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        **{key: getattr(args, key) for key in ("dataset", "batch_size", "steps", "compile", "rows")},
+        **{key: getattr(args, key)
+           for key in ("arch", "dataset", "batch_size", "steps", "compile", "rows")},
     }
     if args.json:
         print(json.dumps(result))
@@ -426,6 +452,9 @@ def main():
     network = argparse.ArgumentParser(add_help=False, parents=[common])
     network.add_argument("--dataset", choices=DATASETS, default="cifar10")
     network.add_argument("--batch-size", type=int, default=50)
+    network.add_argument("--arch", choices=("nnmf", "cnn"), default="nnmf",
+                         help="cnn: the counterpart with convolutions in the place of NNMF")
+    network.add_argument("--bn-statistics", choices=("batch", "population"), default="batch")
     network.add_argument("--iterations", type=int, default=20)
     network.add_argument("--epsilon", type=float)
     network.add_argument("--positive-function", choices=FUNCTIONS, default="abs")

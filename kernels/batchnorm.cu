@@ -71,21 +71,34 @@ static __global__ void normalise_kernel(size_t elements, int channels, const flo
     out[i] = (in[i] - mean[c]) * deviation[c] * weight[c] + bias[c];
 }
 
+/* Scratch: 2 sums per channel, those of the chunks, and `extra` doubles at the very end. */
+static double *sums_scratch(Backend *backend, size_t rows, int channels, size_t extra)
+{
+    size_t sums = (column_chunks(rows) + 1) * 2 * (size_t)channels;
+    return (double *)cuda_scratch(backend, (sums + extra) * sizeof(double));
+}
+
+/* sums: of in and of its square; room for those of the chunks is behind them. */
+static void input_sums(Backend *backend, const char *name, size_t rows, int channels,
+                       const float *in, double *sums)
+{
+    unsigned chunks = column_chunks(rows);
+    double *parts = sums + 2 * channels;
+    RUN(backend, name, statistics_kernel, dim3(chunks, blocks_for((size_t)channels, WARP)),
+        THREADS, THREADS * 2 * sizeof(double), rows, channels, in, parts);
+    cuda_add_chunks(backend, name, parts, chunks, channels, sums);
+}
+
 void cuda_batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
                             const float *weight, const float *bias, float *out, float *mean,
                             float *deviation)
 {
     const char *name = "batch norm forward";
-    unsigned chunks = column_chunks(rows);
     size_t elements = rows * (size_t)channels;
-    double *sums = (double *)cuda_scratch(
-        backend, (chunks + 1) * 2 * (size_t)channels * sizeof(double));
+    double *sums = sums_scratch(backend, rows, channels, 0);
     if (!sums)
         return;
-    double *parts = sums + 2 * channels;
-    RUN(backend, name, statistics_kernel, dim3(chunks, blocks_for((size_t)channels, WARP)),
-        THREADS, THREADS * 2 * sizeof(double), rows, channels, in, parts);
-    cuda_add_chunks(backend, name, parts, chunks, channels, sums);
+    input_sums(backend, name, rows, channels, in, sums);
     RUN(backend, name, moments_kernel, blocks_for((size_t)channels, WARP), WARP, 0, rows, channels,
         sums, mean, deviation);
     RUN(backend, name, normalise_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
@@ -140,23 +153,102 @@ static __global__ void input_gradient_kernel(size_t elements, size_t rows, int c
     din[i] = (dout[i] - (sum + normalised * dot) * share) * weight[c] * deviation[c];
 }
 
-void cuda_batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
-                             const float *weight, const float *mean, const float *deviation,
-                             const float *dout, float *din, float *dweight, float *dbias)
+/* sums: 2 channels, and room for those of the chunks behind them. */
+static void parameter_gradients(Backend *backend, const char *name, size_t rows, int channels,
+                                const float *in, const float *mean, const float *deviation,
+                                const float *dout, double *sums, float *dweight, float *dbias)
 {
-    const char *name = "batch norm backward";
     unsigned chunks = column_chunks(rows);
-    size_t elements = rows * (size_t)channels;
-    double *sums = (double *)cuda_scratch(
-        backend, (chunks + 1) * 2 * (size_t)channels * sizeof(double));
-    if (!sums)
-        return;
     double *parts = sums + 2 * channels;
     RUN(backend, name, gradients_kernel, dim3(chunks, blocks_for((size_t)channels, WARP)), THREADS,
         THREADS * 2 * sizeof(double), rows, channels, in, mean, deviation, dout, parts);
     cuda_add_chunks(backend, name, parts, chunks, channels, sums);
     RUN(backend, name, store_gradients_kernel, blocks_for((size_t)channels, WARP), WARP, 0,
         channels, sums, dweight, dbias);
+}
+
+void cuda_batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
+                             const float *weight, const float *mean, const float *deviation,
+                             const float *dout, float *din, float *dweight, float *dbias)
+{
+    const char *name = "batch norm backward";
+    size_t elements = rows * (size_t)channels;
+    double *sums = sums_scratch(backend, rows, channels, 0);
+    if (!sums)
+        return;
+    parameter_gradients(backend, name, rows, channels, in, mean, deviation, dout, sums, dweight,
+                        dbias);
     RUN(backend, name, input_gradient_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
         rows, channels, in, weight, mean, deviation, sums, dout, din);
+}
+
+static __global__ void add_sums_kernel(int values, const double *some, double *sums)
+{
+    int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i < values)
+        sums[i] += some[i];
+}
+
+void cuda_batchnorm_accumulate(Backend *backend, size_t rows, int channels, const float *in,
+                               double *sums)
+{
+    const char *name = "batch norm statistics";
+    double *some = sums_scratch(backend, rows, channels, 0);
+    if (!some)
+        return;
+    input_sums(backend, name, rows, channels, in, some);
+    RUN(backend, name, add_sums_kernel, blocks_for((size_t)channels * 2, WARP), WARP, 0,
+        channels * 2, some, sums);
+}
+
+/* ---- given statistics ---- */
+
+static __global__ void deviations_kernel(int channels, const float *variance, float *deviation)
+{
+    int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+    if (c < channels)
+        deviation[c] = (float)(1.0 / sqrt((double)variance[c] + 1e-5));
+}
+
+void cuda_batchnorm_given_forward(Backend *backend, size_t rows, int channels, const float *in,
+                                  const float *weight, const float *bias, const float *mean,
+                                  const float *variance, float *out)
+{
+    const char *name = "batch norm with given statistics";
+    size_t elements = rows * (size_t)channels;
+    float *deviation = (float *)cuda_scratch(backend, (size_t)channels * sizeof(float));
+    if (!deviation)
+        return;
+    RUN(backend, name, deviations_kernel, blocks_for((size_t)channels, WARP), WARP, 0, channels,
+        variance, deviation);
+    RUN(backend, name, normalise_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
+        channels, in, mean, deviation, weight, bias, out);
+}
+
+static __global__ void scale_kernel(size_t elements, int channels, const float *weight,
+                                    const float *deviation, const float *dout, float *din)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= elements)
+        return;
+    int c = (int)(i % (size_t)channels);
+    din[i] = dout[i] * weight[c] * deviation[c];
+}
+
+void cuda_batchnorm_given_backward(Backend *backend, size_t rows, int channels, const float *in,
+                                   const float *weight, const float *mean, const float *variance,
+                                   const float *dout, float *din, float *dweight, float *dbias)
+{
+    const char *name = "batch norm backward with given statistics";
+    size_t elements = rows * (size_t)channels, width = (size_t)channels;
+    double *sums = sums_scratch(backend, rows, channels, width);
+    if (!sums)
+        return;
+    float *deviation = (float *)(sums + (column_chunks(rows) + 1) * 2 * width);
+    RUN(backend, name, deviations_kernel, blocks_for(width, WARP), WARP, 0, channels, variance,
+        deviation);
+    parameter_gradients(backend, name, rows, channels, in, mean, deviation, dout, sums, dweight,
+                        dbias);
+    RUN(backend, name, scale_kernel, blocks_for(elements, THREADS), THREADS, 0, elements, channels,
+        weight, deviation, dout, din);
 }

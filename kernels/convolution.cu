@@ -1,4 +1,4 @@
-/* 1x1 convolutions: cuBLAS products; the bias before, its gradient as sums over rows. */
+/* 1x1 convolutions: cuBLAS products; a bias before, its gradient as sums over rows. */
 #include "cuda.cuh"
 
 enum { THREADS = 256, ROWS = THREADS / WARP };
@@ -15,10 +15,11 @@ void cuda_convolution_forward(Backend *backend, const ConvolutionShape *s, const
                               const float *weight, const float *bias, float *out)
 {
     size_t elements = s->rows * (size_t)s->out;
-    RUN(backend, "convolution forward", fill_bias_kernel, blocks_for(elements, THREADS), THREADS,
-        0, elements, s->out, bias, out);
+    if (bias)
+        RUN(backend, "convolution forward", fill_bias_kernel, blocks_for(elements, THREADS),
+            THREADS, 0, elements, s->out, bias, out);
     cuda_product(backend, "convolution forward", false, true, s->rows, (size_t)s->out,
-                 (size_t)s->in, in, weight, 1.0f, out);
+                 (size_t)s->in, in, weight, bias ? 1.0f : 0.0f, out);
 }
 
 /* parts (chunks, 2, outputs): sums of dout; the second value is unused and 0. */
@@ -48,21 +49,32 @@ static __global__ void store_bias_kernel(int outputs, const double *sums, float 
         dbias[o] = (float)sums[o];
 }
 
+static void bias_gradient(Backend *backend, const char *name, size_t rows, int outputs,
+                          const float *dout, float *dbias)
+{
+    unsigned chunks = column_chunks(rows);
+    double *sums = (double *)cuda_scratch(
+        backend, (chunks + 1) * 2 * (size_t)outputs * sizeof(double));
+    if (!sums)
+        return;
+    double *parts = sums + 2 * outputs;
+    RUN(backend, name, bias_kernel, dim3(chunks, blocks_for((size_t)outputs, WARP)), THREADS,
+        THREADS * sizeof(double), rows, outputs, dout, parts);
+    cuda_add_chunks(backend, name, parts, chunks, outputs, sums);
+    RUN(backend, name, store_bias_kernel, blocks_for((size_t)outputs, WARP), WARP, 0, outputs, sums,
+        dbias);
+}
+
 void cuda_convolution_backward(Backend *backend, const ConvolutionShape *s, const float *in,
                                const float *weight, const float *dout, float *din, float *dweight,
                                float *dbias)
 {
     const char *name = "convolution backward";
-    unsigned chunks = column_chunks(s->rows);
     size_t inputs = (size_t)s->in, outputs = (size_t)s->out;
-    double *sums = (double *)cuda_scratch(backend, (chunks + 1) * 2 * outputs * sizeof(double));
-    if (!sums)
-        return;
-    double *parts = sums + 2 * outputs;
-    cuda_product(backend, name, false, false, s->rows, inputs, outputs, dout, weight, 0.0f, din);
+    if (din)
+        cuda_product(backend, name, false, false, s->rows, inputs, outputs, dout, weight, 0.0f,
+                     din);
     cuda_product(backend, name, true, false, outputs, inputs, s->rows, dout, in, 0.0f, dweight);
-    RUN(backend, name, bias_kernel, dim3(chunks, blocks_for(outputs, WARP)), THREADS,
-        THREADS * sizeof(double), s->rows, s->out, dout, parts);
-    cuda_add_chunks(backend, name, parts, chunks, s->out, sums);
-    RUN(backend, name, store_bias_kernel, blocks_for(outputs, WARP), WARP, 0, s->out, sums, dbias);
+    if (dbias)
+        bias_gradient(backend, name, s->rows, s->out, dout, dbias);
 }

@@ -189,3 +189,23 @@ void cuda_weight_backward(Backend *backend, const WeightShape *s, const float *W
         RUN(backend, "weights backward", add_rows_kernel, 1, 1, 0, *s, largest, rows, W, dW,
             dbeta);
 }
+
+/* ---- the order of weights ---- */
+
+static __global__ void transpose_kernel(size_t elements, size_t rows, size_t columns,
+                                        const float *in, float *out)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= elements)
+        return;
+    size_t matrix = i / (rows * columns), column = i / rows % columns, row = i % rows;
+    out[i] = in[(matrix * rows + row) * columns + column];
+}
+
+void cuda_transpose(Backend *backend, int count, int rows, int columns, const float *in,
+                    float *out)
+{
+    size_t elements = (size_t)count * (size_t)rows * (size_t)columns;
+    RUN(backend, "transpose", transpose_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
+        (size_t)rows, (size_t)columns, in, out);
+}

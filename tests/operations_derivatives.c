@@ -210,6 +210,75 @@ void batchnorm_has_its_derivative(void **state)
     device_close(&plain);
 }
 
+/* ---- batch norm with given statistics ---- */
+
+typedef struct GivenContext {
+    NormContext norm;
+    float mean[NORM_CHANNELS], variance[NORM_CHANNELS];
+} GivenContext;
+
+static double given_value(const void *context)
+{
+    const GivenContext *c = context;
+    float out[NORM_COUNT];
+    ops->batchnorm_given_forward(plain.backend, NORM_ROWS, NORM_CHANNELS, c->norm.in,
+                                 c->norm.weight, c->norm.bias, c->mean, c->variance, out);
+    return dot(out, c->norm.dout, NORM_COUNT);
+}
+
+void given_batchnorm_has_its_derivative(void **state)
+{
+    (void)state;
+    open_plain();
+    GivenContext c;
+    float din[NORM_COUNT], dweight[NORM_CHANNELS], dbias[NORM_CHANNELS];
+    fill(c.norm.in, NORM_COUNT, 0.0, 1.0);
+    fill(c.norm.weight, NORM_CHANNELS, 0.5, 1.5);
+    fill(c.norm.bias, NORM_CHANNELS, 0.0, 1.0);
+    fill(c.norm.dout, NORM_COUNT, 0.0, 1.0);
+    fill(c.mean, NORM_CHANNELS, 0.0, 1.0);
+    for (int i = 0; i < NORM_CHANNELS; i++)
+        c.variance[i] = (float)(0.7 + 0.5 * noise());
+    ops->batchnorm_given_backward(plain.backend, NORM_ROWS, NORM_CHANNELS, c.norm.in, c.norm.weight,
+                                  c.mean, c.variance, c.norm.dout, din, dweight, dbias);
+    assert_derivative("of given batch norm's input", c.norm.in, din, NORM_COUNT, 0.05, 1e-4,
+                      given_value, &c);
+    assert_derivative("of given batch norm's weight", c.norm.weight, dweight, NORM_CHANNELS, 0.05,
+                      1e-4, given_value, &c);
+    assert_derivative("of given batch norm's bias", c.norm.bias, dbias, NORM_CHANNELS, 0.05, 1e-4,
+                      given_value, &c);
+    device_close(&plain);
+}
+
+/* ---- ReLU ---- */
+
+enum { RELU_COUNT = 40 };
+
+typedef struct ReluContext {
+    float in[RELU_COUNT], dout[RELU_COUNT];
+} ReluContext;
+
+static double relu_value(const void *context)
+{
+    const ReluContext *c = context;
+    float out[RELU_COUNT];
+    ops->relu_forward(plain.backend, RELU_COUNT, c->in, out);
+    return dot(out, c->dout, RELU_COUNT);
+}
+
+void relu_has_its_derivative(void **state)
+{
+    (void)state;
+    open_plain();
+    ReluContext c;
+    float din[RELU_COUNT];
+    fill(c.in, RELU_COUNT, 0.2, 1.0);
+    fill(c.dout, RELU_COUNT, 0.0, 1.0);
+    ops->relu_backward(plain.backend, RELU_COUNT, c.in, c.dout, din);
+    assert_derivative("of ReLU", c.in, din, RELU_COUNT, 0.05, 1e-5, relu_value, &c);
+    device_close(&plain);
+}
+
 /* ---- convolution ---- */
 
 enum { CONV_ROWS = 5, CONV_IN = 4, CONV_OUT = 3 };

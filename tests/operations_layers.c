@@ -1,4 +1,4 @@
-/* How the operations around NNMF are checked: unfold, batch norm, convolution. */
+/* How the operations around NNMF are checked: unfold, ReLU, batch norm, convolution. */
 #include "operations_checker.h"
 
 #include <math.h>
@@ -127,6 +127,104 @@ void check_unfold_backward(Checker *checker)
     }
 }
 
+/* ---- ReLU ---- */
+
+static bool next_count(Checker *checker, int number, size_t *count, char *text)
+{
+    static const size_t counts[] = {1, 2, 255, 256, 257, 36864};
+    *count = number < COUNT(counts) ? counts[number] : (size_t)between(checker, 1, 3000);
+    snprintf(text, sizeof((Trial *)NULL)->shape, "%zu elements", *count);
+    return number < COUNT(counts) + random_trials(checker, 16);
+}
+
+static void relu_input(Checker *checker, Trial *trial, size_t count)
+{
+    float *in = trial_random(checker, trial, "in", count, -1.0, 1.0);
+    for (size_t i = 0; i < count; i++)
+        if (between(checker, 0, 15) == 0)
+            in[i] = 0.0f;
+}
+
+static void call_relu_forward(const Operations *ops, Backend *backend, const void *arguments,
+                              void *const *b)
+{
+    ops->relu_forward(backend, *(const size_t *)arguments, b[0], b[1]);
+}
+
+void check_relu_forward(Checker *checker)
+{
+    size_t count;
+    Trial trial = {.arguments = &count, .call = call_relu_forward};
+    for (int i = 0; next_count(checker, i, &count, trial.shape); i++) {
+        relu_input(checker, &trial, count);
+        trial_result(&trial, "out", count, 0.0);
+        check_trial(checker, &trial);
+    }
+}
+
+static void call_relu_backward(const Operations *ops, Backend *backend, const void *arguments,
+                               void *const *b)
+{
+    ops->relu_backward(backend, *(const size_t *)arguments, b[0], b[1], b[2]);
+}
+
+/* din in the place of dout. */
+static void call_relu_backward_in_place(const Operations *ops, Backend *backend,
+                                        const void *arguments, void *const *b)
+{
+    ops->relu_backward(backend, *(const size_t *)arguments, b[0], b[1], b[1]);
+}
+
+void check_relu_backward(Checker *checker)
+{
+    size_t count;
+    Trial trial = {.arguments = &count};
+    for (int i = 0; next_count(checker, i, &count, trial.shape); i++) {
+        bool in_place = i % 2 == 1;
+        trial.call = in_place ? call_relu_backward_in_place : call_relu_backward;
+        relu_input(checker, &trial, count);
+        float *dout = trial_floats(&trial, "dout", in_place ? CHANGED : INPUT, count);
+        for (size_t e = 0; e < count; e++)
+            dout[e] = (float)uniform(checker, -1.0, 1.0);
+        if (!in_place)
+            trial_result(&trial, "din", count, 0.0);
+        check_trial(checker, &trial);
+    }
+}
+
+/* ---- the order of weights ---- */
+
+typedef struct TransposeShape {
+    int count, rows, columns;
+} TransposeShape;
+
+static void call_transpose(const Operations *ops, Backend *backend, const void *arguments,
+                           void *const *b)
+{
+    const TransposeShape *s = arguments;
+    ops->transpose(backend, s->count, s->rows, s->columns, b[0], b[1]);
+}
+
+void check_transpose(Checker *checker)
+{
+    static const TransposeShape shapes[] = {
+        {1, 1, 1}, {1, 5, 1}, {3, 1, 7}, {32, 3, 25}, {32, 25, 3}, {64, 32, 25}, {96, 64, 16},
+    };
+    TransposeShape s;
+    Trial trial = {.arguments = &s, .call = call_transpose};
+    for (int i = 0; i < COUNT(shapes) + random_trials(checker, 16); i++) {
+        s = (TransposeShape){between(checker, 1, 9), between(checker, 1, 40),
+                             between(checker, 1, 40)};
+        if (i < COUNT(shapes))
+            s = shapes[i];
+        size_t elements = (size_t)s.count * (size_t)s.rows * (size_t)s.columns;
+        snprintf(trial.shape, sizeof trial.shape, "%d of %d x %d", s.count, s.rows, s.columns);
+        trial_random(checker, &trial, "in", elements, -1.0, 1.0);
+        trial_result(&trial, "out", elements, 0.0);
+        check_trial(checker, &trial);
+    }
+}
+
 /* ---- batch norm ---- */
 
 typedef struct RowShape {
@@ -234,11 +332,111 @@ void check_batchnorm_backward(Checker *checker)
     }
 }
 
+static void call_batchnorm_accumulate(const Operations *ops, Backend *backend,
+                                      const void *arguments, void *const *b)
+{
+    const RowShape *s = arguments;
+    ops->batchnorm_accumulate(backend, s->rows, s->channels, b[0], b[1]);
+}
+
+void check_batchnorm_accumulate(Checker *checker)
+{
+    RowShape s;
+    Trial trial = {.arguments = &s, .call = call_batchnorm_accumulate};
+    for (int i = 0; next_rows(checker, i, &s, trial.shape); i++) {
+        size_t width = (size_t)s.channels;
+        channels_input(checker, &trial, &s);
+        double *sums = trial_bytes(&trial, "sums", CHANGED, DOUBLES, 2 * width * sizeof *sums);
+        for (size_t c = 0; c < 2 * width; c++)
+            sums[c] = uniform(checker, 0.0, 1e3);
+        trial.buffers[trial.count - 1].typical = (double)s.rows;
+        check_trial(checker, &trial);
+    }
+}
+
+/* Means and variances that are not those of the rows. */
+static void given_statistics(Checker *checker, Trial *trial, size_t width)
+{
+    trial_random(checker, trial, "mean", width, -1.0, 1.0);
+    float *variance = trial_random(checker, trial, "variance", width, 0.01, 2.0);
+    if (between(checker, 0, 3) == 0)
+        variance[width / 2] = 0.0f;
+}
+
+static void call_batchnorm_given_forward(const Operations *ops, Backend *backend,
+                                         const void *arguments, void *const *b)
+{
+    const RowShape *s = arguments;
+    ops->batchnorm_given_forward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[5]);
+}
+
+void check_batchnorm_given_forward(Checker *checker)
+{
+    RowShape s;
+    Trial trial = {.arguments = &s, .call = call_batchnorm_given_forward};
+    for (int i = 0; next_rows(checker, i, &s, trial.shape); i++) {
+        size_t width = (size_t)s.channels;
+        channels_input(checker, &trial, &s);
+        trial_random(checker, &trial, "weight", width, 0.5, 1.5);
+        trial_random(checker, &trial, "bias", width, -1.0, 1.0);
+        given_statistics(checker, &trial, width);
+        trial_result(&trial, "out", s.rows * width, 1.0);
+        check_trial(checker, &trial);
+    }
+}
+
+static void call_batchnorm_given_backward(const Operations *ops, Backend *backend,
+                                          const void *arguments, void *const *b)
+{
+    const RowShape *s = arguments;
+    ops->batchnorm_given_backward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[5],
+                                  b[6], b[7]);
+}
+
+static void call_batchnorm_given_backward_in_place(const Operations *ops, Backend *backend,
+                                                   const void *arguments, void *const *b)
+{
+    const RowShape *s = arguments;
+    ops->batchnorm_given_backward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[4],
+                                  b[5], b[6]);
+}
+
+void check_batchnorm_given_backward(Checker *checker)
+{
+    RowShape s;
+    Trial trial = {.arguments = &s};
+    for (int i = 0; next_rows(checker, i, &s, trial.shape); i++) {
+        size_t width = (size_t)s.channels, count = s.rows * width;
+        bool in_place = i % 2 == 1;
+        trial.call =
+            in_place ? call_batchnorm_given_backward_in_place : call_batchnorm_given_backward;
+        const float *in = channels_input(checker, &trial, &s);
+        trial_random(checker, &trial, "weight", width, 0.5, 1.5);
+        given_statistics(checker, &trial, width);
+        const float *variance = trial.buffers[trial.count - 1].before;
+        float *dout = trial_floats(&trial, "dout", in_place ? CHANGED : INPUT, count);
+        for (size_t e = 0; e < count; e++)
+            dout[e] = (float)uniform(checker, -1.0, 1.0);
+        double least = variance[0];
+        for (size_t c = 1; c < width; c++)
+            least = fmin(least, variance[c]);
+        if (!in_place)
+            trial_result(&trial, "din", count, 0.0);
+        /* The terms are dout times the normalised input. */
+        double root_rows = sqrt((double)s.rows);
+        trial_result(&trial, "dweight", width,
+                     root_rows * (1.0 + rms(in, count)) / sqrt(least + 1e-5));
+        trial_result(&trial, "dbias", width, root_rows);
+        check_trial(checker, &trial);
+    }
+}
+
 /* ---- convolution ---- */
 
 static const ConvolutionShape convolution_shapes[] = {
-    {1, 1, 1},      {1, 3, 100},   {7, 100, 1}, {47, 16, 17},
-    {1152, 32, 32}, {128, 64, 64}, {2, 96, 96}, {2, 10, 10},
+    {1, 1, 1},      {1, 3, 100},    {7, 100, 1},   {47, 16, 17},
+    {1152, 32, 32}, {128, 64, 64},  {2, 96, 96},   {2, 10, 10},
+    {1152, 75, 32}, {128, 800, 64}, {2, 1024, 96}, {2, 96, 10}, /* in the place of NNMF */
 };
 
 static bool next_convolution(Checker *checker, int number, ConvolutionShape *shape, char *text)
@@ -258,7 +456,7 @@ static bool next_convolution(Checker *checker, int number, ConvolutionShape *sha
 static void call_convolution_forward(const Operations *ops, Backend *backend, const void *arguments,
                                      void *const *b)
 {
-    ops->convolution_forward(backend, arguments, b[0], b[1], b[2], b[3]);
+    ops->convolution_forward(backend, arguments, b[0], b[1], b[2], b[3]); /* b[2]: may be NULL */
 }
 
 void check_convolution_forward(Checker *checker)
@@ -269,7 +467,10 @@ void check_convolution_forward(Checker *checker)
         size_t in = (size_t)s.in, out = (size_t)s.out;
         trial_random(checker, &trial, "in", s.rows * in, -1.0, 1.0);
         trial_random(checker, &trial, "weight", out * in, -1.0, 1.0);
-        trial_random(checker, &trial, "bias", out, -1.0, 1.0);
+        if (i % 3 == 1)
+            trial_absent(&trial, "bias");
+        else
+            trial_random(checker, &trial, "bias", out, -1.0, 1.0);
         trial_result(&trial, "out", s.rows * out, sqrt((double)in) / 3.0);
         check_trial(checker, &trial);
     }
@@ -291,9 +492,15 @@ void check_convolution_backward(Checker *checker)
         trial_random(checker, &trial, "in", s.rows * in, -1.0, 1.0);
         trial_random(checker, &trial, "weight", out * in, -1.0, 1.0);
         trial_random(checker, &trial, "dout", s.rows * out, -1.0, 1.0);
-        trial_result(&trial, "din", s.rows * in, sqrt((double)out) / 3.0);
+        if (i % 4 == 2)
+            trial_absent(&trial, "din");
+        else
+            trial_result(&trial, "din", s.rows * in, sqrt((double)out) / 3.0);
         trial_result(&trial, "dweight", out * in, root_rows / 3.0);
-        trial_result(&trial, "dbias", out, root_rows / sqrt(3.0));
+        if (i % 3 == 1)
+            trial_absent(&trial, "dbias");
+        else
+            trial_result(&trial, "dbias", out, root_rows / sqrt(3.0));
         check_trial(checker, &trial);
     }
 }

@@ -1,9 +1,7 @@
 /* A network's model on a device: its memory, its parameters, weights from a file, and a small
  * network computed on every device. */
-#include "nnmf/model.h"
-
-#include "nnmf/device.h"
 #include "nnmf/memory.h"
+#include "small_model.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -24,63 +22,6 @@ static void build(DatasetKind dataset, const NetworkOptions *options, Network *n
     Error error = {0};
     if (!network_for_dataset(dataset, options, network, &error))
         fail_msg("%s", error.text);
-}
-
-static const Block small_blocks[] = {{5, 3, 1, true}, {4, 2, 2, false}, {10, 0, 1, true}};
-static const Extent small_input = {8, 8, 2};
-
-enum { BATCH = 5 };
-
-static void build_small(const NetworkOptions *options, Network *network)
-{
-    Error error = {0};
-    if (!network_build(small_input, small_blocks, (int)COUNT(small_blocks), options, network,
-                       &error))
-        fail_msg("%s", error.text);
-}
-
-static void open_model(const NetworkOptions *options, Network *network, Device *device,
-                       Model *model)
-{
-    Error error = {0};
-    build_small(options, network);
-    assert_true(device_open_plain(device, &error));
-    if (!model_create(network, device, BATCH, model, &error))
-        fail_msg("%s", error.text);
-}
-
-static void close_model(Device *device, Model *model)
-{
-    model_destroy(model);
-    device_close(device);
-}
-
-static float *new_buffer(const Network *network)
-{
-    Error error = {0};
-    float *buffer = memory_allocate(network->buffer_elements, sizeof(float), "a test", &error);
-    assert_non_null(buffer);
-    return buffer;
-}
-
-/* Fails each allocation in turn; `work` must fail until there are enough, which are counted. */
-static long fail_in_turn(bool (*work)(void *, Error *), void *context)
-{
-    enum { ENOUGH = 1000 };
-    for (long allocations = 0; allocations < ENOUGH; allocations++) {
-        Error error = {0};
-        memory_fail_after(allocations);
-        bool worked = work(context, &error);
-        memory_fail_after(-1);
-        if (worked) {
-            assert_int_equal(error.status, STATUS_OK);
-            return allocations;
-        }
-        assert_int_equal(error.status, STATUS_FAILED);
-        assert_non_null(strstr(error.text, "out of memory"));
-    }
-    fail_msg("no end of allocations");
-    return 0;
 }
 
 typedef struct CreateContext {
@@ -164,20 +105,23 @@ static void assert_initial(const Network *network, const Layer *l, const float *
 {
     const Parameter *weight = &network->parameters[l->weight];
     const float *values = host + weight->offset;
-    double sum = 0.0;
+    bool replaces_nnmf = l->kind == LAYER_CONVOLUTION && l->window > 0;
+    /* Of uniform numbers: what is between the least and the most, and their mean. */
+    double width = replaces_nnmf ? 2.0 / sqrt((double)l->in.channels) : 1.0;
+    double mean = replaces_nnmf ? 0.0 : 0.5, sum = 0.0;
     for (size_t i = 0; i < weight->elements; i++) {
         sum += (double)values[i];
-        if (l->kind == LAYER_NNMF)
-            assert_true(values[i] >= 0.0f && values[i] < 1.0f);
+        if (l->kind == LAYER_NNMF || replaces_nnmf)
+            assert_true(fabs((double)values[i] - mean) <= width / 2.0 * (1.0 + 1e-6));
         else if (l->kind == LAYER_BATCHNORM)
             assert_true(values[i] == 1.0f);
         else
             assert_true(values[i] == (i / weight->shape[1] == i % weight->shape[1] ? 1.0f : 0.0f));
     }
     /* Five standard deviations of the mean of uniform numbers. */
-    if (l->kind == LAYER_NNMF)
-        assert_true(fabs(sum / (double)weight->elements - 0.5) <
-                    5.0 / sqrt(12.0 * (double)weight->elements));
+    if (l->kind == LAYER_NNMF || replaces_nnmf)
+        assert_true(fabs(sum / (double)weight->elements - mean) <
+                    5.0 * width / sqrt(12.0 * (double)weight->elements));
     for (size_t i = 0; l->bias >= 0 && i < network->parameters[l->bias].elements; i++)
         assert_true(host[network->parameters[l->bias].offset + i] == 0.0f);
     if (l->beta >= 0)
@@ -217,59 +161,36 @@ static void initial_values(void **state)
     memory_free(high);
 }
 
-/* ---- weights from a file's tensors ---- */
-
-typedef struct Weights {
+static void initial_values_of_the_counterpart(void **state)
+{
+    (void)state;
+    NetworkOptions options = counterpart_options();
     Network network;
-    Device device;
-    Model model;
-    float *host;
-    Tensor tensors[MAX_PARAMETERS + 1];
-    TensorFile file;
-} Weights;
-
-static void open_weights(Weights *w)
-{
-    Error error = {0};
-    memset(w, 0, sizeof *w);
-    open_model(&network_default_options, &w->network, &w->device, &w->model);
-    assert_true(model_initialise(&w->model, 4, &error));
-    w->host = new_buffer(&w->network);
-    assert_true(model_read(&w->model, w->model.parameters, w->host, &error));
-    assert_true(model_tensors(&w->model, "", w->host, w->tensors, &error));
-    w->file =
-        (TensorFile){.tensor_count = (size_t)w->network.parameter_count, .tensors = w->tensors};
+    build(DATASET_CIFAR10, &options, &network);
+    float *host = initial_parameters(&network, 21), *other = initial_parameters(&network, 22);
+    for (int i = 0; i < network.layer_count; i++) {
+        const Layer *l = &network.layers[i];
+        if (l->weight < 0)
+            continue;
+        assert_initial(&network, l, host);
+        const Parameter *p = &network.parameters[l->weight];
+        float least = 0.0f, most = 0.0f;
+        for (size_t e = 0; e < p->elements; e++) {
+            least = fminf(least, host[p->offset + e]);
+            most = fmaxf(most, host[p->offset + e]);
+        }
+        if (l->kind != LAYER_CONVOLUTION || l->window == 0)
+            continue;
+        /* Both ends are reached, nearly. */
+        float bound = 1.0f / sqrtf((float)l->in.channels);
+        assert_true(most > 0.98f * bound && least < -0.98f * bound);
+        assert_memory_not_equal(host + p->offset, other + p->offset, p->elements * sizeof *host);
+    }
+    memory_free(host);
+    memory_free(other);
 }
 
-static void close_weights(Weights *w)
-{
-    model_free_tensors(&w->model, w->tensors);
-    memory_free(w->host);
-    close_model(&w->device, &w->model);
-}
-
-static void assert_refused(Weights *w, const char *expected)
-{
-    Error error = {0};
-    float *before = new_buffer(&w->network), *after = new_buffer(&w->network);
-    assert_true(model_read(&w->model, w->model.parameters, before, &error));
-    assert_false(model_load_weights(&w->model, &w->file, "some/file", &error));
-    assert_int_equal(error.status, STATUS_FAILED);
-    if (!strstr(error.text, expected) || !strstr(error.text, "some/file"))
-        fail_msg("'%s', expected '%s'", error.text, expected);
-    error = (Error){0};
-    assert_true(model_read(&w->model, w->model.parameters, after, &error));
-    /* All or nothing. */
-    assert_memory_equal(before, after, w->network.buffer_elements * sizeof *before);
-    memory_free(before);
-    memory_free(after);
-}
-
-static bool load(void *context, Error *error)
-{
-    Weights *w = context;
-    return model_load_weights(&w->model, &w->file, "some/file", error);
-}
+/* ---- weights from a file's tensors ---- */
 
 static void weights_are_loaded(void **state)
 {
@@ -359,9 +280,44 @@ static void bad_weights_are_refused(void **state)
     close_weights(&w);
 }
 
+static void weights_of_the_other_architecture(void **state)
+{
+    (void)state;
+    Weights w;
+    open_weights(&w);
+    const Network own = w.network;
+    NetworkOptions options = counterpart_options();
+    build_small(&options, &w.network);
+    Error error = {0};
+    Model other;
+    assert_true(model_create(&w.network, &w.device, BATCH, &other, &error));
+    assert_false(model_load_weights(&other, &w.file, "some/file", &error));
+    assert_string_equal(error.text,
+                        "weights of the other architecture: some/file: it is of "
+                        "--arch nnmf, not cnn");
+    float *host = new_buffer(&w.network);
+    Tensor tensors[MAX_PARAMETERS];
+    assert_true(model_tensors(&other, "", host, tensors, &error));
+    TensorFile file = {.tensor_count = (size_t)w.network.parameter_count, .tensors = tensors};
+    Network of_other = w.network;
+    w.network = own;
+    error = (Error){0};
+    assert_false(model_load_weights(&w.model, &file, "some/file", &error));
+    assert_string_equal(error.text,
+                        "weights of the other architecture: some/file: it is of "
+                        "--arch cnn, not nnmf");
+    w.network = of_other;
+    assert_true(model_load_weights(&other, &file, "some/file", &error));
+    model_free_tensors(&other, tensors);
+    model_destroy(&other);
+    memory_free(host);
+    w.network = own;
+    close_weights(&w);
+}
+
 /* ---- computing ---- */
 
-enum { INPUTS = BATCH * 8 * 8 * 2, CLASSES = 10, UPDATES = 3 };
+enum { UPDATES = 3 };
 
 /* What a forward and a backward pass and a few updates give. */
 typedef struct Results {
@@ -375,27 +331,6 @@ static void free_results(Results *r)
 {
     memory_free(r->gradients);
     memory_free(r->parameters);
-}
-
-static double noise(uint32_t number)
-{
-    return (double)philox_uniform(draw(8, DRAW_WEIGHTS, 1, 0, number).v[0]);
-}
-
-/* Parameters that are neither zero nor one. */
-static void disturb(Model *model)
-{
-    Error error = {0};
-    float *host = new_buffer(model->network);
-    assert_true(model_initialise(model, 3, &error));
-    assert_true(model_read(model, model->parameters, host, &error));
-    for (int i = 0; i < model->network->parameter_count; i++) {
-        const Parameter *p = &model->network->parameters[i];
-        for (size_t e = 0; e < p->elements; e++)
-            host[p->offset + e] += (float)(0.3 * noise((uint32_t)(p->offset + e)));
-    }
-    assert_true(model_write(model, model->parameters, host, &error));
-    memory_free(host);
 }
 
 static void compute(const Network *network, const Device *device, int batch, Results *r)
@@ -443,30 +378,6 @@ static void compute(const Network *network, const Device *device, int batch, Res
     ops->release(backend, clock);
     ops->release(backend, totals);
     model_destroy(&model);
-}
-
-static double distance(const float *a, const float *b, size_t count)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < count; i++)
-        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-    return sqrt(sum);
-}
-
-static double norm(const float *a, size_t count)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < count; i++)
-        sum += (double)a[i] * (double)a[i];
-    return sqrt(sum);
-}
-
-static void assert_close(const char *device, const char *what, double off, double allowed)
-{
-    if (getenv("NNMF_TEST_VERBOSE"))
-        printf("%s: %s: %.1e\n", device, what, off);
-    if (!(off <= allowed))
-        fail_msg("%s: %s off by %.2g, allowed %.2g", device, what, off, allowed);
 }
 
 /* Relative 2-norms of what a whole network sums up. A bias before a batch norm has a gradient that
@@ -561,6 +472,9 @@ static void every_device_computes_the_same_network(void **state)
     options = network_default_options;
     options.loss = LOSS_CROSS_ENTROPY;
     check_network(&options, BATCH);
+    options = counterpart_options();
+    check_network(&options, BATCH);
+    check_network(&options, BATCH - 2);
 }
 
 int main(void)
@@ -569,7 +483,9 @@ int main(void)
         cmocka_unit_test(creation_without_memory),
         cmocka_unit_test(parameters_without_memory),
         cmocka_unit_test(initial_values),
+        cmocka_unit_test(initial_values_of_the_counterpart),
         cmocka_unit_test(weights_are_loaded),
+        cmocka_unit_test(weights_of_the_other_architecture),
         cmocka_unit_test(bad_weights_are_refused),
         cmocka_unit_test(every_device_computes_the_same_network),
     };

@@ -126,6 +126,90 @@ static void the_published_layers(void **state)
     }
 }
 
+static const Expected counterpart_parameters[] = {
+    {"4.weight", GROUP_NNMF, 4, {32, 75, 1, 1}},
+    {"5.weight", GROUP_BATCHNORM, 1, {32}},
+    {"5.bias", GROUP_BATCHNORM, 1, {32}},
+    {"7.weight", GROUP_CNN_TOP, 4, {32, 32, 1, 1}},
+    {"7.bias", GROUP_CNN_TOP, 1, {32}},
+    {"8.weight", GROUP_BATCHNORM, 1, {32}},
+    {"8.bias", GROUP_BATCHNORM, 1, {32}},
+    {"13.weight", GROUP_NNMF, 4, {32, 128, 1, 1}},
+    {"14.weight", GROUP_BATCHNORM, 1, {32}},
+    {"14.bias", GROUP_BATCHNORM, 1, {32}},
+    {"20.weight", GROUP_NNMF, 4, {64, 800, 1, 1}},
+    {"21.weight", GROUP_BATCHNORM, 1, {64}},
+    {"21.bias", GROUP_BATCHNORM, 1, {64}},
+    {"23.weight", GROUP_CNN_TOP, 4, {64, 64, 1, 1}},
+    {"23.bias", GROUP_CNN_TOP, 1, {64}},
+    {"24.weight", GROUP_BATCHNORM, 1, {64}},
+    {"24.bias", GROUP_BATCHNORM, 1, {64}},
+    {"29.weight", GROUP_NNMF, 4, {64, 256, 1, 1}},
+    {"30.weight", GROUP_BATCHNORM, 1, {64}},
+    {"30.bias", GROUP_BATCHNORM, 1, {64}},
+    {"36.weight", GROUP_NNMF, 4, {96, 1024, 1, 1}},
+    {"38.weight", GROUP_CNN_TOP, 4, {96, 96, 1, 1}},
+    {"38.bias", GROUP_CNN_TOP, 1, {96}},
+    {"43.weight", GROUP_NNMF, 4, {10, 96, 1, 1}},
+};
+
+static void the_counterpart(void **state)
+{
+    (void)state;
+    static const struct {
+        LayerKind kind;
+        int index, window;
+        Extent out;
+    } layers[] = {
+        {LAYER_UNFOLD, 0, 0, {24, 24, 75}},      {LAYER_CONVOLUTION, 4, 25, {24, 24, 32}},
+        {LAYER_BATCHNORM, 5, 0, {24, 24, 32}},   {LAYER_RELU, 6, 0, {24, 24, 32}},
+        {LAYER_CONVOLUTION, 7, 0, {24, 24, 32}}, {LAYER_BATCHNORM, 8, 0, {24, 24, 32}},
+        {LAYER_UNFOLD, 9, 0, {12, 12, 128}},     {LAYER_CONVOLUTION, 13, 4, {12, 12, 32}},
+        {LAYER_BATCHNORM, 14, 0, {12, 12, 32}},  {LAYER_UNFOLD, 16, 0, {8, 8, 800}},
+        {LAYER_CONVOLUTION, 20, 25, {8, 8, 64}}, {LAYER_BATCHNORM, 21, 0, {8, 8, 64}},
+        {LAYER_RELU, 22, 0, {8, 8, 64}},         {LAYER_CONVOLUTION, 23, 0, {8, 8, 64}},
+        {LAYER_BATCHNORM, 24, 0, {8, 8, 64}},    {LAYER_UNFOLD, 25, 0, {4, 4, 256}},
+        {LAYER_CONVOLUTION, 29, 4, {4, 4, 64}},  {LAYER_BATCHNORM, 30, 0, {4, 4, 64}},
+        {LAYER_UNFOLD, 32, 0, {1, 1, 1024}},     {LAYER_CONVOLUTION, 36, 16, {1, 1, 96}},
+        {LAYER_RELU, 37, 0, {1, 1, 96}},         {LAYER_CONVOLUTION, 38, 0, {1, 1, 96}},
+        {LAYER_UNFOLD, 39, 0, {1, 1, 96}},       {LAYER_CONVOLUTION, 43, 1, {1, 1, 10}},
+        {LAYER_SOFTMAX, 44, 0, {1, 1, 10}},
+    };
+    NetworkOptions options = network_default_options;
+    options.architecture = ARCHITECTURE_CNN;
+    options.positive_function = POSITIVE_TANH; /* means nothing here: no betas */
+    Network network;
+    build(DATASET_CIFAR10, &options, &network);
+    assert_int_equal(network.layer_count, COUNT(layers));
+    size_t population = 0;
+    for (int i = 0; i < network.layer_count; i++) {
+        const Layer *l = &network.layers[i];
+        assert_int_equal(l->kind, layers[i].kind);
+        assert_int_equal(l->index, layers[i].index);
+        assert_int_equal(l->window, layers[i].window);
+        assert_memory_equal(&l->out, &layers[i].out, sizeof l->out);
+        assert_int_equal(l->bias >= 0, l->kind == LAYER_BATCHNORM ||
+                                           (l->kind == LAYER_CONVOLUTION && l->window == 0));
+        if (l->kind == LAYER_BATCHNORM) {
+            assert_int_equal(l->population, population);
+            population += 2 * (size_t)l->out.channels;
+        }
+    }
+    assert_int_equal(network.population_elements, population);
+    assert_int_equal(network.parameter_count, COUNT(counterpart_parameters));
+    for (int i = 0; i < network.parameter_count; i++) {
+        const Parameter *p = &network.parameters[i];
+        const Expected *expected = &counterpart_parameters[i];
+        assert_string_equal(p->name, expected->name);
+        assert_int_equal(p->group, expected->group);
+        assert_int_equal(p->rank, expected->rank);
+        assert_memory_equal(p->shape, expected->shape, (size_t)p->rank * sizeof *p->shape);
+    }
+    assert_int_equal(network_group_elements(&network, GROUP_CNN_TOP), 14528);
+    assert_int_equal(network_group_elements(&network, GROUP_NNMF), 173344);
+    assert_int_equal(network_group_elements(&network, GROUP_BATCHNORM), 576);
+}
+
 static void networks_for_grey_images(void **state)
 {
     (void)state;
@@ -219,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_published_parameters), cmocka_unit_test(the_published_layers),
         cmocka_unit_test(networks_for_grey_images), cmocka_unit_test(learned_betas),
+        cmocka_unit_test(the_counterpart),
         cmocka_unit_test(images_too_small),         cmocka_unit_test(networks_too_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,9 +15,16 @@
 typedef struct LayerBuffers {
     float *out;              /* (rows, channels) */
     float *scale;            /* LAYER_UNFOLD: (rows); LAYER_NNMF: of its weights, (outputs) */
-    float *w;                /* LAYER_NNMF: normalised weights (outputs, features) */
-    float *mean, *deviation; /* LAYER_BATCHNORM: (channels) */
+    float *w; /* (outputs, features) in memory's order; LAYER_NNMF: normalised weights,
+                 LAYER_CONVOLUTION: the weight, where its own order is another */
+    float *mean, *deviation; /* LAYER_BATCHNORM: of the batch (channels) */
 } LayerBuffers;
+
+/* What batch norms take their means and variances from. */
+typedef enum BatchnormStatistics {
+    STATISTICS_BATCH, /* the batch at hand, in testing too: as published */
+    STATISTICS_POPULATION,
+} BatchnormStatistics;
 
 typedef struct Model {
     const Network *network;
@@ -27,11 +34,19 @@ typedef struct Model {
     float *parameters, *gradients, *first, *second; /* (network->buffer_elements) each */
     AdamSegment segments[MAX_PARAMETERS];
 
+    /* Each batch norm's mean and variance (network->population_elements), see population.h. */
+    float *population;
+    bool has_population;            /* does it belong to the parameters? */
+    BatchnormStatistics statistics; /* which the batch norms use */
+    bool measuring;                 /* does model_forward add to the sums? */
+    double *sums; /* laid out likewise: sums of each batch norm's input and of its square */
+
     float *images;   /* (batch, height, width, channels): the input */
     uint8_t *labels; /* (batch) */
     LayerBuffers layers[MAX_LAYERS];
     float *dout, *din; /* gradients for the activations at hand, swapped from layer to layer */
-    float *dw;         /* gradient for the normalised weights at hand */
+    float *dw;         /* gradient for the weights w at hand */
+    bool to_images;    /* does model_backward go down to the first layer's input? */
 } Model;
 
 /* Buffers on the device; parameters are zero. `network` and `device` must outlive the model. On
@@ -43,15 +58,19 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
 void model_destroy(Model *model);
 
 /* Initial parameters as published: NNMF weights uniform in [0, 1), 1x1 convolutions the identity,
- * batch norms 1 and 0. The uniform numbers belong to (seed, parameter number, element). */
+ * batch norms 1 and 0. A convolution in the place of NNMF has what PyTorch gives a Conv2d (Kaiming
+ * uniform with a = sqrt(5)): uniform in +-1 / sqrt(inputs). The uniform numbers belong to (seed,
+ * parameter number, element). */
 bool model_initialise(Model *model, uint64_t seed, Error *error);
 
 /* Device <-> host, of one of the four parameter buffers: `host` is laid out like it. */
 bool model_read(const Model *model, const float *buffer, float *host, Error *error);
 bool model_write(Model *model, float *buffer, const float *host, Error *error);
 
-/* Parameters from a weights file's tensors: each parameter once, of its shape, finite. Tensors
- * whose name begins with "optimiser." are skipped; others are an error. `path` is for messages. */
+/* Parameters from a weights file's tensors: each parameter once, of its shape, finite; and the
+ * population statistics where all of them are there. Tensors whose name begins with "optimiser."
+ * are skipped; others are an error, and so is a file of the other architecture. `path` is for
+ * messages. */
 bool model_load_weights(Model *model, const TensorFile *file, const char *path, Error *error);
 
 /* Fills `tensors` (network->parameter_count) with names and shapes, data pointing into `host`, a
@@ -73,6 +92,11 @@ void model_loss(Model *model, int batch, const Clock *clock, Totals *totals);
 
 /* The same, then the gradients of all parameters, overwritten. */
 void model_backward(Model *model, int batch, const Clock *clock, Totals *totals);
+
+/* The same, and the gradient of the images, in device memory: dimages (batch, height, width,
+ * channels). */
+void model_backward_to_images(Model *model, int batch, const Clock *clock, Totals *totals,
+                              float *dimages);
 
 /* One Adam step, and the clock moves on. */
 void model_update(Model *model, Clock *clock);

@@ -6,7 +6,33 @@
  * is set a 1x1 convolution and another batch norm. Batch norms are left out where the block's
  * output is a single position. After the last block comes the softmax.
  *
+ * The counterpart without NNMF has in the place of each NNMF a bias-free 1x1 convolution, and a
+ * ReLU behind its batch norm: ReLU, unfold, L1 norm, convolution, batch norm, ReLU, and as above
+ * the 1x1 convolution and another batch norm. The last block has only the first convolution, whose
+ * outputs the softmax takes as they are. In a block without `convolution` the ReLU is followed by
+ * that of the next block, which makes it one and the same: it has its index, but no layer.
+ *
  * Layers carry the index of the published Sequential ("18"), parameters its names ("18.weight").
+ * The counterpart for CIFAR-10 as a Sequential (the names of its weights are these indices):
+ *
+ *   0-3     ReLU, Unfold 5, Unflatten, L1 norm
+ *   4-6     Conv2d 75 -> 32 without bias, BatchNorm2d, ReLU
+ *   7, 8    Conv2d 32 -> 32, BatchNorm2d
+ *   9-12    ReLU, Unfold 2 stride 2, Unflatten, L1 norm
+ *   13-15   Conv2d 128 -> 32 without bias, BatchNorm2d, ReLU
+ *   16-19   ReLU, Unfold 5, Unflatten, L1 norm
+ *   20-22   Conv2d 800 -> 64 without bias, BatchNorm2d, ReLU
+ *   23, 24  Conv2d 64 -> 64, BatchNorm2d
+ *   25-28   ReLU, Unfold 2 stride 2, Unflatten, L1 norm
+ *   29-31   Conv2d 256 -> 64 without bias, BatchNorm2d, ReLU
+ *   32-35   ReLU, Unfold 4, Unflatten, L1 norm
+ *   36, 37  Conv2d 1024 -> 96 without bias, ReLU
+ *   38      Conv2d 96 -> 96
+ *   39-42   ReLU, Unfold 1, Unflatten, L1 norm
+ *   43      Conv2d 96 -> 10 without bias
+ *   44, 45  Softmax, Flatten
+ *
+ * bench/torch_nnmf.py builds both.
  */
 #ifndef NNMF_NETWORK_H
 #define NNMF_NETWORK_H
@@ -38,8 +64,17 @@ typedef enum LossKind {
     LOSS_CROSS_ENTROPY, /* of the probabilities taken as logits */
 } LossKind;
 
-/* The variants of the network. */
+typedef enum Architecture {
+    ARCHITECTURE_NNMF,
+    ARCHITECTURE_CNN, /* the counterpart: convolutions in the place of NNMF */
+} Architecture;
+
+/* "nnmf", "cnn" */
+extern const char *const architecture_names[];
+
+/* The variants of the network; those of NNMF mean nothing to the counterpart. */
 typedef struct NetworkOptions {
+    Architecture architecture;
     int iterations; /* of every NNMF layer, >= 1 */
     double epsilon; /* 0: plain update; > 0: h (1 + epsilon s) */
     PositiveFunction positive_function;
@@ -56,12 +91,14 @@ extern const NetworkOptions network_default_options;
 bool positive_function_has_beta(PositiveFunction function);
 
 typedef struct Block {
-    int channels; /* outputs of the NNMF layer */
+    int channels; /* outputs of the NNMF layer, or of the convolution in its place */
     int kernel;   /* side of the window; 0: the whole remaining image */
     int stride;
     bool convolution;
 } Block;
 
+/* Each group has a learning rate. A convolution in the place of NNMF is in the group nnmf, with that
+ * rate: the counterpart differs in nothing else. All other convolutions are cnn_top. */
 typedef enum ParameterGroup { GROUP_CNN_TOP, GROUP_NNMF, GROUP_BATCHNORM, GROUPS } ParameterGroup;
 
 /* "cnn_top", "nnmf", "batchnorm" */
@@ -83,6 +120,7 @@ typedef enum LayerKind {
     LAYER_NNMF,
     LAYER_BATCHNORM,
     LAYER_CONVOLUTION,
+    LAYER_RELU,
     LAYER_SOFTMAX,
 } LayerKind;
 
@@ -96,8 +134,10 @@ typedef struct Layer {
     int index; /* in the published Sequential; for LAYER_UNFOLD its ReLU's */
     Extent in, out;
     int kernel, stride;     /* LAYER_UNFOLD */
-    int window;             /* LAYER_NNMF: positions of the window its features come from */
+    int window;             /* LAYER_NNMF, and LAYER_CONVOLUTION in its place: positions of the
+                               window that its features come from; else 0 */
     int weight, bias, beta; /* parameters, -1: none */
+    size_t population;      /* LAYER_BATCHNORM: where its population statistics begin, see below */
 } Layer;
 
 typedef struct Network {
@@ -108,6 +148,9 @@ typedef struct Network {
     int parameter_count;
     Parameter parameters[MAX_PARAMETERS];
     size_t buffer_elements; /* floats that all parameters need, each aligned */
+    /* Floats that the population statistics need: mean, then variance of each batch norm's
+     * channels. model.h says what they are. */
+    size_t population_elements;
 } Network;
 
 /* The published network for a kind of image: crops of 28x28 (CIFAR-10) or 24x24 (MNIST kinds). */

@@ -1,11 +1,5 @@
 #include "nnmf/model.h"
 
-#include "nnmf/memory.h"
-#include "nnmf/philox.h"
-
-#include <math.h>
-#include <string.h>
-
 /* ---- memory ---- */
 
 /* Device memory for `count` elements; a model's allocations go on after the first failure, which
@@ -32,6 +26,12 @@ static size_t rows(const Layer *layer, int batch)
     return (size_t)batch * extent_positions(layer->out);
 }
 
+/* Are the layer's features in another order in memory than in its weight? */
+static bool has_reordered_weight(const Layer *layer)
+{
+    return layer->kind == LAYER_CONVOLUTION && layer->window > 1;
+}
+
 static void reserve_layer(Model *model, int number, Error *error)
 {
     const Layer *layer = &model->network->layers[number];
@@ -45,6 +45,9 @@ static void reserve_layer(Model *model, int number, Error *error)
         b->w = reserve_floats(model, model->network->parameters[layer->weight].elements,
                               "normalised weights", error);
     }
+    if (has_reordered_weight(layer))
+        b->w = reserve_floats(model, model->network->parameters[layer->weight].elements,
+                              "reordered weights", error);
     if (layer->kind == LAYER_BATCHNORM) {
         b->mean = reserve_floats(model, channels, "batch norm means", error);
         b->deviation = reserve_floats(model, channels, "batch norm deviations", error);
@@ -62,7 +65,7 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
         const Layer *layer = &network->layers[i];
         size_t wide = extent_elements(layer->out);
         widest = wide > widest ? wide : widest;
-        if (layer->kind == LAYER_NNMF) {
+        if (layer->kind == LAYER_NNMF || has_reordered_weight(layer)) {
             size_t weight = network->parameters[layer->weight].elements;
             largest_weight = weight > largest_weight ? weight : largest_weight;
         }
@@ -72,6 +75,12 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
     model->gradients = reserve_floats(model, elements, "gradients", &first);
     model->first = reserve_floats(model, elements, "first moments", &first);
     model->second = reserve_floats(model, elements, "second moments", &first);
+    if (network->population_elements) {
+        model->population =
+            reserve_floats(model, network->population_elements, "population statistics", &first);
+        model->sums = reserve(model, network->population_elements, sizeof *model->sums,
+                              "population statistics", &first);
+    }
     model->images =
         reserve_floats(model, batch * extent_elements(network->input), "images", &first);
     model->labels = reserve(model, batch, 1, "labels", &first);
@@ -104,8 +113,8 @@ void model_destroy(Model *model)
         release(backend, b->mean);
         release(backend, b->deviation);
     }
-    void *buffers[] = {model->parameters, model->gradients, model->first,
-                       model->second,     model->images,    model->labels,
+    void *buffers[] = {model->parameters, model->gradients, model->first,  model->second,
+                       model->population, model->sums,      model->images, model->labels,
                        model->dout,       model->din,       model->dw};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         release(backend, buffers[i]);
@@ -126,147 +135,6 @@ bool model_write(Model *model, float *buffer, const float *host, Error *error)
     ops->upload(model->device->backend, buffer, host,
                 model->network->buffer_elements * sizeof *host);
     return ops->finish(model->device->backend, error);
-}
-
-/* ---- parameters ---- */
-
-static float *host_buffer(const Model *model, Error *error)
-{
-    return memory_allocate(model->network->buffer_elements, sizeof(float), "parameters", error);
-}
-
-bool model_initialise(Model *model, uint64_t seed, Error *error)
-{
-    const Network *network = model->network;
-    float *host = host_buffer(model, error);
-    if (!host)
-        return false;
-    for (int i = 0; i < network->layer_count; i++) {
-        const Layer *layer = &network->layers[i];
-        if (layer->weight < 0)
-            continue;
-        const Parameter *p = &network->parameters[layer->weight];
-        float *weight = host + p->offset;
-        for (size_t e = 0; e < p->elements; e++) {
-            if (layer->kind == LAYER_NNMF)
-                weight[e] = philox_uniform(
-                    draw(seed, DRAW_WEIGHTS, (uint32_t)layer->weight, 0, (uint32_t)(e / 4))
-                        .v[e % 4]);
-            else if (layer->kind == LAYER_CONVOLUTION)
-                weight[e] = e / p->shape[1] == e % p->shape[1] ? 1.0f : 0.0f;
-            else
-                weight[e] = 1.0f;
-        }
-        if (layer->beta >= 0)
-            host[network->parameters[layer->beta].offset] = (float)network->options.beta;
-    }
-    bool written = model_write(model, model->parameters, host, error);
-    memory_free(host);
-    return written;
-}
-
-static bool check_tensor(const Parameter *p, const Tensor *tensor, const char *path, Error *error)
-{
-    if (tensor->type != TENSOR_F32)
-        return fail(error, "bad weights: %s: tensor '%s' must be F32", path, p->name);
-    bool same = tensor->rank == p->rank;
-    for (int i = 0; same && i < p->rank; i++)
-        same = tensor->shape[i] == p->shape[i];
-    if (!same) {
-        char want[96] = "", have[128] = "";
-        size_t length = 0;
-        for (int i = 0; i < p->rank; i++)
-            length += (size_t)snprintf(want + length, sizeof want - length, "%s%zu", i ? " x " : "",
-                                       p->shape[i]);
-        length = 0;
-        for (int i = 0; i < tensor->rank && length < sizeof have; i++)
-            length += (size_t)snprintf(have + length, sizeof have - length, "%s%zu", i ? " x " : "",
-                                       tensor->shape[i]);
-        return fail(error, "misshapen weights: %s: tensor '%s' is %s, expected %s", path, p->name,
-                    have, want);
-    }
-    const float *values = tensor->data;
-    for (size_t i = 0; i < tensor->elements; i++)
-        if (!isfinite(values[i]))
-            return fail(error, "bad weights: %s: tensor '%s', element %zu is not finite", path,
-                        p->name, i);
-    return true;
-}
-
-/* Length of the prefix that a moment has in a checkpoint, else 0. */
-static size_t moment_prefix(const char *name)
-{
-    static const char *const prefixes[] = {"optimiser.first.", "optimiser.second."};
-    for (int i = 0; i < 2; i++)
-        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-            return strlen(prefixes[i]);
-    return 0;
-}
-
-static const Parameter *find_parameter(const Network *network, const char *name)
-{
-    for (int i = 0; i < network->parameter_count; i++)
-        if (strcmp(network->parameters[i].name, name) == 0)
-            return &network->parameters[i];
-    return NULL;
-}
-
-bool model_load_weights(Model *model, const TensorFile *file, const char *path, Error *error)
-{
-    const Network *network = model->network;
-    for (size_t i = 0; i < file->tensor_count; i++) {
-        const char *name = file->tensors[i].name;
-        if (!find_parameter(network, name + moment_prefix(name)))
-            return fail(error, "unexpected weights: %s: tensor '%s' is not of this network", path,
-                        name);
-    }
-    float *host = host_buffer(model, error);
-    if (!host)
-        return false;
-    bool loaded = true;
-    for (int i = 0; loaded && i < network->parameter_count; i++) {
-        const Parameter *p = &network->parameters[i];
-        const Tensor *tensor = tensor_file_find(file, p->name);
-        if (!tensor)
-            loaded = fail(error, "missing weights: %s: no tensor '%s'", path, p->name);
-        else if ((loaded = check_tensor(p, tensor, path, error)))
-            memcpy(host + p->offset, tensor->data, p->elements * sizeof *host);
-    }
-    loaded = loaded && model_write(model, model->parameters, host, error);
-    memory_free(host);
-    return loaded;
-}
-
-bool model_tensors(const Model *model, const char *prefix, float *host, Tensor *tensors,
-                   Error *error)
-{
-    const Network *network = model->network;
-    memset(tensors, 0, (size_t)network->parameter_count * sizeof *tensors);
-    for (int i = 0; i < network->parameter_count; i++) {
-        const Parameter *p = &network->parameters[i];
-        size_t length = strlen(prefix) + strlen(p->name) + 1;
-        Tensor *t = &tensors[i];
-        t->name = memory_allocate(length, 1, "a tensor's name", error);
-        if (!t->name) {
-            model_free_tensors(model, tensors);
-            return false;
-        }
-        snprintf(t->name, length, "%s%s", prefix, p->name);
-        t->type = TENSOR_F32;
-        t->rank = p->rank;
-        memcpy(t->shape, p->shape, (size_t)p->rank * sizeof *t->shape);
-        t->elements = p->elements;
-        t->data = host + p->offset;
-    }
-    return true;
-}
-
-void model_free_tensors(const Model *model, Tensor *tensors)
-{
-    for (int i = 0; i < model->network->parameter_count; i++) {
-        memory_free(tensors[i].name);
-        tensors[i].name = NULL;
-    }
 }
 
 /* ---- computing ---- */
@@ -317,6 +185,34 @@ static const float *layer_input(const Model *model, int number)
     return number ? model->layers[number - 1].out : model->images;
 }
 
+static size_t layer_elements(const Layer *layer, int batch)
+{
+    return (size_t)batch * extent_elements(layer->out);
+}
+
+static void forward_batchnorm(Model *model, int number, int batch)
+{
+    const Operations *ops = model->device->operations;
+    Backend *backend = model->device->backend;
+    const Layer *l = &model->network->layers[number];
+    const LayerBuffers *b = &model->layers[number];
+    const float *in = layer_input(model, number);
+    const float *weight = parameter(model, model->parameters, l->weight);
+    const float *bias = parameter(model, model->parameters, l->bias);
+    int channels = l->out.channels;
+    if (model->statistics == STATISTICS_POPULATION) {
+        const float *mean = model->population + l->population;
+        ops->batchnorm_given_forward(backend, rows(l, batch), channels, in, weight, bias, mean,
+                                     mean + channels, b->out);
+        return;
+    }
+    if (model->measuring)
+        ops->batchnorm_accumulate(backend, rows(l, batch), channels, in,
+                                  model->sums + l->population);
+    ops->batchnorm_forward(backend, rows(l, batch), channels, in, weight, bias, b->out, b->mean,
+                           b->deviation);
+}
+
 static void forward_layer(Model *model, int number, int batch)
 {
     const Operations *ops = model->device->operations;
@@ -341,17 +237,63 @@ static void forward_layer(Model *model, int number, int batch)
         ops->nnmf_forward(backend, &shape, in, b->w, b->out);
         break;
     }
-    case LAYER_BATCHNORM:
-        ops->batchnorm_forward(backend, rows(l, batch), l->out.channels, in, weight, bias, b->out,
-                               b->mean, b->deviation);
-        break;
+    case LAYER_BATCHNORM: forward_batchnorm(model, number, batch); break;
     case LAYER_CONVOLUTION: {
         ConvolutionShape shape = convolution_shape(l, batch);
+        if (has_reordered_weight(l)) {
+            ops->transpose(backend, l->out.channels, l->in.channels / l->window, l->window, weight,
+                           b->w);
+            weight = b->w;
+        }
         ops->convolution_forward(backend, &shape, in, weight, bias, b->out);
         break;
     }
+    case LAYER_RELU: ops->relu_forward(backend, layer_elements(l, batch), in, b->out); break;
     case LAYER_SOFTMAX: ops->softmax(backend, batch, l->out.channels, in, b->out); break;
     }
+}
+
+/* In training nobody asks for the gradient of the image: NULL above the first unfold. */
+static float *wanted_input_gradient(const Model *model, int number)
+{
+    return number > 1 || model->to_images ? model->din : NULL;
+}
+
+static void backward_batchnorm(Model *model, int number, int batch)
+{
+    const Operations *ops = model->device->operations;
+    const Layer *l = &model->network->layers[number];
+    const LayerBuffers *b = &model->layers[number];
+    const float *in = layer_input(model, number);
+    const float *weight = parameter(model, model->parameters, l->weight);
+    float *dweight = parameter(model, model->gradients, l->weight);
+    float *dbias = parameter(model, model->gradients, l->bias);
+    const float *population = model->population + l->population;
+    if (model->statistics == STATISTICS_POPULATION)
+        ops->batchnorm_given_backward(model->device->backend, rows(l, batch), l->out.channels, in,
+                                      weight, population, population + l->out.channels, model->dout,
+                                      model->din, dweight, dbias);
+    else
+        ops->batchnorm_backward(model->device->backend, rows(l, batch), l->out.channels, in, weight,
+                                b->mean, b->deviation, model->dout, model->din, dweight, dbias);
+}
+
+static void backward_convolution(Model *model, int number, int batch)
+{
+    const Operations *ops = model->device->operations;
+    Backend *backend = model->device->backend;
+    const Layer *l = &model->network->layers[number];
+    bool reordered = has_reordered_weight(l);
+    ConvolutionShape shape = convolution_shape(l, batch);
+    float *dweight = parameter(model, model->gradients, l->weight);
+    const float *weight =
+        reordered ? model->layers[number].w : parameter(model, model->parameters, l->weight);
+    ops->convolution_backward(backend, &shape, layer_input(model, number), weight, model->dout,
+                              wanted_input_gradient(model, number), reordered ? model->dw : dweight,
+                              parameter(model, model->gradients, l->bias));
+    if (reordered)
+        ops->transpose(backend, l->out.channels, l->window, l->in.channels / l->window, model->dw,
+                       dweight);
 }
 
 /* From model->dout, the gradient of the layer's output, to model->din; for the softmax the loss
@@ -365,8 +307,6 @@ static void backward_layer(Model *model, int number, int batch)
     const LayerBuffers *b = &model->layers[number];
     const float *in = layer_input(model, number);
     const float *weight = parameter(model, model->parameters, l->weight);
-    float *dweight = parameter(model, model->gradients, l->weight);
-    float *dbias = parameter(model, model->gradients, l->bias);
     switch (l->kind) {
     case LAYER_UNFOLD: {
         UnfoldShape shape = unfold_shape(l, batch);
@@ -376,24 +316,19 @@ static void backward_layer(Model *model, int number, int batch)
     case LAYER_NNMF: {
         WeightShape of_weight = weight_shape(network, l);
         NnmfShape shape = nnmf_shape(network, l, batch);
-        /* Nobody asks for the gradient of the image. */
-        float *dx = number > 1 ? model->din : NULL;
-        ops->nnmf_backward(backend, &shape, in, b->w, b->out, model->dout, dx, model->dw);
+        ops->nnmf_backward(backend, &shape, in, b->w, b->out, model->dout,
+                           wanted_input_gradient(model, number), model->dw);
         ops->weight_backward(backend, &of_weight, weight,
                              parameter(model, model->parameters, l->beta), b->w, b->scale,
-                             model->dw, dweight, parameter(model, model->gradients, l->beta));
+                             model->dw, parameter(model, model->gradients, l->weight),
+                             parameter(model, model->gradients, l->beta));
         break;
     }
-    case LAYER_BATCHNORM:
-        ops->batchnorm_backward(backend, rows(l, batch), l->out.channels, in, weight, b->mean,
-                                b->deviation, model->dout, model->din, dweight, dbias);
+    case LAYER_BATCHNORM: backward_batchnorm(model, number, batch); break;
+    case LAYER_CONVOLUTION: backward_convolution(model, number, batch); break;
+    case LAYER_RELU:
+        ops->relu_backward(backend, layer_elements(l, batch), in, model->dout, model->din);
         break;
-    case LAYER_CONVOLUTION: {
-        ConvolutionShape shape = convolution_shape(l, batch);
-        ops->convolution_backward(backend, &shape, in, weight, model->dout, model->din, dweight,
-                                  dbias);
-        break;
-    }
     case LAYER_SOFTMAX: break;
     }
 }
@@ -438,10 +373,23 @@ void model_backward(Model *model, int batch, const Clock *clock, Totals *totals)
     }
 }
 
+void model_backward_to_images(Model *model, int batch, const Clock *clock, Totals *totals,
+                              float *dimages)
+{
+    const LayerBuffers *first = &model->layers[0];
+    UnfoldShape shape = unfold_shape(&model->network->layers[0], batch);
+    model->to_images = true;
+    model_backward(model, batch, clock, totals);
+    model->to_images = false;
+    model->device->operations->unfold_backward(model->device->backend, &shape, model->images,
+                                               first->out, first->scale, model->dout, dimages);
+}
+
 void model_update(Model *model, Clock *clock)
 {
     const Operations *ops = model->device->operations;
     ops->adam(model->device->backend, model->segments, model->network->parameter_count, clock,
               model->gradients, model->parameters, model->first, model->second);
+    model->has_population = false; /* other weights have other statistics */
     ops->advance(model->device->backend, clock);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 const NetworkOptions network_default_options = {
+    .architecture = ARCHITECTURE_NNMF,
     .iterations = 20,
     .epsilon = 0.0,
     .positive_function = POSITIVE_ABS,
@@ -13,6 +14,8 @@ const NetworkOptions network_default_options = {
     .loss_mse = 0.5,
     .loss_kl = 1.0,
 };
+
+const char *const architecture_names[] = {"nnmf", "cnn"};
 
 const char *const parameter_group_names[GROUPS] = {"cnn_top", "nnmf", "batchnorm"};
 
@@ -63,8 +66,7 @@ static int add_parameter(Builder *b, const char *suffix, ParameterGroup group, i
     return network->parameter_count++;
 }
 
-/* The next layer, with the output of the last one as input; `published` operations of the
- * Sequential are in it. NULL when the network is full. */
+/* The next layer, with the output of the last one as input. NULL when the network is full. */
 static Layer *add_layer(Builder *b, LayerKind kind)
 {
     Network *network = b->network;
@@ -121,6 +123,20 @@ static bool add_nnmf(Builder *b, const Block *block)
     return true;
 }
 
+/* What the counterpart has in the place of an NNMF layer. */
+static bool add_replacement(Builder *b, const Block *block)
+{
+    Layer *layer = add_layer(b, LAYER_CONVOLUTION);
+    if (!layer)
+        return false;
+    layer->out.channels = block->channels;
+    layer->window = layer[-1].kernel * layer[-1].kernel;
+    size_t shape[] = {(size_t)block->channels, (size_t)layer->in.channels, 1, 1};
+    layer->weight = add_parameter(b, "weight", GROUP_NNMF, 4, shape);
+    b->index++;
+    return layer->weight >= 0;
+}
+
 static bool add_batchnorm(Builder *b)
 {
     const Layer *last = &b->network->layers[b->network->layer_count - 1];
@@ -132,6 +148,8 @@ static bool add_batchnorm(Builder *b)
     size_t channels = (size_t)layer->out.channels;
     layer->weight = add_parameter(b, "weight", GROUP_BATCHNORM, 1, &channels);
     layer->bias = add_parameter(b, "bias", GROUP_BATCHNORM, 1, &channels);
+    layer->population = b->network->population_elements;
+    b->network->population_elements += 2 * channels;
     b->index++;
     return layer->weight >= 0 && layer->bias >= 0;
 }
@@ -149,6 +167,32 @@ static bool add_convolution(Builder *b)
     return layer->weight >= 0 && layer->bias >= 0;
 }
 
+static bool add_relu(Builder *b)
+{
+    bool added = add_layer(b, LAYER_RELU) != NULL;
+    b->index++;
+    return added;
+}
+
+static bool add_nnmf_block(Builder *b, const Block *block)
+{
+    if (!add_unfold(b, block) || !add_nnmf(b, block) || !add_batchnorm(b))
+        return false;
+    return !block->convolution || (add_convolution(b) && add_batchnorm(b));
+}
+
+static bool add_cnn_block(Builder *b, const Block *block, bool last)
+{
+    if (!add_unfold(b, block) || !add_replacement(b, block) || !add_batchnorm(b))
+        return false;
+    if (last)
+        return true;
+    if (block->convolution)
+        return add_relu(b) && add_convolution(b) && add_batchnorm(b);
+    b->index++; /* a ReLU in front of the next block's */
+    return true;
+}
+
 bool network_build(Extent input, const Block *blocks, int block_count,
                    const NetworkOptions *options, Network *network, Error *error)
 {
@@ -156,12 +200,11 @@ bool network_build(Extent input, const Block *blocks, int block_count,
     network->options = *options;
     network->input = input;
     Builder b = {.network = network, .error = error};
-    for (int i = 0; i < block_count; i++) {
-        if (!add_unfold(&b, &blocks[i]) || !add_nnmf(&b, &blocks[i]) || !add_batchnorm(&b))
+    bool cnn = options->architecture == ARCHITECTURE_CNN;
+    for (int i = 0; i < block_count; i++)
+        if (!(cnn ? add_cnn_block(&b, &blocks[i], i == block_count - 1)
+                  : add_nnmf_block(&b, &blocks[i])))
             return false;
-        if (blocks[i].convolution && (!add_convolution(&b) || !add_batchnorm(&b)))
-            return false;
-    }
     return add_layer(&b, LAYER_SOFTMAX) != NULL;
 }
 
@@ -194,6 +237,7 @@ static const char *layer_name(LayerKind kind)
     case LAYER_NNMF: return "NNMF";
     case LAYER_BATCHNORM: return "batch norm";
     case LAYER_CONVOLUTION: return "convolution 1x1";
+    case LAYER_RELU: return "ReLU";
     case LAYER_SOFTMAX: break;
     }
     return "softmax";

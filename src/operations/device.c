@@ -65,6 +65,7 @@ typedef struct InstructionSet {
         cpu_convolution_table_##set(table);                                                        \
         cpu_batchnorm_table_##set(table);                                                          \
         cpu_unfold_table_##set(table);                                                             \
+        cpu_relu_table_##set(table);                                                               \
         cpu_weight_table_##set(table);                                                             \
         cpu_adam_table_##set(table);                                                               \
     }

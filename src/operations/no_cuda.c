@@ -2,6 +2,7 @@
 #include "nnmf/cuda_device.h"
 
 const bool cuda_is_built = false;
+const int cuda_version_built = 0;
 
 bool device_open_cuda(Device *device, const CudaOptions *options, Error *error)
 {

@@ -8,13 +8,17 @@ static const double VARIANCE_TINY = 1e-5;
 
 enum { LEAST_CHUNK = 64 };
 
-/* The chunks' sums of two values per channel: (chunks, 2, channels) doubles. */
-static double *sums_scratch(Backend *backend, int chunks, size_t width)
+/* The chunks' sums of two values per channel: (chunks, 2, channels) doubles, zero. *row: (channels)
+ * floats more; NULL: not wanted. */
+static double *sums_scratch(Backend *backend, int chunks, size_t width, float **row)
 {
     Scratch scratch;
     size_t doubles = (size_t)chunks * 2 * width;
-    if (!cpu_scratch(backend, doubles * (sizeof(double) / sizeof(float)), 0, &scratch))
+    if (!cpu_scratch(backend, doubles * (sizeof(double) / sizeof(float)), row ? width : 0,
+                     &scratch))
         return NULL;
+    if (row)
+        *row = scratch.threads;
     memset(scratch.shared, 0, doubles * sizeof(double));
     return (double *)scratch.shared;
 }
@@ -34,7 +38,7 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
 {
     size_t width = (size_t)channels;
     int chunks = cpu_chunks(rows, LEAST_CHUNK);
-    double *sums = sums_scratch(backend, chunks, width);
+    double *sums = sums_scratch(backend, chunks, width, NULL);
     if (!sums)
         return;
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
@@ -72,15 +76,12 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
                 (in[row * width + c] - mean[c]) * deviation[c] * weight[c] + bias[c];
 }
 
-static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
-                               const float *weight, const float *mean, const float *deviation,
-                               const float *dout, float *din, float *dweight, float *dbias)
+/* dbias: the sums of dout; dweight: of dout times the normalised input. sums: zero. */
+static void parameter_gradients(const Backend *backend, double *sums, size_t rows, size_t width,
+                                const float *in, const float *mean, const float *deviation,
+                                const float *dout, float *dweight, float *dbias)
 {
-    size_t width = (size_t)channels;
     int chunks = cpu_chunks(rows, LEAST_CHUNK);
-    double *sums = sums_scratch(backend, chunks, width);
-    if (!sums)
-        return;
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (int chunk = 0; chunk < chunks; chunk++) {
         double *sum = sums + (size_t)chunk * 2 * width, *dot = sum + width;
@@ -93,11 +94,22 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
                 dot[c] += (double)dout[i] * normalised;
             }
     }
-    /* dweight and dbias also serve the loop below, where their rounding does not matter. */
     for (size_t c = 0; c < width; c++) {
         dbias[c] = (float)total(sums, chunks, width, 0, c);
         dweight[c] = (float)total(sums, chunks, width, 1, c);
     }
+}
+
+static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
+                               const float *weight, const float *mean, const float *deviation,
+                               const float *dout, float *din, float *dweight, float *dbias)
+{
+    size_t width = (size_t)channels;
+    double *sums = sums_scratch(backend, cpu_chunks(rows, LEAST_CHUNK), width, NULL);
+    if (!sums)
+        return;
+    parameter_gradients(backend, sums, rows, width, in, mean, deviation, dout, dweight, dbias);
+    /* The rounding of dweight and dbias does not matter here. */
     float share = (float)(1.0 / (double)rows);
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t row = 0; row < rows; row++)
@@ -109,8 +121,76 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
         }
 }
 
+static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, const float *in,
+                                 double *sums)
+{
+    size_t width = (size_t)channels;
+    int chunks = cpu_chunks(rows, LEAST_CHUNK);
+    double *parts = sums_scratch(backend, chunks, width, NULL);
+    if (!parts)
+        return;
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        double *sum = parts + (size_t)chunk * 2 * width, *squares = sum + width;
+        size_t end = cpu_chunk_begin(rows, chunks, chunk + 1);
+        for (size_t row = cpu_chunk_begin(rows, chunks, chunk); row < end; row++)
+            for (size_t c = 0; c < width; c++) {
+                double value = in[row * width + c];
+                sum[c] += value;
+                squares[c] += value * value;
+            }
+    }
+    for (size_t c = 0; c < width; c++) {
+        sums[c] += total(parts, chunks, width, 0, c);
+        sums[width + c] += total(parts, chunks, width, 1, c);
+    }
+}
+
+static void deviations_of(const float *variance, size_t width, float *deviation)
+{
+    for (size_t c = 0; c < width; c++)
+        deviation[c] = (float)(1.0 / sqrt(variance[c] + VARIANCE_TINY));
+}
+
+static void batchnorm_given_forward(Backend *backend, size_t rows, int channels, const float *in,
+                                    const float *weight, const float *bias, const float *mean,
+                                    const float *variance, float *out)
+{
+    size_t width = (size_t)channels;
+    Scratch scratch;
+    if (!cpu_scratch(backend, width, 0, &scratch))
+        return;
+    const float *deviation = scratch.shared;
+    deviations_of(variance, width, scratch.shared);
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (size_t row = 0; row < rows; row++)
+        for (size_t c = 0; c < width; c++)
+            out[row * width + c] =
+                (in[row * width + c] - mean[c]) * deviation[c] * weight[c] + bias[c];
+}
+
+static void batchnorm_given_backward(Backend *backend, size_t rows, int channels, const float *in,
+                                     const float *weight, const float *mean, const float *variance,
+                                     const float *dout, float *din, float *dweight, float *dbias)
+{
+    size_t width = (size_t)channels;
+    float *deviation;
+    double *sums = sums_scratch(backend, cpu_chunks(rows, LEAST_CHUNK), width, &deviation);
+    if (!sums)
+        return;
+    deviations_of(variance, width, deviation);
+    parameter_gradients(backend, sums, rows, width, in, mean, deviation, dout, dweight, dbias);
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (size_t row = 0; row < rows; row++)
+        for (size_t c = 0; c < width; c++)
+            din[row * width + c] = dout[row * width + c] * weight[c] * deviation[c];
+}
+
 void CPU_NAME(cpu_batchnorm_table)(Operations *table)
 {
     table->batchnorm_forward = batchnorm_forward;
     table->batchnorm_backward = batchnorm_backward;
+    table->batchnorm_accumulate = batchnorm_accumulate;
+    table->batchnorm_given_forward = batchnorm_given_forward;
+    table->batchnorm_given_backward = batchnorm_given_backward;
 }

@@ -25,7 +25,7 @@ static void convolution_forward(Backend *backend, const ConvolutionShape *s, con
         size_t padded = round_up(rows, TILE_ROWS);
         copy_padded(in + first * width, rows, width, padded, width, a);
         for (size_t row = 0; row < padded; row++)
-            copy_padded(bias, 1, outputs, 1, padded_outputs, c + row * padded_outputs);
+            copy_padded(bias, bias ? 1 : 0, outputs, 1, padded_outputs, c + row * padded_outputs);
         multiply_tiles(padded, padded_outputs, width, a, width, scratch.shared, width, 0, c,
                        padded_outputs);
         for (size_t row = 0; row < rows; row++)
@@ -65,20 +65,24 @@ static void convolution_backward(Backend *backend, const ConvolutionShape *s, co
             size_t rows = smaller(ROWS, end - first), padded = round_up(rows, TILE_ROWS);
             copy_padded(dout + first * outputs, rows, outputs, padded, outer_rows, a);
             copy_padded(in + first * width, rows, width, padded, padded_width, b);
-            memset(c, 0, padded * padded_width * sizeof *c);
-            multiply_tiles(padded, padded_width, outputs, a, outer_rows, scratch.shared, outputs, 0,
-                           c, padded_width);
+            if (din) {
+                memset(c, 0, padded * padded_width * sizeof *c);
+                multiply_tiles(padded, padded_width, outputs, a, outer_rows, scratch.shared,
+                               outputs, 0, c, padded_width);
+            }
             outer_tiles(outer_rows, padded_width, rows, a, outer_rows, b, padded_width, part,
                         padded_width);
             for (size_t row = 0; row < rows; row++) {
-                memcpy(din + (first + row) * width, c + row * padded_width, width * sizeof *din);
-                for (size_t o = 0; o < outputs; o++)
+                if (din)
+                    memcpy(din + (first + row) * width, c + row * padded_width,
+                           width * sizeof *din);
+                for (size_t o = 0; dbias && o < outputs; o++)
                     bias_part[o] += a[row * outer_rows + o];
             }
         }
     }
     sum_chunks(backend, parts, chunks, outputs, width, part_floats, padded_width, dweight);
-    for (size_t o = 0; o < outputs; o++) {
+    for (size_t o = 0; dbias && o < outputs; o++) {
         double sum = 0.0;
         for (int chunk = 0; chunk < chunks; chunk++)
             sum += bias_parts[(size_t)chunk * outputs + o];

@@ -50,6 +50,7 @@ static inline size_t cpu_chunk_begin(size_t rows, int chunks, int chunk)
     void cpu_convolution_table_##set(Operations *table);                                           \
     void cpu_batchnorm_table_##set(Operations *table);                                             \
     void cpu_unfold_table_##set(Operations *table);                                                \
+    void cpu_relu_table_##set(Operations *table);                                                  \
     void cpu_weight_table_##set(Operations *table);                                                \
     void cpu_adam_table_##set(Operations *table);
 

@@ -49,8 +49,57 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
     }
 }
 
+static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, const float *in,
+                                 double *sums)
+{
+    (void)backend;
+    size_t width = (size_t)channels;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t c = 0; c < width; c++) {
+            double value = in[row * width + c];
+            sums[c] += value;
+            sums[width + c] += value * value;
+        }
+}
+
+static void batchnorm_given_forward(Backend *backend, size_t rows, int channels, const float *in,
+                                    const float *weight, const float *bias, const float *mean,
+                                    const float *variance, float *out)
+{
+    (void)backend;
+    size_t width = (size_t)channels;
+    for (size_t c = 0; c < width; c++) {
+        double factor = weight[c] / sqrt(variance[c] + VARIANCE_TINY);
+        for (size_t row = 0; row < rows; row++)
+            out[row * width + c] =
+                (float)(((double)in[row * width + c] - mean[c]) * factor + bias[c]);
+    }
+}
+
+static void batchnorm_given_backward(Backend *backend, size_t rows, int channels, const float *in,
+                                     const float *weight, const float *mean, const float *variance,
+                                     const float *dout, float *din, float *dweight, float *dbias)
+{
+    (void)backend;
+    size_t width = (size_t)channels;
+    for (size_t c = 0; c < width; c++) {
+        double inverse = 1.0 / sqrt(variance[c] + VARIANCE_TINY), sum = 0.0, dot = 0.0;
+        for (size_t row = 0; row < rows; row++) {
+            double gradient = dout[row * width + c];
+            sum += gradient;
+            dot += gradient * ((double)in[row * width + c] - mean[c]) * inverse;
+            din[row * width + c] = (float)(gradient * weight[c] * inverse);
+        }
+        dweight[c] = (float)dot;
+        dbias[c] = (float)sum;
+    }
+}
+
 void plain_batchnorm_table(Operations *table)
 {
     table->batchnorm_forward = batchnorm_forward;
     table->batchnorm_backward = batchnorm_backward;
+    table->batchnorm_accumulate = batchnorm_accumulate;
+    table->batchnorm_given_forward = batchnorm_given_forward;
+    table->batchnorm_given_backward = batchnorm_given_backward;
 }

@@ -7,7 +7,7 @@ static void convolution_forward(Backend *backend, const ConvolutionShape *s, con
     size_t width = (size_t)s->in;
     for (size_t row = 0; row < s->rows; row++)
         for (size_t o = 0; o < (size_t)s->out; o++) {
-            double sum = bias[o];
+            double sum = bias ? bias[o] : 0.0;
             for (size_t i = 0; i < width; i++)
                 sum += (double)in[row * width + i] * weight[o * width + i];
             out[row * (size_t)s->out + o] = (float)sum;
@@ -20,7 +20,7 @@ static void convolution_backward(Backend *backend, const ConvolutionShape *s, co
 {
     (void)backend;
     size_t width = (size_t)s->in, outputs = (size_t)s->out;
-    for (size_t row = 0; row < s->rows; row++)
+    for (size_t row = 0; din && row < s->rows; row++)
         for (size_t i = 0; i < width; i++) {
             double sum = 0.0;
             for (size_t o = 0; o < outputs; o++)
@@ -31,7 +31,8 @@ static void convolution_backward(Backend *backend, const ConvolutionShape *s, co
         double bias_sum = 0.0;
         for (size_t row = 0; row < s->rows; row++)
             bias_sum += dout[row * outputs + o];
-        dbias[o] = (float)bias_sum;
+        if (dbias)
+            dbias[o] = (float)bias_sum;
         for (size_t i = 0; i < width; i++) {
             double sum = 0.0;
             for (size_t row = 0; row < s->rows; row++)

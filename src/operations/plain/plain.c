@@ -50,6 +50,7 @@ void plain_table(Operations *table)
     plain_memory_table(table);
     plain_batch_table(table);
     plain_unfold_table(table);
+    plain_relu_table(table);
     plain_weight_table(table);
     plain_nnmf_table(table);
     plain_batchnorm_table(table);

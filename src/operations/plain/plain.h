@@ -9,6 +9,7 @@
 void plain_memory_table(Operations *table);
 void plain_batch_table(Operations *table);
 void plain_unfold_table(Operations *table);
+void plain_relu_table(Operations *table);
 void plain_weight_table(Operations *table);
 void plain_nnmf_table(Operations *table);
 void plain_batchnorm_table(Operations *table);

@@ -102,8 +102,20 @@ static void weight_backward(Backend *backend, const WeightShape *s, const float 
         *dbeta = (float)db;
 }
 
+static void transpose(Backend *backend, int count, int rows, int columns, const float *in,
+                      float *out)
+{
+    (void)backend;
+    size_t height = (size_t)rows, width = (size_t)columns;
+    for (size_t i = 0; i < (size_t)count; i++, in += height * width)
+        for (size_t column = 0; column < width; column++)
+            for (size_t row = 0; row < height; row++)
+                *out++ = in[row * width + column];
+}
+
 void plain_weight_table(Operations *table)
 {
     table->weight_forward = weight_forward;
     table->weight_backward = weight_backward;
+    table->transpose = transpose;
 }
