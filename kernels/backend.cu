@@ -8,6 +8,7 @@
 #include <string.h>
 
 const bool cuda_is_built = true;
+const int cuda_version_built = CUDART_VERSION;
 
 /* ---- failures ---- */
 
@@ -220,6 +221,13 @@ static Operations make_table()
     table.upload = upload;
     table.download = download;
     table.finish = finish;
+    table.available = cuda_available;
+    table.open_transfer = cuda_open_transfer;
+    table.close_transfer = cuda_close_transfer;
+    table.send = cuda_send;
+    table.await = cuda_await;
+    table.fetch = cuda_fetch;
+    table.arrived = cuda_arrived;
     table.record = record;
     table.replay = replay;
     table.forget = forget;
@@ -227,12 +235,18 @@ static Operations make_table()
     table.augment = cuda_augment;
     table.unfold_forward = cuda_unfold_forward;
     table.unfold_backward = cuda_unfold_backward;
+    table.relu_forward = cuda_relu_forward;
+    table.relu_backward = cuda_relu_backward;
+    table.transpose = cuda_transpose;
     table.weight_forward = cuda_weight_forward;
     table.weight_backward = cuda_weight_backward;
     table.nnmf_forward = cuda_nnmf_forward;
     table.nnmf_backward = cuda_nnmf_backward;
     table.batchnorm_forward = cuda_batchnorm_forward;
     table.batchnorm_backward = cuda_batchnorm_backward;
+    table.batchnorm_accumulate = cuda_batchnorm_accumulate;
+    table.batchnorm_given_forward = cuda_batchnorm_given_forward;
+    table.batchnorm_given_backward = cuda_batchnorm_given_backward;
     table.convolution_forward = cuda_convolution_forward;
     table.convolution_backward = cuda_convolution_backward;
     table.softmax = cuda_softmax;
@@ -252,6 +266,8 @@ static void close_device(Backend *backend)
     cudaFree(backend->blas_workspace);
     if (backend->blas)
         cublasDestroy(backend->blas);
+    if (backend->copies)
+        cudaStreamDestroy(backend->copies);
     if (backend->stream)
         cudaStreamDestroy(backend->stream);
     memory_free(backend);
@@ -291,9 +307,11 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     enum { BLAS_WORKSPACE = 32 << 20 }; /* what cuBLAS recommends for Hopper; plenty elsewhere */
     const char *name = "opening the GPU";
     backend->fused = options->kernel == NNMF_KERNEL_FUSED;
+    backend->precision = options->precision;
     backend->multiprocessors = properties->multiProcessorCount;
     backend->shared_limit = properties->sharedMemPerBlockOptin;
-    if (!TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)))
+    if (!TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)) ||
+        !TRY(backend, name, cudaStreamCreateWithFlags(&backend->copies, cudaStreamNonBlocking)))
         return finish(backend, error);
     LAUNCH(probe_kernel, 1, 1, 0, backend->stream, true);
     cudaError_t status = cudaGetLastError();
@@ -340,8 +358,9 @@ bool device_open_cuda(Device *device, const CudaOptions *options, Error *error)
     device->operations = &table;
     device->backend = backend;
     device->close = close_device;
+    static const char *const precisions[] = {"fp32", "3xtf32", "tf32"};
     snprintf(device->description, sizeof device->description, "%.64s, CUDA, %s, %s",
              properties.name, options->kernel == NNMF_KERNEL_FUSED ? "fused" : "cublas",
-             options->precision == PRECISION_TF32 ? "tf32" : "fp32");
+             precisions[options->precision]);
     return true;
 }

@@ -11,6 +11,7 @@
 
 #include "launch.cuh"
 
+#include "nnmf/device.h"
 #include "nnmf/operations.h"
 
 #include <cublas_v2.h>
@@ -25,7 +26,9 @@ struct Backend {
     int multiprocessors;
     size_t shared_limit; /* bytes a block may have when it asks for them */
     bool fused;          /* --nnmf-kernel */
+    Precision precision;
     cudaStream_t stream;
+    cudaStream_t copies; /* of what is sent beside the operations */
     cublasHandle_t blas;
     void *blas_workspace;
     Error error; /* the first failure since the last finish */
@@ -85,6 +88,16 @@ static inline unsigned column_chunks(size_t rows)
     return chunks < most ? chunks : most;
 }
 
+/* ---- transfers: nnmf/operations.h ---- */
+
+size_t cuda_available(Backend *);
+Transfer *cuda_open_transfer(Backend *, size_t, const char *, void **, Error *);
+void cuda_close_transfer(Backend *, Transfer *);
+void cuda_send(Backend *, Transfer *, size_t, void *, size_t);
+void cuda_await(Backend *, Transfer *);
+void cuda_fetch(Backend *, Transfer *, size_t, const void *, size_t);
+bool cuda_arrived(Backend *, Transfer *, bool *, Error *);
+
 /* ---- launchers; shapes and formulas: nnmf/operations.h ---- */
 
 void cuda_sample(Backend *, const SampleShape *, const Clock *, uint32_t *, Augmentation *);
@@ -93,6 +106,9 @@ void cuda_augment(Backend *, const CropShape *, const uint8_t *, const uint8_t *
 void cuda_unfold_forward(Backend *, const UnfoldShape *, const float *, float *, float *);
 void cuda_unfold_backward(Backend *, const UnfoldShape *, const float *, const float *,
                           const float *, const float *, float *);
+void cuda_relu_forward(Backend *, size_t, const float *, float *);
+void cuda_relu_backward(Backend *, size_t, const float *, const float *, float *);
+void cuda_transpose(Backend *, int, int, int, const float *, float *);
 void cuda_weight_forward(Backend *, const WeightShape *, const float *, const float *, float *,
                          float *);
 void cuda_weight_backward(Backend *, const WeightShape *, const float *, const float *,
@@ -104,6 +120,12 @@ void cuda_batchnorm_forward(Backend *, size_t, int, const float *, const float *
                             float *, float *, float *);
 void cuda_batchnorm_backward(Backend *, size_t, int, const float *, const float *, const float *,
                              const float *, const float *, float *, float *, float *);
+void cuda_batchnorm_accumulate(Backend *, size_t, int, const float *, double *);
+void cuda_batchnorm_given_forward(Backend *, size_t, int, const float *, const float *,
+                                  const float *, const float *, const float *, float *);
+void cuda_batchnorm_given_backward(Backend *, size_t, int, const float *, const float *,
+                                   const float *, const float *, const float *, float *, float *,
+                                   float *);
 void cuda_convolution_forward(Backend *, const ConvolutionShape *, const float *, const float *,
                               const float *, float *);
 void cuda_convolution_backward(Backend *, const ConvolutionShape *, const float *, const float *,
@@ -115,9 +137,11 @@ void cuda_adam(Backend *, const AdamSegment *, int, const Clock *, const float *
                float *);
 void cuda_advance(Backend *, Clock *);
 
-/* The two ways of the NNMF iterations. The fused one returns false where the shape does not fit,
- * having queued nothing. */
+/* The ways of the NNMF iterations: in one kernel, by the float32 units or by tensor cores with the
+ * back end's precision, and product by product. The first two return false where the shape does
+ * not fit, having queued nothing. */
 bool cuda_nnmf_fused(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
+bool cuda_nnmf_tensor(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
 void cuda_nnmf_cublas(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
 
 /* sums (2, columns) doubles from partial sums (chunks, 2, columns), added in order. */

@@ -38,7 +38,8 @@ need() {
 }
 
 need_to_build() {
-    need "to build nnmf-train" gcc g++ cmake ninja-build pkg-config libjansson-dev zlib1g-dev
+    need "to build nnmf-train" gcc g++ cmake ninja-build pkg-config libjansson-dev \
+        libpng-dev zlib1g-dev libisal-dev libprotobuf-c-dev protobuf-c-compiler
 }
 
 # build TREE [CMAKE OPTIONS]: configures and builds; the log is shown when that fails.

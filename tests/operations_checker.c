@@ -24,10 +24,7 @@ static bool open_cpu(const Candidate *candidate, int threads, Device *device, Er
 static bool open_cuda(const Candidate *candidate, int threads, Device *device, Error *error)
 {
     (void)threads;
-    CudaOptions options = {.kernel = strcmp(candidate->name, "cuda-cublas") == 0
-                                         ? NNMF_KERNEL_CUBLAS
-                                         : NNMF_KERNEL_FUSED};
-    return device_open_cuda(device, &options, error);
+    return device_open_cuda(device, &candidate->cuda, error);
 }
 
 static bool has_gpu(void)
@@ -51,8 +48,14 @@ static int list_candidates(Candidate *list)
     for (const char *set; (set = cpu_instruction_set(count));)
         list[count++] = (Candidate){.name = set, .open = open_cpu};
     if (has_gpu()) {
-        list[count++] = (Candidate){.name = "cuda", .open = open_cuda};
-        list[count++] = (Candidate){.name = "cuda-cublas", .open = open_cuda};
+        static const Candidate cuda[] = {
+            {"cuda", open_cuda, {NNMF_KERNEL_FUSED, PRECISION_FP32}, NULL},
+            {"cuda-cublas", open_cuda, {NNMF_KERNEL_CUBLAS, PRECISION_FP32}, NULL},
+            {"cuda-3xtf32", open_cuda, {NNMF_KERNEL_FUSED, PRECISION_3XTF32}, NULL},
+            {"cuda-tf32", open_cuda, {NNMF_KERNEL_FUSED, PRECISION_TF32}, NULL},
+        };
+        memcpy(list + count, cuda, sizeof cuda);
+        count += (int)(sizeof cuda / sizeof *cuda);
     }
     return count;
 }
@@ -321,11 +324,14 @@ static void compare_floats(Checker *checker, int candidate, const char *name, co
     Worst *worst = &checker->worst[checker->case_number][candidate];
     worst->norm = fmax(worst->norm, norm);
     worst->element = fmax(worst->element, element);
+    bool tf32 = checker->candidates[candidate].cuda.precision == PRECISION_TF32;
+    double norm_allowed = tf32 ? checker->now->tf32_norm : checker->now->norm;
+    double element_allowed = tf32 ? checker->now->tf32_element : checker->now->element;
     /* Written so that a NaN fails. */
-    if (norm <= checker->now->norm && element <= checker->now->element)
+    if (norm <= norm_allowed && element <= element_allowed)
         return;
     size_t first = 0;
-    double allowed = fmin(checker->now->element, checker->now->norm);
+    double allowed = fmin(element_allowed, norm_allowed);
     while (first < count - 1 && fabs((double)result[first] - expected[first]) <=
                                     allowed * fmax(size, fabs((double)expected[first])))
         first++;
@@ -334,6 +340,22 @@ static void compare_floats(Checker *checker, int candidate, const char *name, co
            "plain %.9g",
            buffer->name, norm, element, buffer->name, first, (double)result[first],
            (double)expected[first]);
+}
+
+static void compare_doubles(Checker *checker, int candidate, const char *name, const Trial *trial,
+                            const Buffer *buffer, const double *result, const double *expected)
+{
+    Worst *worst = &checker->worst[checker->case_number][candidate];
+    for (size_t i = 0; i < buffer->bytes / sizeof(double); i++) {
+        double error = fabs(result[i] - expected[i]) / fmax(fabs(expected[i]), buffer->typical);
+        /* Written so that a NaN fails. */
+        if (!(error <= checker->now->element)) {
+            report(checker, name, trial, "%s[%zu] is %.17g, plain %.17g", buffer->name, i,
+                   result[i], expected[i]);
+            return;
+        }
+        worst->element = fmax(worst->element, error);
+    }
 }
 
 static bool same_sum(double a, double b)
@@ -366,6 +388,9 @@ static void compare(Checker *checker, int candidate, const char *name, const Tri
         const uint8_t *result = run->after[i], *expected = plain->after[i];
         if (buffer->kind == FLOATS)
             compare_floats(checker, candidate, name, trial, buffer, run->after[i], plain->after[i]);
+        else if (buffer->kind == DOUBLES)
+            compare_doubles(checker, candidate, name, trial, buffer, run->after[i],
+                            plain->after[i]);
         else if (buffer->kind == TOTALS)
             compare_totals(checker, name, trial, run->after[i], plain->after[i]);
         else
@@ -464,6 +489,9 @@ void check_trial(Checker *checker, Trial *trial)
             report(checker, "plain", trial, "%s", wrong);
         enum { TRIALS_WITHOUT_MEMORY = 3 };
         for (int c = 0; c < checker->candidate_count; c++) {
+            if (checker->candidates[c].cuda.precision != PRECISION_FP32 &&
+                checker->now->tf32_norm == 0.0)
+                continue;
             check_candidate(checker, c, trial, &plain);
             if (checker->trial_number < TRIALS_WITHOUT_MEMORY)
                 check_shortage(checker, c, trial, &plain);

@@ -21,6 +21,7 @@ typedef enum BufferRole {
 typedef enum BufferKind {
     BYTES, /* the same on every device */
     FLOATS,
+    DOUBLES, /* INPUT or CHANGED */
     TOTALS, /* the sums may differ in rounding, the counts may not */
 } BufferKind;
 
@@ -30,7 +31,7 @@ typedef struct Buffer {
     BufferKind kind;
     size_t bytes;
     void *before;   /* contents before the call; NULL for OUTPUT */
-    double typical; /* FLOATS: errors are relative to the result's size or to this, whichever is
+    double typical; /* FLOATS, DOUBLES: errors are relative to the result's size or to this, whichever is
                        larger; the size of the terms where they may cancel each other */
 } Buffer;
 
@@ -50,6 +51,7 @@ typedef struct Candidate Candidate;
 struct Candidate {
     const char *name;
     bool (*open)(const Candidate *, int threads, Device *device, Error *error);
+    CudaOptions cuda;
     const Operations *table; /* for one that is made up by a test */
 };
 
@@ -65,6 +67,8 @@ typedef struct OperationCase {
     void (*check)(Checker *);
     double norm;    /* ||result - plain|| / ||plain|| */
     double element; /* largest |result - plain| / max(root mean square of plain, |plain|) */
+    double tf32_norm, tf32_element; /* with PRECISION_TF32; 0: the precision changes nothing, and is
+                                       not tried */
 } OperationCase;
 
 struct Checker {
@@ -124,12 +128,18 @@ void check_adam(Checker *checker);
 void check_advance(Checker *checker);
 void check_unfold_forward(Checker *checker);
 void check_unfold_backward(Checker *checker);
+void check_relu_forward(Checker *checker);
+void check_relu_backward(Checker *checker);
+void check_transpose(Checker *checker);
 void check_weight_forward(Checker *checker);
 void check_weight_backward(Checker *checker);
 void check_nnmf_forward(Checker *checker);
 void check_nnmf_backward(Checker *checker);
 void check_batchnorm_forward(Checker *checker);
 void check_batchnorm_backward(Checker *checker);
+void check_batchnorm_accumulate(Checker *checker);
+void check_batchnorm_given_forward(Checker *checker);
+void check_batchnorm_given_backward(Checker *checker);
 void check_convolution_forward(Checker *checker);
 void check_convolution_backward(Checker *checker);
 
@@ -137,7 +147,9 @@ void check_convolution_backward(Checker *checker);
  * cmocka. */
 void unfold_has_its_derivative(void **state);
 void weights_have_their_derivative(void **state);
+void relu_has_its_derivative(void **state);
 void batchnorm_has_its_derivative(void **state);
+void given_batchnorm_has_its_derivative(void **state);
 void convolution_has_its_derivative(void **state);
 void loss_has_its_derivative(void **state);
 void loss_adds_up(void **state);

@@ -2,7 +2,7 @@
  * Where a training run stands, and the files that keep it: `last.safetensors` holds the weights
  * under their published names, the Adam moments as optimiser.first.NAME and
  * optimiser.second.NAME, and the rest of the state as metadata; `best.safetensors` the weights
- * alone.
+ * alone. Both have population statistics (population.h) where the model has them.
  */
 #ifndef NNMF_CHECKPOINT_H
 #define NNMF_CHECKPOINT_H
@@ -30,6 +30,10 @@ bool checkpoint_write(const char *path, const Model *model, const TrainingState 
 /* Writes the weights alone. `epoch` and `correct` go into the metadata. */
 bool checkpoint_write_weights(const char *path, const Model *model, uint32_t epoch,
                               uint64_t correct, Error *error);
+
+/* The same with any metadata: key, value, key, value, ... (metadata_count pairs). */
+bool checkpoint_write_tensors(const char *path, const Model *model, const char *const *metadata,
+                              size_t metadata_count, Error *error);
 
 /* Reads what checkpoint_write wrote. Errors: those of safetensors.h and model_load_weights, and
  * missing or malformed moments and metadata. */

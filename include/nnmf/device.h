@@ -20,8 +20,13 @@ typedef struct Device {
  * product. */
 typedef enum NnmfKernel { NNMF_KERNEL_FUSED, NNMF_KERNEL_CUBLAS } NnmfKernel;
 
-/* Of a GPU's matrix products by cuBLAS: float32, or operands rounded to TF32 on tensor cores. */
-typedef enum Precision { PRECISION_FP32, PRECISION_TF32 } Precision;
+/* Of a GPU's matrix products. */
+typedef enum Precision {
+    PRECISION_FP32,   /* float32 units */
+    PRECISION_3XTF32, /* the fused NNMF iterations on tensor cores, each operand split into two TF32
+                         numbers: errors like float32's; all else float32 */
+    PRECISION_TF32,   /* tensor cores, the operands of all products rounded to TF32 (10 bits) */
+} Precision;
 
 typedef struct CudaOptions {
     NnmfKernel kernel;

@@ -25,6 +25,9 @@
 
 typedef struct Backend Backend; /* threads, scratch memory, streams: the device's own business */
 
+/* Host memory that a device copies from and to by itself, and what it knows of its last copy. */
+typedef struct Transfer Transfer;
+
 /* Where training stands; lives in device memory so that a recorded step needs no host. */
 typedef struct Clock {
     uint32_t epoch;
@@ -52,7 +55,28 @@ typedef struct SampleShape {
     bool colour;          /* are there three channels for flips and colours? */
     int slack_y, slack_x; /* image minus crop, in pixels */
     uint64_t seed;
+    /* 0: all images lie in memory, in their own order. Else those of this many full batches do, in
+     * the order they are drawn in: batch s begins at (s mod ring_steps) * batch_size. */
+    uint32_t ring_steps;
 } SampleShape;
+
+/* The number of image `i` of batch `step`. */
+static inline NNMF_HD uint32_t sample_image(const SampleShape *s, uint32_t epoch, uint32_t step,
+                                            uint32_t i)
+{
+    uint32_t position = step * (uint32_t)s->batch_size + i;
+    if (s->shuffle)
+        position = draw_permuted(s->seed, epoch, (uint32_t)(s->end - s->begin), position);
+    return (uint32_t)s->begin + position;
+}
+
+/* Where that image lies in memory. */
+static inline NNMF_HD uint32_t sample_index(const SampleShape *s, uint32_t epoch, uint32_t step,
+                                            uint32_t i)
+{
+    return s->ring_steps ? step % s->ring_steps * (uint32_t)s->batch_size + i
+                         : sample_image(s, epoch, step, i);
+}
 
 typedef struct CropShape {
     int batch, channels; /* 3 or 1 channels */
@@ -118,8 +142,30 @@ typedef struct Operations {
     void (*upload)(Backend *, void *device, const void *host, size_t bytes);
     void (*download)(Backend *, void *host, const void *device, size_t bytes); /* waits */
 
-    /* Waits until all is done; false with the first failure since the last call. */
+    /* Waits until all operations are done; false with the first failure since the last call. */
     bool (*finish)(Backend *, Error *);
+
+    /* ---- transfers: copies while the host goes on; all NULL where the device's memory is the
+     * host's, so that there is nothing to copy ---- */
+
+    /* How many bytes allocate could still give; 0 after a failure. */
+    size_t (*available)(Backend *);
+
+    /* One through `bytes` of host memory, *host. */
+    Transfer *(*open_transfer)(Backend *, size_t bytes, const char *what, void **host, Error *);
+    void (*close_transfer)(Backend *, Transfer *); /* waits for it; NULL is allowed */
+
+    /* *host from `offset` on -> device: after the operations that were called before it, beside
+     * those that are called later, but for those after `await`. */
+    void (*send)(Backend *, Transfer *, size_t offset, void *device, size_t bytes);
+    void (*await)(Backend *, Transfer *);
+
+    /* device -> *host from `offset` on, between the operations called before it and after it. */
+    void (*fetch)(Backend *, Transfer *, size_t offset, const void *device, size_t bytes);
+
+    /* Is all done that was sent or fetched, so that *host is the host's again? Does not wait;
+     * false with the first failure since the last call of this or of finish. */
+    bool (*arrived)(Backend *, Transfer *, bool *yes, Error *);
 
     /* ---- recordings: all three NULL where a device has none ---- */
 
@@ -133,11 +179,12 @@ typedef struct Operations {
     /* ---- a batch ---- */
 
     /* Draws which images make up the batch of clock's epoch and step, and how each is augmented:
-     * indices (batch), augmentations (batch). Random numbers: philox.h, augment.h. */
+     * indices (batch) as of sample_index, augmentations (batch). Random numbers: philox.h,
+     * augment.h. */
     void (*sample)(Backend *, const SampleShape *, const Clock *clock, uint32_t *indices,
                    Augmentation *augmentations);
 
-    /* pixels (count, channels, height, width) bytes, labels (count) of the whole data set ->
+    /* pixels (count, channels, height, width) bytes, labels (count) that indices refer to ->
      * images (batch, crop_height, crop_width, channels) in [0, 1], batch_labels (batch). */
     void (*augment)(Backend *, const CropShape *, const uint8_t *pixels, const uint8_t *labels,
                     const uint32_t *indices, const Augmentation *augmentations, float *images,
@@ -154,6 +201,21 @@ typedef struct Operations {
      * windows that hold a pixel; 0 where in <= 0. */
     void (*unfold_backward)(Backend *, const UnfoldShape *, const float *in, const float *x,
                             const float *scale, const float *dx, float *din);
+
+    /* ---- ReLU alone, where no unfold follows ---- */
+
+    /* out = max(in, 0), element by element; a NaN stays one. */
+    void (*relu_forward)(Backend *, size_t elements, const float *in, float *out);
+
+    /* din = dout where in > 0, else 0. din may be dout. */
+    void (*relu_backward)(Backend *, size_t elements, const float *in, const float *dout,
+                          float *din);
+
+    /* ---- the order of weights ---- */
+
+    /* in (count, rows, columns) -> out (count, columns, rows): from the published order of the
+     * features of a window, (channels, window), to that in memory, (window, channels), and back. */
+    void (*transpose)(Backend *, int count, int rows, int columns, const float *in, float *out);
 
     /* ---- NNMF ---- */
 
@@ -193,11 +255,29 @@ typedef struct Operations {
                                const float *weight, const float *mean, const float *deviation,
                                const float *dout, float *din, float *dweight, float *dbias);
 
+    /* Adds to sums (2, channels) the sums over rows of in and of its square. */
+    void (*batchnorm_accumulate)(Backend *, size_t rows, int channels, const float *in,
+                                 double *sums);
+
+    /* ---- batch norm with given statistics: mean, variance (channels), of whatever images ---- */
+
+    /* out = (in - mean) weight / sqrt(variance + 1e-5) + bias. */
+    void (*batchnorm_given_forward)(Backend *, size_t rows, int channels, const float *in,
+                                    const float *weight, const float *bias, const float *mean,
+                                    const float *variance, float *out);
+
+    /* The statistics are constants: din = dout weight / sqrt(variance + 1e-5). din may be dout. */
+    void (*batchnorm_given_backward)(Backend *, size_t rows, int channels, const float *in,
+                                     const float *weight, const float *mean, const float *variance,
+                                     const float *dout, float *din, float *dweight, float *dbias);
+
     /* ---- convolution 1x1: out = in weight^T + bias ---- */
 
-    /* in (rows, in), weight (out, in), bias (out), out (rows, out). */
+    /* in (rows, in), weight (out, in), bias (out; NULL: none), out (rows, out). */
     void (*convolution_forward)(Backend *, const ConvolutionShape *, const float *in,
                                 const float *weight, const float *bias, float *out);
+
+    /* din: NULL if not wanted; dbias: NULL without a bias. */
     void (*convolution_backward)(Backend *, const ConvolutionShape *, const float *in,
                                  const float *weight, const float *dout, float *din, float *dweight,
                                  float *dbias);

@@ -46,7 +46,7 @@ NNMF_HD static inline float philox_uniform(uint32_t bits)
 }
 
 /* What a number is drawn for. Part of the counter, so that purposes never share numbers. */
-typedef enum { DRAW_WEIGHTS, DRAW_SHUFFLE, DRAW_AUGMENT } Draw;
+typedef enum { DRAW_WEIGHTS, DRAW_SHUFFLE, DRAW_AUGMENT, DRAW_NOISE } Draw;
 
 NNMF_HD static inline Philox draw(uint64_t seed, Draw purpose, uint32_t epoch, uint32_t step,
                                   uint32_t index)

@@ -1,4 +1,5 @@
-/* The folder that keeps a training run: config.json, metrics.csv, last and best weights. */
+/* The folder that keeps a training run: config.json, metrics.csv, last and best weights; and event
+ * files (event_file.h), which name themselves. */
 #ifndef NNMF_RUN_FOLDER_H
 #define NNMF_RUN_FOLDER_H
 
@@ -20,8 +21,11 @@ void run_folder_remove(const RunFolder *run);
 /* The folder of --resume; `settings` become those of its config.json (settings_from_json). */
 bool run_folder_open(Settings *settings, RunFolder *run, Error *error);
 
-/* config.json: every option, version, device, data set. */
-bool run_folder_write_config(const RunFolder *run, const Settings *settings, const char *device,
-                             size_t train_images, size_t test_images, Error *error);
+/* What a run is: every option, version, device, data set; NULL when out of memory. */
+json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,
+                          size_t train_images, size_t test_images, Error *error);
+
+/* As config.json. */
+bool run_folder_write_config(const RunFolder *run, const json_t *config, Error *error);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * What the user asked for. One table (src/commands/settings.c) defines every option: name, type,
- * default, limits, help, and the commands that take it; the parser of the command line, the help
- * text and a run's config.json are made from it.
+ * What the user asked for. One table (src/commands/options.c) defines every option: name, section,
+ * type, default, limits, help, and the commands that take it; the parser of the command line, a
+ * run's config.json, the help, the manual page and the shells' completions are made from it.
  */
 #ifndef NNMF_SETTINGS_H
 #define NNMF_SETTINGS_H
@@ -22,6 +22,10 @@ typedef enum Command {
     COMMAND_TRACE = 4,
     COMMAND_INFO = 8,
     COMMAND_BENCH = 16,
+    COMMAND_SHOW = 32,
+    COMMAND_PREDICT = 64,
+    COMMAND_STATISTICS = 256,
+    COMMAND_ROBUSTNESS = 512,
 } Command;
 
 /* Image numbers, half open; end 0: to the last image. */
@@ -29,10 +33,21 @@ typedef struct Range {
     size_t begin, end;
 } Range;
 
-enum { SETTINGS_PATH = 4096 };
+typedef enum SettingsShow { SHOW_NOTHING, SHOW_HELP, SHOW_VERSION } SettingsShow;
+
+typedef enum LogFormat { LOG_TEXT, LOG_JSON } LogFormat;
+
+/* SETTINGS_OPTIONS and SETTINGS_COMMANDS: at least as many as the table has. */
+enum { SETTINGS_PATH = 4096, SETTINGS_OPTIONS = 128, SETTINGS_COMMANDS = 31 };
 
 typedef struct Settings {
     Command command;
+    bool named;        /* was the command named? */
+    SettingsShow show; /* a text to show in place of the command's work */
+
+    /* What stood beside the options, where the command takes such. */
+    int argument_count;
+    char **arguments;
 
     int dataset; /* DatasetKind */
     char data[SETTINGS_PATH];
@@ -44,12 +59,21 @@ typedef struct Settings {
     char init[SETTINGS_PATH], weights[SETTINGS_PATH];
     char log_steps[SETTINGS_PATH], probabilities[SETTINGS_PATH];
 
+    int64_t samples, reconstruct, layer; /* show */
+    bool confusion;
+
+    int kind; /* robustness: 0 all, else 1 + PerturbationKind */
+    char levels[SETTINGS_PATH];
+    int64_t repetitions, images;
+
     int64_t epochs, max_steps, batch_size, steps, threads;
     uint64_t seed;
     double lr_nnmf, lr_cnn_top, lr_batchnorm, lr_limit;
     int augment; /* AugmentKind */
-    bool no_shuffle;
+    bool no_shuffle, no_population;
 
+    int arch;          /* Architecture */
+    int bn_statistics; /* BatchnormStatistics */
     int64_t iterations;
     double epsilon, beta, loss_mse, loss_kl;
     int positive_function, local_learning, loss;
@@ -58,13 +82,16 @@ typedef struct Settings {
     int nnmf_kernel; /* NnmfKernel */
     int precision;   /* Precision */
 
+    bool quiet;
+    int log_format; /* LogFormat */
+
     /* By position in the table: given on the command line? */
-    uint64_t given;
+    bool given[SETTINGS_OPTIONS];
 } Settings;
 
-/* Parses `arguments` (without the program's and the command's name) for `command`. Prints the help
- * and exits for --help, the version for --version. */
-bool settings_parse(Command command, int count, char **arguments, Settings *settings, Error *error);
+/* Parses the `count` words behind the program's name. For --help and --version only sets `show`,
+ * and looks at nothing behind them. Reorders `words`, which have to outlive `settings`. */
+bool settings_parse(int count, char **words, Settings *settings, Error *error);
 
 /* The network's part. */
 NetworkOptions settings_network(const Settings *settings);

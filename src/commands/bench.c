@@ -8,6 +8,7 @@
 #include "nnmf/model.h"
 #include "nnmf/philox.h"
 #include "nnmf/progress.h"
+#include "nnmf/steps.h"
 
 #include <inttypes.h>
 #include <omp.h>
@@ -56,16 +57,16 @@ static bool prepare(const Settings *settings, Bench *bench, Error *error)
     profile_device(&bench->device, &bench->timed);
     if (!random_images(settings, &images, error))
         return false;
-    bool created = batches_create(&bench->timed, &images, 0, images.count, bench->network.input,
+    bool created = model_create(&bench->network, &bench->timed, (int)settings->batch_size,
+                                &bench->model, error) &&
+                   steps_rehearse(&bench->model, true, error) &&
+                   batches_create(&bench->timed, &images, 0, images.count, bench->network.input,
                                   (int)settings->batch_size, &bench->batches, error);
     image_set_free(&images);
     bench->steps = settings->steps;
     bench->batches.sample.shuffle = true;
     bench->batches.sample.augment = AUGMENT_REFERENCE;
-    return created &&
-           model_create(&bench->network, &bench->timed, (int)settings->batch_size, &bench->model,
-                        error) &&
-           model_initialise(&bench->model, 21, error) &&
+    return created && model_initialise(&bench->model, 21, error) &&
            (bench->profiles = memory_allocate((size_t)bench->steps, sizeof *bench->profiles,
                                               "measurements", error)) &&
            (bench->seconds = memory_allocate((size_t)bench->steps, sizeof *bench->seconds,
@@ -82,9 +83,11 @@ static void release(Bench *bench)
     device_close(&bench->device);
 }
 
-static void step(Bench *bench, bool training, uint32_t number)
+static bool step(Bench *bench, bool training, uint32_t number, Error *error)
 {
     Batches *b = &bench->batches;
+    if (!batches_bring(b, number, error))
+        return false;
     int batch = batches_fill(b, number, &bench->model);
     model_forward(&bench->model, batch);
     if (training) {
@@ -93,6 +96,7 @@ static void step(Bench *bench, bool training, uint32_t number)
     } else {
         model_loss(&bench->model, batch, b->clock, b->totals);
     }
+    return batches_read(b, NULL, NULL, error);
 }
 
 static bool measure(Bench *bench, bool training, Error *error)
@@ -104,8 +108,7 @@ static bool measure(Bench *bench, bool training, Error *error)
         batches_rewind(&bench->batches, &clock, &(Totals){0});
         profile_reset();
         double started = seconds_now();
-        step(bench, training, number);
-        if (!batches_read(&bench->batches, NULL, NULL, error))
+        if (!step(bench, training, number, error))
             return false;
         if (i >= 0) {
             bench->seconds[i] = seconds_now() - started;

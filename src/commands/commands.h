@@ -8,7 +8,11 @@
 bool command_train(const Settings *settings, int *status, Error *error);
 bool command_eval(const Settings *settings, int *status, Error *error);
 bool command_trace(const Settings *settings, int *status, Error *error);
+bool command_statistics(const Settings *settings, int *status, Error *error);
 bool command_info(const Settings *settings, int *status, Error *error);
 bool command_bench(const Settings *settings, int *status, Error *error);
+bool command_show(const Settings *settings, int *status, Error *error);
+bool command_robustness(const Settings *settings, int *status, Error *error);
+bool command_predict(const Settings *settings, int *status, Error *error);
 
 #endif

@@ -4,6 +4,7 @@
 #include "nnmf/memory.h"
 #include "nnmf/npy.h"
 #include "nnmf/progress.h"
+#include "nnmf/report.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -13,6 +14,18 @@ static bool show_progress(void *context, uint32_t step)
 {
     progress_show(context, step);
     return false;
+}
+
+static bool print_result(const Settings *settings, uint64_t correct, size_t images, Error *error)
+{
+    double accuracy = (double)correct / (double)images;
+    if (settings->log_format == LOG_JSON)
+        return report_json(json_pack("{s:s, s:I, s:I, s:f}", "event", "test", "correct",
+                                     (json_int_t)correct, "images", (json_int_t)images, "accuracy",
+                                     accuracy),
+                           error);
+    printf("Testing: Correct=%.2f%% (%" PRIu64 " of %zu)\n", 100.0 * accuracy, correct, images);
+    return true;
 }
 
 static bool test(const Settings *settings, Session *session, Error *error)
@@ -36,11 +49,8 @@ static bool test(const Settings *settings, Session *session, Error *error)
     if (good && probabilities)
         good =
             npy_write_f32(settings->probabilities, probabilities, images, DATASET_CLASSES, error);
-    if (good)
-        printf("Testing: Correct=%.2f%% (%" PRIu64 " of %zu)\n",
-               100.0 * (double)correct / (double)images, correct, images);
     memory_free(probabilities);
-    return good;
+    return good && print_result(settings, correct, images, error);
 }
 
 bool command_eval(const Settings *settings, int *status, Error *error)

@@ -1,19 +1,22 @@
 #include "commands.h"
 
+#include "help.h"
+#include "nnmf/progress.h"
+
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
 typedef struct CommandEntry {
-    const char *name;
     Command command;
     bool (*run)(const Settings *settings, int *status, Error *error);
 } CommandEntry;
 
+/* Names and help: options.c. */
 static const CommandEntry commands[] = {
-    {"train", COMMAND_TRAIN, command_train}, {"eval", COMMAND_EVAL, command_eval},
-    {"trace", COMMAND_TRACE, command_trace}, {"info", COMMAND_INFO, command_info},
-    {"bench", COMMAND_BENCH, command_bench},
+    {COMMAND_TRAIN, command_train}, {COMMAND_EVAL, command_eval},   {COMMAND_TRACE, command_trace},
+    {COMMAND_INFO, command_info},   {COMMAND_BENCH, command_bench}, {COMMAND_SHOW, command_show},
+    {COMMAND_PREDICT, command_predict}, {COMMAND_STATISTICS, command_statistics},
+    {COMMAND_ROBUSTNESS, command_robustness},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -25,31 +28,30 @@ static int report(const Error *error)
     return error->status;
 }
 
-static const CommandEntry *find_command(const char *name)
+static bool run_command(const Settings *settings, int *status, Error *error)
 {
+    if (settings->show == SHOW_HELP)
+        help_print(settings->named ? command_spec(settings->command) : NULL, stdout);
+    if (settings->show == SHOW_VERSION)
+        version_print(stdout);
+    if (settings->show != SHOW_NOTHING)
+        return true;
+    if (settings->quiet || settings->log_format == LOG_JSON)
+        progress_forbid();
     for (int i = 0; i < COMMANDS; i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return &commands[i];
-    return NULL;
+        if (commands[i].command == settings->command)
+            return commands[i].run(settings, status, error);
+    return fail(error, "no such command here: %d: one of main.c's", (int)settings->command);
 }
 
 int main(int argc, char **argv)
 {
     Error error = {0};
     Settings settings;
+    int status = STATUS_OK;
     signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails with EFBIG, which is told */
-    /* Without a command's name the program trains. */
-    bool named = argc > 1 && argv[1][0] != '-';
-    const CommandEntry *entry = find_command(named ? argv[1] : "train");
-    if (!entry) {
-        fail_usage(&error, "unknown command: '%s': train, eval, trace, info or bench was expected",
-                   argv[1]);
-        return report(&error);
-    }
-    int skip = named ? 2 : 1, status = STATUS_OK;
-    int count = argc > skip ? argc - skip : 0;
-    if (!settings_parse(entry->command, count, argv + skip, &settings, &error) ||
-        !entry->run(&settings, &status, &error))
+    if (!settings_parse(argc > 0 ? argc - 1 : 0, argv + 1, &settings, &error) ||
+        !run_command(&settings, &status, &error))
         return report(&error);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fail(&error, "cannot write: standard output: the last lines are missing");

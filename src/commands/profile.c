@@ -5,13 +5,23 @@
 #include <stdio.h>
 
 const char *const profiled_names[PROFILED_OPERATIONS] = {
-    "sample",      "augment",
-    "unfold",      "unfold backward",
-    "weights",     "weights backward",
-    "NNMF",        "NNMF backward",
-    "batch norm",  "batch norm backward",
-    "convolution", "convolution backward",
-    "softmax",     "loss",
+    "sample",
+    "augment",
+    "unfold",
+    "unfold backward",
+    "ReLU",
+    "ReLU backward",
+    "transpose",
+    "weights",
+    "weights backward",
+    "NNMF",
+    "NNMF backward",
+    "batch norm",
+    "batch norm backward",
+    "convolution",
+    "convolution backward",
+    "softmax",
+    "loss",
     "Adam",
 };
 
@@ -66,6 +76,28 @@ static void unfold_backward(Backend *b, const UnfoldShape *s, const float *in, c
     double t = begin(b);
     inner->unfold_backward(b, s, in, x, scale, dx, din);
     end(b, PROFILE_UNFOLD_BACKWARD, t, 0.0);
+}
+
+static void relu_forward(Backend *b, size_t elements, const float *in, float *out)
+{
+    double t = begin(b);
+    inner->relu_forward(b, elements, in, out);
+    end(b, PROFILE_RELU_FORWARD, t, 0.0);
+}
+
+static void relu_backward(Backend *b, size_t elements, const float *in, const float *dout,
+                          float *din)
+{
+    double t = begin(b);
+    inner->relu_backward(b, elements, in, dout, din);
+    end(b, PROFILE_RELU_BACKWARD, t, 0.0);
+}
+
+static void transpose(Backend *b, int count, int rows, int columns, const float *in, float *out)
+{
+    double t = begin(b);
+    inner->transpose(b, count, rows, columns, in, out);
+    end(b, PROFILE_TRANSPOSE, t, 0.0);
 }
 
 static void weight_forward(Backend *b, const WeightShape *s, const float *W, const float *beta,
@@ -144,7 +176,7 @@ static void convolution_backward(Backend *b, const ConvolutionShape *s, const fl
 {
     double t = begin(b);
     inner->convolution_backward(b, s, in, weight, dout, din, dweight, dbias);
-    end(b, PROFILE_CONVOLUTION_BACKWARD, t, 2.0 * convolution_product(s));
+    end(b, PROFILE_CONVOLUTION_BACKWARD, t, (din ? 2.0 : 1.0) * convolution_product(s));
 }
 
 static void softmax(Backend *b, int batch, int classes, const float *logits, float *probabilities)
@@ -178,6 +210,9 @@ void profile_device(const Device *device, Device *timed)
     timed_operations.augment = augment;
     timed_operations.unfold_forward = unfold_forward;
     timed_operations.unfold_backward = unfold_backward;
+    timed_operations.relu_forward = relu_forward;
+    timed_operations.relu_backward = relu_backward;
+    timed_operations.transpose = transpose;
     timed_operations.weight_forward = weight_forward;
     timed_operations.weight_backward = weight_backward;
     timed_operations.nnmf_forward = nnmf_forward;

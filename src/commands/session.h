@@ -1,5 +1,5 @@
-/* What eval and trace have in common: a device, the network with the weights of --weights, and
- * the split of --split. */
+/* What commands that use a network have in common: a device, the network with the weights of
+ * --weights, and images. */
 #ifndef NNMF_SESSION_H
 #define NNMF_SESSION_H
 
@@ -14,9 +14,18 @@ typedef struct Session {
     Batches batches;
 } Session;
 
-/* The batches are those of images `range` (end 0: to the last one), in file order, centre crop.
- * On failure the session is empty. */
+/* With the images `range` (end 0: to the last one) of the split of --split as batches, in file
+ * order, centre crop. --weights is required. On failure the session is empty. */
 bool session_open(const Settings *settings, Range range, Session *session, Error *error);
+
+/* Without images, and with the initial zeros where there is no --weights. On failure the session
+ * is empty. */
+bool session_open_model(const Settings *settings, int batch_size, Session *session, Error *error);
+
+/* Images for such a session, --batch-size at a time: at most as many as its model holds. */
+bool session_load_images(const Settings *settings, DatasetSplit split, Range range,
+                         Session *session, Error *error);
+
 void session_close(Session *session);
 
 #endif

@@ -1,143 +1,14 @@
 #include "nnmf/settings.h"
 
-#include "nnmf/version.h"
+#include "nearest.h"
+#include "options.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- the table ---- */
-
-typedef enum OptionType {
-    OPTION_TEXT,    /* char[SETTINGS_PATH] */
-    OPTION_INTEGER, /* int64_t, least..most */
-    OPTION_SEED,    /* uint64_t */
-    OPTION_NUMBER,  /* double, least..most */
-    OPTION_CHOICE,  /* int, index into choices */
-    OPTION_FLAG,    /* bool */
-    OPTION_RANGE,   /* Range */
-} OptionType;
-
-/* What --resume does with an option. */
-typedef enum OptionKeep {
-    KEEP_RUN,   /* belongs to the run: comes from config.json, may not be given */
-    KEEP_FREE,  /* comes from config.json unless it is given */
-    KEEP_NEVER, /* belongs to one call, is not stored */
-} OptionKeep;
-
-typedef struct OptionSpec {
-    const char *name;
-    OptionType type;
-    size_t offset;
-    int commands;
-    OptionKeep keep;
-    const char *initial; /* default, as one would write it */
-    double least, most;
-    const char *const *choices;
-    const char *argument, *help;
-} OptionSpec;
-
-static const char *const dataset_choices[] = {"cifar10", "mnist", "fashion-mnist", NULL};
-static const char *const split_choices[] = {"train", "test", NULL};
-static const char *const augment_choices[] = {"none", "reference", "image", NULL};
-static const char *const positive_choices[] = {"abs", "exp", "tanh", "identity", NULL};
-static const char *const local_choices[] = {"none", "kl", "mse", NULL};
-static const char *const loss_choices[] = {"sbs", "cross-entropy", NULL};
-static const char *const device_choices[] = {"auto", "cpu", "cuda", NULL};
-static const char *const kernel_choices[] = {"fused", "cublas", NULL};
-static const char *const precision_choices[] = {"fp32", "tf32", NULL};
-
-enum {
-    TRAIN = COMMAND_TRAIN,
-    DATA = COMMAND_TRAIN | COMMAND_EVAL | COMMAND_TRACE,
-    USES = COMMAND_EVAL | COMMAND_TRACE,
-    VARIANT = DATA | COMMAND_INFO | COMMAND_BENCH,
-    ALL = VARIANT,
-};
-
-#define AT(member) offsetof(Settings, member)
-
-static const OptionSpec specs[] = {
-    {"data", OPTION_TEXT, AT(data), DATA, KEEP_FREE, "", 0, 0, NULL, "DIR",
-     "folder with the data set's files (default: $NNMF_DATA, else data/<dataset>)"},
-    {"dataset", OPTION_CHOICE, AT(dataset), ALL, KEEP_RUN, "cifar10", 0, 0, dataset_choices, "NAME",
-     "cifar10, mnist or fashion-mnist"},
-    {"weights", OPTION_TEXT, AT(weights), USES, KEEP_NEVER, "", 0, 0, NULL, "FILE",
-     "safetensors with the network's weights"},
-    {"split", OPTION_CHOICE, AT(split), USES, KEEP_NEVER, "test", 0, 0, split_choices, "NAME",
-     "train or test images"},
-    {"offset", OPTION_INTEGER, AT(offset), COMMAND_TRACE, KEEP_NEVER, "0", 0, 1e9, NULL, "K",
-     "number of the batch's first image"},
-    {"probabilities", OPTION_TEXT, AT(probabilities), COMMAND_EVAL, KEEP_NEVER, "", 0, 0, NULL,
-     "FILE", "write the class probabilities (images x 10) as .npy"},
-    {"out", OPTION_TEXT, AT(out), COMMAND_TRAIN | COMMAND_TRACE, KEEP_RUN, "", 0, 0, NULL, "PATH",
-     "train: folder of the run (default: runs/<dataset>-<date>-<time>); trace: file"},
-    {"resume", OPTION_TEXT, AT(resume), TRAIN, KEEP_NEVER, "", 0, 0, NULL, "DIR",
-     "go on with the run in this folder; its options are in its config.json"},
-    {"init", OPTION_TEXT, AT(init), TRAIN, KEEP_RUN, "", 0, 0, NULL, "FILE",
-     "start from these weights"},
-    {"epochs", OPTION_INTEGER, AT(epochs), TRAIN, KEEP_FREE, "5000", 1, 1e6, NULL, "N",
-     "at most this many, from the start of the run"},
-    {"max-steps", OPTION_INTEGER, AT(max_steps), TRAIN, KEEP_NEVER, "0", 0, 1e15, NULL, "N",
-     "stop after this many training steps from the start of the run (0: no such limit)"},
-    {"steps", OPTION_INTEGER, AT(steps), COMMAND_BENCH, KEEP_NEVER, "10", 1, 1e6, NULL, "N",
-     "training steps and test batches to time"},
-    {"log-steps", OPTION_TEXT, AT(log_steps), TRAIN, KEEP_NEVER, "", 0, 0, NULL, "FILE",
-     "write step,loss,correct of every training step"},
-    {"batch-size", OPTION_INTEGER, AT(batch_size), DATA | COMMAND_BENCH, KEEP_RUN, "50", 1, 10000,
-     NULL, "N", "images in a batch"},
-    {"seed", OPTION_SEED, AT(seed), TRAIN, KEEP_RUN, "21", 0, 0, NULL, "N",
-     "of all random numbers"},
-    {"lr-nnmf", OPTION_NUMBER, AT(lr_nnmf), TRAIN, KEEP_RUN, "0.01", 0, 1e6, NULL, "X",
-     "learning rate of the NNMF weights"},
-    {"lr-cnn-top", OPTION_NUMBER, AT(lr_cnn_top), TRAIN, KEEP_RUN, "0.001", 0, 1e6, NULL, "X",
-     "learning rate of the 1x1 convolutions"},
-    {"lr-batchnorm", OPTION_NUMBER, AT(lr_batchnorm), TRAIN, KEEP_RUN, "0.001", 0, 1e6, NULL, "X",
-     "learning rate of the batch norms"},
-    {"lr-limit", OPTION_NUMBER, AT(lr_limit), TRAIN, KEEP_RUN, "1e-9", 0, 1e6, NULL, "X",
-     "stop when the largest learning rate falls below this"},
-    {"augment", OPTION_CHOICE, AT(augment), TRAIN, KEEP_RUN, "reference", 0, 0, augment_choices,
-     "KIND", "reference (one draw a batch, as published), image (one an image) or none"},
-    {"no-shuffle", OPTION_FLAG, AT(no_shuffle), TRAIN, KEEP_RUN, "false", 0, 0, NULL, NULL,
-     "train in file order"},
-    {"train-range", OPTION_RANGE, AT(train_range), TRAIN, KEEP_RUN, "0:0", 0, 0, NULL, "BEGIN:END",
-     "training images, numbers in file order, half open (0:0: all)"},
-    {"test-range", OPTION_RANGE, AT(test_range), TRAIN, KEEP_RUN, "0:0", 0, 0, NULL, "BEGIN:END",
-     "test images likewise"},
-    {"iterations", OPTION_INTEGER, AT(iterations), VARIANT, KEEP_RUN, "20", 1, 1e6, NULL, "N",
-     "of every NNMF layer"},
-    {"epsilon", OPTION_NUMBER, AT(epsilon), VARIANT, KEEP_RUN, "0", 0, 1e6, NULL, "X",
-     "0: h = h s; else h = h (1 + X s) in every iteration"},
-    {"positive-function", OPTION_CHOICE, AT(positive_function), VARIANT, KEEP_RUN, "abs", 0, 0,
-     positive_choices, "NAME", "of the NNMF weights: abs, exp, tanh or identity"},
-    {"beta", OPTION_NUMBER, AT(beta), VARIANT, KEEP_RUN, "1", -1e6, 1e6, NULL, "X",
-     "initial value of the learned beta of exp and tanh"},
-    {"local-learning", OPTION_CHOICE, AT(local_learning), VARIANT, KEEP_RUN, "none", 0, 0,
-     local_choices, "NAME", "NNMF weights learn from their own reconstruction: none, kl or mse"},
-    {"loss", OPTION_CHOICE, AT(loss), VARIANT, KEEP_RUN, "sbs", 0, 0, loss_choices, "NAME",
-     "sbs (squared error and Kullback-Leibler) or cross-entropy"},
-    {"loss-mse", OPTION_NUMBER, AT(loss_mse), VARIANT, KEEP_RUN, "0.5", -1e6, 1e6, NULL, "X",
-     "coefficient of the squared error in sbs"},
-    {"loss-kl", OPTION_NUMBER, AT(loss_kl), VARIANT, KEEP_RUN, "1", -1e6, 1e6, NULL, "X",
-     "coefficient of the Kullback-Leibler divergence in sbs"},
-    {"device", OPTION_CHOICE, AT(device), ALL, KEEP_FREE, "auto", 0, 0, device_choices, "NAME",
-     "auto, cpu or cuda"},
-    {"nnmf-kernel", OPTION_CHOICE, AT(nnmf_kernel), ALL, KEEP_FREE, "fused", 0, 0, kernel_choices,
-     "NAME", "CUDA: fused (all iterations in one kernel) or cublas"},
-    {"precision", OPTION_CHOICE, AT(precision), ALL, KEEP_FREE, "fp32", 0, 0, precision_choices,
-     "NAME", "CUDA: of the matrix products by cuBLAS, fp32 or tf32"},
-    {"threads", OPTION_INTEGER, AT(threads), ALL, KEEP_FREE, "0", 0, 1024, NULL, "N",
-     "CPU threads (0: one for each processor)"},
-};
-
-enum { SPECS = sizeof specs / sizeof *specs, FIRST_KEY = 0x100 };
-
-_Static_assert(SPECS <= 64, "Settings.given has a bit for each option");
 
 /* ---- values from text ---- */
 
@@ -212,7 +83,7 @@ static bool parse_range(const OptionSpec *spec, const char *text, Range *range, 
     return true;
 }
 
-static bool set_value(Settings *settings, const OptionSpec *spec, const char *text, Error *error)
+bool option_set(Settings *settings, const OptionSpec *spec, const char *text, Error *error)
 {
     void *to = (char *)settings + spec->offset;
     const char *rest;
@@ -234,136 +105,152 @@ static bool set_value(Settings *settings, const OptionSpec *spec, const char *te
         return *(bool *)to || strcmp(text, "false") == 0 ||
                bad_value(error, spec, text, "true or false");
     case OPTION_RANGE: return parse_range(spec, text, to, error);
+    case OPTION_SHOW: settings->show = (SettingsShow)spec->offset; return true;
     }
     return false;
 }
 
 /* ---- the command line ---- */
 
-const char *argp_program_version = "nnmf-train " NNMF_VERSION;
+enum { SHOWN = 200 }; /* bytes of a word in a message */
 
-typedef struct Parsing {
-    Settings *settings;
-    Error *error;
-    const char *name; /* of the command, as in the help */
-} Parsing;
+typedef struct Words {
+    int count;
+    char **words;
+    int next;
+} Words;
 
-static const struct argp *argp_for_help;
-
-static void exit_after_text(void)
+/* What was meant by `word`, "--name" or "--name=value" of no option of `command`. */
+static bool unknown_option(const CommandSpec *command, const char *word, Error *error)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        exit(STATUS_OK);
-    fputs("nnmf-train: cannot write: standard output: the last lines are missing\n", stderr);
-    exit(STATUS_FAILED);
-}
-
-static error_t parse_option(int key, char *argument, struct argp_state *state)
-{
-    Parsing *parsing = state->input;
-    if (key == '?') {
-        char name[64];
-        snprintf(name, sizeof name, "nnmf-train %s", parsing->name);
-        argp_help(argp_for_help, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, name);
-        exit_after_text();
-    }
-    if (key == 'V') {
-        puts(argp_program_version);
-        exit_after_text();
-    }
-    if (key == ARGP_KEY_ARG) {
-        fail_usage(parsing->error, "unexpected argument: '%s': only options were expected",
-                   argument);
-        return EINVAL;
-    }
-    int number = key - FIRST_KEY;
-    if (number < 0 || number >= SPECS)
-        return ARGP_ERR_UNKNOWN;
-    const OptionSpec *spec = &specs[number];
-    if (!set_value(parsing->settings, spec, spec->type == OPTION_FLAG ? "true" : argument,
-                   parsing->error))
-        return EINVAL;
-    parsing->settings->given |= UINT64_C(1) << number;
-    return 0;
-}
-
-static const char *const command_documents[][3] = {
-    {"train", "Trains the deep NNMF network and keeps the run in a folder.", NULL},
-    {"eval", "Tests a weights file.", NULL},
-    {"trace", "One batch forward and backward: writes outputs and gradients; changes no weight.",
-     NULL},
-    {"info", "Prints the network's layers and parameter counts.", NULL},
-    {"bench", "Times the training step and the test batch, operation by operation.", NULL},
-};
-
-static int command_number(Command command)
-{
-    int number = 0;
-    while (command >> number != 1)
-        number++;
-    return number;
-}
-
-/* argp's options for one command, with the defaults added to the help. */
-static void make_options(Command command, struct argp_option *options, char help[][256])
-{
+    const char *name = word + strspn(word, "-");
+    size_t length = strcspn(name, "=");
+    const OptionSpec *foreign = word[1] == '-' ? option_find(name, length) : NULL;
+    if (foreign)
+        return fail_usage(error, "option of another command: '--%s': see nnmf-train %s --help",
+                          foreign->name, command->name);
+    const char *candidates[SETTINGS_OPTIONS + 1] = {NULL};
     int count = 0;
-    for (int i = 0; i < SPECS; i++) {
-        if (!(specs[i].commands & (int)command))
-            continue;
-        bool tell =
-            specs[i].initial[0] && specs[i].type != OPTION_FLAG && specs[i].type != OPTION_RANGE;
-        snprintf(help[i], 256, tell ? "%s [%s]" : "%s", specs[i].help, specs[i].initial);
-        options[count++] = (struct argp_option){
-            .name = specs[i].name, .key = FIRST_KEY + i, .arg = specs[i].argument, .doc = help[i]};
-    }
-    options[count++] =
-        (struct argp_option){.name = "help", .key = '?', .doc = "give this help list", .group = -1};
-    options[count++] = (struct argp_option){
-        .name = "version", .key = 'V', .doc = "print the version", .group = -1};
-    options[count] = (struct argp_option){0};
+    for (int i = 0; i < option_count; i++)
+        if (option_specs[i].commands & (int)command->command)
+            candidates[count++] = option_specs[i].name;
+    const char *meant = nearest_name(name, length, candidates);
+    size_t whole = length + (size_t)(name - word);
+    int shown = whole < SHOWN ? (int)whole : SHOWN;
+    if (meant)
+        return fail_usage(error, "unknown option: '%.*s': did you mean '--%s'?", shown, word,
+                          meant);
+    return fail_usage(error, "unknown option: '%.*s': see nnmf-train %s --help", shown, word,
+                      command->name);
 }
 
-bool settings_parse(Command command, int count, char **arguments, Settings *settings, Error *error)
+/* The value behind "--name=" or in the next word, which may not look like an option. */
+static bool take_value(const OptionSpec *spec, const char *word, Words *rest, const char **value,
+                       Error *error)
 {
-    struct argp_option options[SPECS + 3];
-    char help[SPECS][256];
-    const char *const *document = command_documents[command_number(command)];
-    struct argp argp = {.options = options, .parser = parse_option, .doc = document[1]};
-    make_options(command, options, help);
-    argp_for_help = &argp;
+    const char *equals = strchr(word, '=');
+    if (!option_takes_value(spec)) {
+        *value = "true";
+        return !equals || fail_usage(error, "unexpected value: %.*s: --%s takes none", SHOWN, word,
+                                     spec->name);
+    }
+    *value = equals ? equals + 1 : rest->next < rest->count ? rest->words[rest->next++] : NULL;
+    if (*value && (equals || strncmp(*value, "--", 2) != 0))
+        return true;
+    return fail_usage(error, "missing value: --%s: --%s %s was expected", spec->name, spec->name,
+                      spec->argument);
+}
 
+static bool parse_option(Settings *settings, const CommandSpec *command, const char *word,
+                         Words *rest, Error *error)
+{
+    const OptionSpec *spec = word[1] == '-' ? option_find(word + 2, strcspn(word + 2, "=")) : NULL;
+    const char *value;
+    if (!spec || !(spec->commands & (int)command->command))
+        return unknown_option(command, word, error);
+    if (!take_value(spec, word, rest, &value, error) || !option_set(settings, spec, value, error))
+        return false;
+    settings->given[spec - option_specs] = true;
+    return true;
+}
+
+static bool take_argument(Settings *settings, const CommandSpec *command, char *word, Error *error)
+{
+    if (!command->arguments)
+        return fail_usage(error, "unexpected argument: '%.*s': only options were expected", SHOWN,
+                          word);
+    settings->arguments[settings->argument_count++] = word;
+    return true;
+}
+
+static const CommandSpec *find_command(const char *name, Error *error)
+{
+    const CommandSpec *command = command_find(name);
+    if (command)
+        return command;
+    const char *names[SETTINGS_COMMANDS + 1] = {NULL};
+    for (int i = 0; i < command_count; i++)
+        names[i] = command_specs[i].name;
+    const char *meant = nearest_name(name, strlen(name), names);
+    if (meant)
+        fail_usage(error, "unknown command: '%.*s': did you mean '%s'?", SHOWN, name, meant);
+    else
+        fail_usage(error, "unknown command: '%.*s': see nnmf-train --help", SHOWN, name);
+    return NULL;
+}
+
+/* The counterpart has no NNMF layer that these could mean something to. */
+static bool check_architecture(const Settings *settings, Error *error)
+{
+    static const char *const of_nnmf[] = {"iterations", "epsilon",        "positive-function",
+                                          "beta",       "local-learning", "nnmf-kernel"};
+    for (size_t i = 0; i < sizeof of_nnmf / sizeof *of_nnmf; i++) {
+        const OptionSpec *spec = option_find(of_nnmf[i], strlen(of_nnmf[i]));
+        if (settings->arch == ARCHITECTURE_CNN && option_given(settings, spec))
+            return fail_usage(error, "option of NNMF layers: --%s: --arch cnn has none",
+                              of_nnmf[i]);
+    }
+    return true;
+}
+
+bool settings_parse(int count, char **words, Settings *settings, Error *error)
+{
     memset(settings, 0, sizeof *settings);
-    settings->command = command;
-    for (int i = 0; i < SPECS; i++)
-        if (!set_value(settings, &specs[i], specs[i].initial, error))
+    /* Without a command's name the program trains. */
+    settings->named = count > 0 && words[0][0] != '-';
+    const CommandSpec *command = find_command(settings->named ? words[0] : "train", error);
+    if (!command)
+        return false;
+    settings->command = command->command;
+    /* The arguments beside the options are gathered at the front: each was read before. */
+    settings->arguments = words;
+    for (int i = 0; i < option_count; i++)
+        if (option_specs[i].type != OPTION_SHOW &&
+            !option_set(settings, &option_specs[i], option_specs[i].initial, error))
             return false;
 
-    /* argp wants the program's name first. */
-    char **vector = calloc((size_t)count + 2, sizeof *vector);
-    if (!vector)
-        return fail(error, "out of memory: the command line: %d arguments", count);
-    vector[0] = (char[]){"nnmf-train"};
-    memcpy(vector + 1, arguments, (size_t)count * sizeof *vector);
-    Parsing parsing = {.settings = settings, .error = error, .name = document[0]};
-    int index = 0;
-    error_t status =
-        argp_parse(&argp, count + 1, vector, ARGP_NO_ERRS | ARGP_NO_HELP, &index, &parsing);
-    if (status && error->status == STATUS_OK) {
-        int wrong = index > 0 && index <= count ? index : count;
-        const char *last = vector[wrong > 1 && vector[wrong][0] != '-' ? wrong - 1 : wrong];
-        fail_usage(error, "unknown or incomplete option: %s: see nnmf-train %s --help",
-                   last ? last : "", document[0]);
+    Words rest = {.count = count, .words = words, .next = settings->named ? 1 : 0};
+    bool only_arguments = false;
+    while (rest.next < count && settings->show == SHOW_NOTHING) {
+        char *word = words[rest.next++];
+        if (only_arguments || word[0] != '-' || !word[1]) {
+            if (!take_argument(settings, command, word, error))
+                return false;
+        } else if (strcmp(word, "--") == 0) {
+            only_arguments = true;
+        } else if (!parse_option(settings, command, word, &rest, error)) {
+            return false;
+        }
     }
-    free(vector);
-    return status == 0;
+    return check_architecture(settings, error);
 }
 
 /* ---- what is made of it ---- */
 
 NetworkOptions settings_network(const Settings *s)
 {
-    return (NetworkOptions){.iterations = (int)s->iterations,
+    return (NetworkOptions){.architecture = (Architecture)s->arch,
+                            .iterations = (int)s->iterations,
                             .epsilon = s->epsilon,
                             .positive_function = (PositiveFunction)s->positive_function,
                             .beta = s->beta,
@@ -388,81 +275,4 @@ const char *settings_data_folder(const Settings *settings, char *buffer, size_t 
         return environment;
     snprintf(buffer, capacity, "data/%s", dataset_name((DatasetKind)settings->dataset));
     return buffer;
-}
-
-/* ---- config.json ---- */
-
-static json_t *value_to_json(const Settings *settings, const OptionSpec *spec)
-{
-    const void *from = (const char *)settings + spec->offset;
-    char text[64];
-    switch (spec->type) {
-    case OPTION_TEXT: return json_string(from);
-    case OPTION_INTEGER: return json_integer(*(const int64_t *)from);
-    case OPTION_SEED: /* 64 bits do not fit into every reader's number */
-        snprintf(text, sizeof text, "%" PRIu64, *(const uint64_t *)from);
-        return json_string(text);
-    case OPTION_NUMBER: return json_real(*(const double *)from);
-    case OPTION_CHOICE: return json_string(spec->choices[*(const int *)from]);
-    case OPTION_FLAG: return json_boolean(*(const bool *)from);
-    case OPTION_RANGE:
-        snprintf(text, sizeof text, "%zu:%zu", ((const Range *)from)->begin,
-                 ((const Range *)from)->end);
-        return json_string(text);
-    }
-    return NULL;
-}
-
-json_t *settings_to_json(const Settings *settings)
-{
-    json_t *object = json_object();
-    for (int i = 0; object && i < SPECS; i++) {
-        if (!(specs[i].commands & COMMAND_TRAIN) || specs[i].keep == KEEP_NEVER)
-            continue;
-        if (json_object_set_new(object, specs[i].name, value_to_json(settings, &specs[i])) != 0) {
-            json_decref(object);
-            return NULL;
-        }
-    }
-    return object;
-}
-
-/* As one would write it on the command line. */
-static bool json_to_text(const json_t *value, char *text, size_t capacity)
-{
-    int length = -1;
-    if (json_is_string(value))
-        length = snprintf(text, capacity, "%s", json_string_value(value));
-    else if (json_is_integer(value))
-        length = snprintf(text, capacity, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    else if (json_is_real(value))
-        length = snprintf(text, capacity, "%.17g", json_real_value(value));
-    else if (json_is_boolean(value))
-        length = snprintf(text, capacity, "%s", json_is_true(value) ? "true" : "false");
-    return length >= 0 && (size_t)length < capacity;
-}
-
-bool settings_from_json(const json_t *json, const char *path, Settings *settings, Error *error)
-{
-    for (int i = 0; i < SPECS; i++) {
-        const OptionSpec *spec = &specs[i];
-        bool given = settings->given >> i & 1;
-        if (!(spec->commands & COMMAND_TRAIN) || spec->keep == KEEP_NEVER)
-            continue;
-        if (given && spec->keep == KEEP_RUN)
-            return fail_usage(error,
-                              "option not possible with --resume: --%s: the run's own is in "
-                              "%s",
-                              spec->name, path);
-        if (given)
-            continue;
-        char text[SETTINGS_PATH];
-        const json_t *value = json_object_get(json, spec->name);
-        if (!value || !json_to_text(value, text, sizeof text))
-            return fail(error, "bad configuration: %s: no value for '%s'", path, spec->name);
-        Error wrong = {0};
-        if (!set_value(settings, spec, text, &wrong))
-            return fail(error, "bad configuration: %s: %s", path, wrong.text);
-    }
-    return true;
 }

@@ -1,5 +1,5 @@
 /* One batch forward and backward, written down under the published names: N.output of every layer
- * with its own index in the Sequential, as (batch, channels, height, width), PARAMETER.grad,
+ * that computes more than a ReLU and an unfold, N its index in the Sequential, as (batch, channels, height, width), PARAMETER.grad,
  * probabilities (batch, 10) and loss (1). */
 #include "commands.h"
 
@@ -110,11 +110,14 @@ static bool run_trace(const Settings *settings, Session *session, Trace *trace, 
     Model *model = &session->model;
     Batches *batches = &session->batches;
     batches_rewind(batches, &(Clock){0}, &(Totals){0});
+    if (!batches_bring(batches, 0, error))
+        return false;
     int batch = batches_fill(batches, 0, model);
     model_forward(model, batch);
     model_backward(model, batch, batches->clock, batches->totals);
     for (int i = 0; i < session->network.layer_count; i++)
         if (session->network.layers[i].kind != LAYER_UNFOLD &&
+            session->network.layers[i].kind != LAYER_RELU &&
             !add_output(trace, session, i, batch, error))
             return false;
     char offset[32];

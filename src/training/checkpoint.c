@@ -1,6 +1,7 @@
 #include "nnmf/checkpoint.h"
 
 #include "nnmf/memory.h"
+#include "nnmf/population.h"
 #include "nnmf/safetensors.h"
 #include "nnmf/version.h"
 
@@ -101,14 +102,17 @@ static bool all_finite(const float *values, size_t count)
     return true;
 }
 
-/* Writes the first `parts` of the model's buffers. */
+/* Writes the first `parts` of the model's buffers, and its population statistics if it has any. */
 static bool write_parts(const char *path, const Model *model, int parts,
                         const char *const *metadata, size_t metadata_count, Error *error)
 {
     int count = model->network->parameter_count;
     size_t elements = model->network->buffer_elements;
-    Tensor tensors[PARTS * MAX_PARAMETERS] = {{0}};
-    float *host = memory_allocate(elements * (size_t)parts, sizeof *host, "a checkpoint", error);
+    Tensor tensors[PARTS * MAX_PARAMETERS + MAX_POPULATION_TENSORS] = {{0}};
+    char names[MAX_POPULATION_TENSORS][POPULATION_NAME];
+    size_t all = (size_t)(parts * count), statistics = 0;
+    float *host = memory_allocate(elements * (size_t)parts + model->network->population_elements,
+                                  sizeof *host, "a checkpoint", error);
     bool written = host != NULL;
     for (int part = 0; written && part < parts; part++) {
         float *values = host + (size_t)part * elements;
@@ -117,8 +121,10 @@ static bool write_parts(const char *path, const Model *model, int parts,
                    fail(error, "nothing saved: %s: a weight is not finite", path)) &&
                   model_tensors(model, part_prefixes[part], values, tensors + part * count, error);
     }
-    written = written && safetensors_write(path, tensors, (size_t)(parts * count), metadata,
-                                           metadata_count, error);
+    written = written &&
+              population_tensors(model, host + elements * (size_t)parts, names, tensors + all,
+                                 &statistics, error) &&
+              safetensors_write(path, tensors, all + statistics, metadata, metadata_count, error);
     for (int part = 0; part < parts; part++)
         model_free_tensors(model, tensors + part * count);
     memory_free(host);
@@ -147,6 +153,12 @@ bool checkpoint_write_weights(const char *path, const Model *model, uint32_t epo
     const char *metadata[] = {"version",  NNMF_VERSION,   "epoch",
                               epoch_text, "test_correct", correct_text};
     return write_parts(path, model, 1, metadata, 3, error);
+}
+
+bool checkpoint_write_tensors(const char *path, const Model *model, const char *const *metadata,
+                              size_t metadata_count, Error *error)
+{
+    return write_parts(path, model, 1, metadata, metadata_count, error);
 }
 
 /* The moments of one kind; what is not there, misshapen or not finite is an error. */

@@ -76,8 +76,8 @@ bool run_folder_open(Settings *settings, RunFolder *run, Error *error)
     return good;
 }
 
-bool run_folder_write_config(const RunFolder *run, const Settings *settings, const char *device,
-                             size_t train_images, size_t test_images, Error *error)
+json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,
+                          size_t train_images, size_t test_images, Error *error)
 {
     char folder[SETTINGS_PATH];
     json_t *json =
@@ -86,8 +86,14 @@ bool run_folder_write_config(const RunFolder *run, const Settings *settings, con
                   settings_data_folder(settings, folder, sizeof folder), "train_images",
                   (json_int_t)train_images, "test_images", (json_int_t)test_images, "options",
                   settings_to_json(settings));
-    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(json);
+    if (!json)
+        fail(error, "out of memory: %s: its text could not be made", run->config);
+    return json;
+}
+
+bool run_folder_write_config(const RunFolder *run, const json_t *config, Error *error)
+{
+    char *text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     if (!text)
         return fail(error, "out of memory: %s: its text could not be made", run->config);
     FileWriter writer;

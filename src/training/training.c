@@ -1,21 +1,24 @@
 #include "nnmf/training.h"
 
 #include "nnmf/batches.h"
+#include "nnmf/board.h"
 #include "nnmf/checkpoint.h"
 #include "nnmf/csv.h"
 #include "nnmf/evaluation.h"
 #include "nnmf/interrupt.h"
 #include "nnmf/model.h"
 #include "nnmf/progress.h"
+#include "nnmf/report.h"
 #include "nnmf/run_folder.h"
 #include "nnmf/safetensors.h"
+#include "nnmf/statistics.h"
 #include "nnmf/steps.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MEASURED_STEPS = 10, PUBLISHED_EPOCHS = 370 };
+enum { MEASURED_STEPS = 10 };
 
 typedef struct Run {
     Settings settings;
@@ -26,7 +29,9 @@ typedef struct Run {
     Batches train, test;
     Steps train_steps, test_steps;
     TrainingState state;
+    Report report;
     CsvLog metrics, steps;
+    EventFile board;
     uint64_t max_updates;
     bool estimated; /* has the duration been told? */
     bool ended;     /* by a signal or --max-steps, in the middle of an epoch */
@@ -35,6 +40,7 @@ typedef struct Run {
 static bool save(Run *run, Error *error)
 {
     return csv_write(&run->steps, error) && csv_write(&run->metrics, error) &&
+           event_file_flush(&run->board, error) &&
            checkpoint_write(run->files.last, &run->model, &run->state, error);
 }
 
@@ -101,14 +107,42 @@ static bool open_logs(Run *run, Error *error)
             csv_open(&run->steps, s->log_steps, "step,loss,correct", run->state.updates, error));
 }
 
-static void print_start(const Run *run)
+/* config.json and the same for TensorBoard. A run that goes on does so in a new event file, which
+ * the first save makes; what was not saved leaves the old ones. */
+static bool describe(Run *run, Error *error)
 {
-    network_print(&run->network, stdout);
-    printf("Device: %s\nData: %s, %zu training and %zu test images, batches of %d\nRun: %s\n",
-           run->device.description, dataset_name((DatasetKind)run->settings.dataset),
-           batches_images(&run->train), batches_images(&run->test), run->train.sample.batch_size,
-           run->files.folder);
-    fflush(stdout);
+    const Settings *s = &run->settings;
+    json_t *config =
+        run_folder_config(&run->files, s, run->device.description, batches_images(&run->train),
+                          batches_images(&run->test), error);
+    uint32_t epoch = run->state.epoch;
+    bool good = config && run_folder_write_config(&run->files, config, error) &&
+                (!s->resume[0] || event_files_cut(run->files.folder, epoch, error)) &&
+                event_file_open(&run->board, run->files.folder, error) &&
+                (!s->resume[0] || event_file_restart(&run->board, epoch, error)) &&
+                board_add_options(&run->board, epoch, config, error) &&
+                (epoch > 0 || board_add_samples(&run->board, (DatasetKind)s->dataset, &run->train,
+                                                &run->model, error));
+    json_decref(config);
+    return good;
+}
+
+static Report make_report(const Run *run)
+{
+    const Settings *s = &run->settings;
+    return (Report){.format = (LogFormat)s->log_format,
+                    .quiet = s->quiet,
+                    .network = &run->network,
+                    .device = run->device.description,
+                    .dataset = dataset_name((DatasetKind)s->dataset),
+                    .folder = run->files.folder,
+                    .train_images = batches_images(&run->train),
+                    .test_images = batches_images(&run->test),
+                    .batch_size = run->train.sample.batch_size,
+                    .steps = run->train.steps,
+                    .test_steps = run->test.steps,
+                    .epochs = s->epochs,
+                    .resumed = s->resume[0] != '\0'};
 }
 
 static bool start(Run *run, Error *error)
@@ -119,10 +153,10 @@ static bool start(Run *run, Error *error)
     NetworkOptions options = settings_network(s);
     if (!network_for_dataset((DatasetKind)s->dataset, &options, &run->network, error) ||
         !settings_open_device(s, &run->device, error) ||
-        !load_split(run, SPLIT_TRAIN, s->train_range, &run->train, error) ||
-        !load_split(run, SPLIT_TEST, s->test_range, &run->test, error) ||
         !model_create(&run->network, &run->device, (int)s->batch_size, &run->model, error) ||
-        !start_state(run, error))
+        !steps_rehearse(&run->model, true, error) ||
+        !load_split(run, SPLIT_TRAIN, s->train_range, &run->train, error) ||
+        !load_split(run, SPLIT_TEST, s->test_range, &run->test, error) || !start_state(run, error))
         return false;
     run->train.sample.shuffle = !s->no_shuffle;
     run->train.sample.augment = (AugmentKind)s->augment;
@@ -136,13 +170,12 @@ static bool start(Run *run, Error *error)
     /* Last, so that what is wrong with the input leaves no folder behind. */
     if (!s->resume[0] && !run_folder_create(s, &run->files, error))
         return false;
-    bool good =
-        open_logs(run, error) &&
-        run_folder_write_config(&run->files, s, run->device.description,
-                                batches_images(&run->train), batches_images(&run->test), error) &&
-        interrupt_catch(error) && (s->resume[0] || save(run, error));
-    if (!good && !s->resume[0])
+    bool good = open_logs(run, error) && describe(run, error) && interrupt_catch(error) &&
+                (s->resume[0] || save(run, error));
+    if (!good && !s->resume[0]) {
+        event_file_remove(&run->board);
         run_folder_remove(&run->files);
+    }
     return good;
 }
 
@@ -150,6 +183,7 @@ static void finish(Run *run)
 {
     csv_close(&run->metrics);
     csv_close(&run->steps);
+    event_file_close(&run->board);
     steps_forget(&run->train_steps);
     steps_forget(&run->test_steps);
     batches_destroy(&run->train);
@@ -160,23 +194,6 @@ static void finish(Run *run)
 
 /* ---- an epoch ---- */
 
-/* Once, after the first steps: how long all of it will take here. */
-static void tell_duration(Run *run, double step_seconds)
-{
-    int64_t epochs = run->settings.epochs;
-    bool open_ended = epochs > PUBLISHED_EPOCHS;
-    double forward_share = 0.9; /* of a step's time that a test batch takes */
-    double epoch = step_seconds * (run->train.steps + forward_share * run->test.steps);
-    double all = epoch * (double)(open_ended ? PUBLISHED_EPOCHS : epochs);
-    char text[32];
-    printf("Expected: about %s for %" PRId64 " epoch%s%s (%.3f s a step)\n",
-           duration_text(all, text), open_ended ? (int64_t)PUBLISHED_EPOCHS : epochs,
-           epochs == 1 ? "" : "s", open_ended ? ", after which the published schedule ended" : "",
-           step_seconds);
-    fflush(stdout);
-    run->estimated = true;
-}
-
 static bool check_loss(const Run *run, const Totals *totals, Error *error)
 {
     if (!totals->bad_step)
@@ -185,13 +202,29 @@ static bool check_loss(const Run *run, const Totals *totals, Error *error)
                 run->state.epoch, (long long)totals->bad_step - 1, run->files.last);
 }
 
-/* One step's row of --log-steps; also where a loss that is not finite is noticed early. */
-static bool log_step(Run *run, Error *error)
+/* One step's row of --log-steps, which has to be waited for. */
+static bool log_step(Run *run, Notice *now, Error *error)
 {
-    Totals totals;
-    return batches_read(&run->train, NULL, &totals, error) && check_loss(run, &totals, error) &&
+    return batches_read(&run->train, &now->clock, &now->totals, error) &&
            csv_append(&run->steps, error, "%" PRIu64 ",%.9f,%" PRIu64, run->state.updates,
-                      totals.batch_loss, totals.batch_correct);
+                      now->totals.batch_loss, now->totals.batch_correct);
+}
+
+/* After each step: how far the device is. A loss that is not finite is noticed here, early. */
+static bool follow(Run *run, Progress *progress, Error *error)
+{
+    Notice *last = &run->train.notices.last;
+    bool known = run->steps.path ? log_step(run, last, error)
+                                 : notices_step(&run->train.notices, error);
+    if (!known || !check_loss(run, &last->totals, error))
+        return false;
+    progress_show(progress, last->clock.step);
+    double seconds = progress_step_seconds(progress, MEASURED_STEPS);
+    if (!run->estimated && seconds > 0.0) {
+        report_duration(&run->report, seconds);
+        run->estimated = true;
+    }
+    return true;
 }
 
 /* Trains to the end of the epoch, or until the run is to end. */
@@ -206,29 +239,18 @@ static bool train_epoch(Run *run, Error *error)
     Progress progress;
     progress_start(&progress, "Training", state->epoch, run->train.steps, state->step,
                    run->train.sample.batch_size);
-    double started = seconds_now(), looked = started;
-    uint32_t first = state->step;
     for (; state->step < run->train.steps; state->step++, state->updates++) {
         if (interrupt_signal() || state->updates >= run->max_updates) {
             run->ended = true;
             break;
         }
-        if (!steps_make(&run->train_steps, state->step, error))
+        if (!steps_make(&run->train_steps, state->step, error) || !follow(run, &progress, error))
             return false;
-
-        double now = seconds_now();
-        bool look = now - looked > 1.0; /* reading waits for the device: not in every step */
-        if ((look || run->steps.path) && !log_step(run, error))
-            return false;
-        looked = look ? now : looked;
-        if (!run->estimated && state->step - first == MEASURED_STEPS)
-            tell_duration(run, (now - started) / (MEASURED_STEPS + 1));
-        progress_show(&progress, state->step + 1);
     }
     progress_end(&progress);
     if (!batches_read(&run->train, NULL, &state->totals, error))
         return false;
-    state->train_seconds += seconds_now() - started;
+    state->train_seconds += seconds_now() - progress.started;
     return check_loss(run, &state->totals, error);
 }
 
@@ -252,20 +274,6 @@ static bool test_epoch(Run *run, double *seconds, Error *error)
     return good;
 }
 
-static void print_epoch(const Run *run, double train_loss, double test_seconds)
-{
-    const TrainingState *state = &run->state;
-    printf("\nEpoch: %" PRIu32 "\nActual lr:", state->epoch);
-    for (int i = 0; i < GROUPS; i++)
-        printf("  %.4e", state->schedules[i].learning_rate);
-    printf("\nTraining: Loss=%.5f Correct=%.2f%%\n", train_loss,
-           100.0 * (double)state->totals.correct / (double)batches_images(&run->train));
-    printf("Testing: Correct=%.2f%%\n",
-           100.0 * (double)state->last_correct / (double)batches_images(&run->test));
-    printf("Time: Training=%.1fsec, Testing=%.1fsec\n", state->train_seconds, test_seconds);
-    fflush(stdout);
-}
-
 /* What follows a whole epoch: the schedules, the lines, the files. */
 static bool conclude_epoch(Run *run, double test_seconds, Error *error)
 {
@@ -273,13 +281,22 @@ static bool conclude_epoch(Run *run, double test_seconds, Error *error)
     double train_loss = state->totals.loss / (double)batches_images(&run->train);
     for (int i = 0; i < GROUPS; i++)
         schedule_step(&state->schedules[i], state->totals.loss);
-    print_epoch(run, train_loss, test_seconds);
-    if (!csv_append(&run->metrics, error,
+    EpochResult result = {.train_loss = train_loss,
+                          .train_seconds = state->train_seconds,
+                          .test_seconds = test_seconds,
+                          .train_correct = state->totals.correct,
+                          .test_correct = state->last_correct};
+    if (!report_epoch(&run->report, state, &result, error) ||
+        !csv_append(&run->metrics, error,
                     "%" PRIu32 ",%.17g,%.17g,%.17g,%.9f,%" PRIu64 ",%" PRIu64 ",%.3f,%.3f",
                     state->epoch, state->schedules[GROUP_CNN_TOP].learning_rate,
                     state->schedules[GROUP_NNMF].learning_rate,
                     state->schedules[GROUP_BATCHNORM].learning_rate, train_loss,
-                    state->totals.correct, state->last_correct, state->train_seconds, test_seconds))
+                    state->totals.correct, state->last_correct, state->train_seconds,
+                    test_seconds) ||
+        !board_add_scalars(&run->board, state, batches_images(&run->train),
+                           batches_images(&run->test), test_seconds, error) ||
+        !board_add_weights(&run->board, &run->model, state->epoch, error))
         return false;
     if (state->epoch == 0 || state->last_correct > state->best_correct) {
         state->best_correct = state->last_correct;
@@ -293,20 +310,6 @@ static bool conclude_epoch(Run *run, double test_seconds, Error *error)
     state->totals = (Totals){0};
     state->train_seconds = 0.0;
     return save(run, error);
-}
-
-static void print_end(const Run *run)
-{
-    const TrainingState *state = &run->state;
-    double images = (double)batches_images(&run->test);
-    if (state->epoch > 0)
-        printf("\nBest: %.2f%% after epoch %" PRIu32 ", last: %.2f%%\nFiles: %s\n",
-               100.0 * (double)state->best_correct / images, state->best_epoch,
-               100.0 * (double)state->last_correct / images, run->files.folder);
-    if (run->ended)
-        printf("\nEnded in epoch %" PRIu32 " after %" PRIu32 " of %" PRIu32
-               " steps. To go on: nnmf-train --resume %s\n",
-               state->epoch, state->step, run->train.steps, run->files.folder);
 }
 
 static bool train(Run *run, Error *error)
@@ -327,18 +330,69 @@ static bool train(Run *run, Error *error)
     return true;
 }
 
+/* ---- the end of the run ---- */
+
+static bool measure_population(Run *run, Error *error)
+{
+    Progress progress;
+    bool stopped;
+    progress_start(&progress, "Statistics", run->state.epoch - 1, run->train.steps, 0,
+                   run->train.sample.batch_size);
+    bool good = statistics_measure(&run->model, &run->train, stop_testing, &progress, &stopped,
+                                   error);
+    progress_end(&progress);
+    run->ended = run->ended || stopped;
+    return good;
+}
+
+/* The model takes the best weights: nothing is trained after that. */
+static bool load_best(Run *run, Error *error)
+{
+    TensorFile file;
+    if (!safetensors_read(run->files.best, &file, error))
+        return false;
+    bool loaded = model_load_weights(&run->model, &file, run->files.best, error);
+    tensor_file_free(&file);
+    return loaded;
+}
+
+/* Adds the population statistics to the run's files; a signal ends that, and what is not yet there
+ * is added when the run is resumed. */
+static bool add_population(Run *run, Error *error)
+{
+    TrainingState *state = &run->state;
+    if (run->ended || run->settings.no_population || state->epoch == 0)
+        return true;
+    if (!run->model.has_population && (!measure_population(run, error) ||
+                                       (!run->ended && !checkpoint_write(run->files.last,
+                                                                         &run->model, state, error))))
+        return false;
+    if (run->ended)
+        return true;
+    if (state->best_epoch + 1 != state->epoch) {
+        if (!load_best(run, error))
+            return false;
+        if (!run->model.has_population && !measure_population(run, error))
+            return false;
+    }
+    return run->ended || checkpoint_write_weights(run->files.best, &run->model, state->best_epoch,
+                                                  state->best_correct, error);
+}
+
 bool training_run(const Settings *settings, int *signal, Error *error)
 {
     Run run = {.settings = *settings};
     *signal = 0;
     bool good = start(&run, error);
     if (good) {
-        print_start(&run);
-        good = train(&run, error);
+        batches_tell_streamed(&run.train, &run.test);
+        run.report = make_report(&run);
+        good = report_start(&run.report, &run.state, error) && train(&run, error) &&
+               add_population(&run, error);
     }
     if (good) {
-        print_end(&run);
         *signal = run.ended ? interrupt_signal() : 0;
+        good = report_end(&run.report, &run.state, run.ended, *signal, error);
     } else if (run.steps.path) {
         Error unsaid; /* the steps before the failure are worth having; its own error is told */
         csv_write(&run.steps, &unsaid);

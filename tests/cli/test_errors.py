@@ -129,7 +129,7 @@ class Help(ProgramTest):
             result = self.succeed(command, "--help")
             self.assertIn("Usage:", result.out, result)
             self.assertIn(f"nnmf-train {command}", result.out, result)
-        self.assertRegex(self.succeed("--version").out, r"\Annmf-train \d+\.\d+\.\d+\n\Z")
+        self.assertRegex(self.succeed("--version").out, r"\Annmf-train \d+\.\d+\.\d+\n")
 
     def test_info(self):
         self.assertIn("Parameters: cnn_top 14638, nnmf 173344, batchnorm 576, total 188558",

@@ -1,0 +1,13 @@
+/* Completions for the shells, made from the table of options: commands, each command's options,
+ * the values that can be chosen, and names of files and folders. */
+#ifndef NNMF_COMPLETION_H
+#define NNMF_COMPLETION_H
+
+#include "options.h"
+
+#include <stdio.h>
+
+void completion_print_bash(FILE *stream);
+void completion_print_zsh(FILE *stream);
+
+#endif

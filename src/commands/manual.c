@@ -1,0 +1,147 @@
+#include "manual.h"
+
+#include "nnmf/version.h"
+#include "options.h"
+
+#include <string.h>
+
+/* Text as it is, for roff: no line begins with a request, and ASCII stays ASCII. */
+static void print_text(FILE *stream, const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        switch (*c) {
+        case '\\': fputs("\\e", stream); break;
+        case '-': fputs("\\-", stream); break;
+        case '\'': fputs("\\(aq", stream); break;
+        case '^': fputs("\\(ha", stream); break;
+        case '~': fputs("\\(ti", stream); break;
+        case '`': fputs("\\(ga", stream); break;
+        case '.':
+            if (c == text)
+                fputs("\\&", stream);
+            fputc('.', stream);
+            break;
+        default: fputc(*c, stream);
+        }
+    }
+}
+
+static void print_line(FILE *stream, const char *text)
+{
+    print_text(stream, text);
+    fputc('\n', stream);
+}
+
+static void print_commands(FILE *stream)
+{
+    fputs(".SH COMMANDS\n", stream);
+    for (int i = 0; i < command_count; i++) {
+        const CommandSpec *spec = &command_specs[i];
+        fputs(".TP\n\\fB", stream);
+        print_text(stream, spec->name);
+        fputs("\\fR", stream);
+        if (spec->arguments) {
+            fputs(" \\fI", stream);
+            print_text(stream, spec->arguments);
+            fputs("\\fR", stream);
+        }
+        fputc('\n', stream);
+        print_line(stream, spec->help);
+    }
+}
+
+static void print_option(FILE *stream, const OptionSpec *spec)
+{
+    fputs(".TP\n\\fB\\-\\-", stream);
+    print_text(stream, spec->name);
+    fputs("\\fR", stream);
+    if (spec->argument) {
+        fputs(" \\fI", stream);
+        print_text(stream, spec->argument);
+        fputs("\\fR", stream);
+    }
+    fputc('\n', stream);
+    print_text(stream, spec->help);
+    fputs(".\n", stream);
+    const char *initial = option_default(spec);
+    if (initial[0]) {
+        fputs("Default: ", stream);
+        print_text(stream, initial);
+        fputs(".\n", stream);
+    }
+    const char *before = "Of ";
+    for (int i = 0; spec->commands != -1 && i < command_count; i++) {
+        if (!(spec->commands & (int)command_specs[i].command))
+            continue;
+        fprintf(stream, "%s\\fB", before);
+        print_text(stream, command_specs[i].name);
+        fputs("\\fR", stream);
+        before = ", ";
+    }
+    if (spec->commands != -1)
+        fputs(".\n", stream);
+}
+
+static void print_options(FILE *stream)
+{
+    fputs(".SH OPTIONS\nEach is an option of the commands that stand at its end, or of all.\n",
+          stream);
+    for (int section = 0; section < SECTIONS; section++) {
+        fprintf(stream, ".SS %s\n", section_names[section]);
+        for (int i = 0; i < option_count; i++)
+            if ((int)option_specs[i].section == section)
+                print_option(stream, &option_specs[i]);
+    }
+}
+
+/* Pairs of a term and what it means. */
+static void print_terms(FILE *stream, const char *heading, const char *const terms[][2])
+{
+    fprintf(stream, ".SH %s\n", heading);
+    for (; (*terms)[0]; terms++) {
+        fputs(".TP\n\\fB", stream);
+        print_text(stream, (*terms)[0]);
+        fputs("\\fR\n", stream);
+        print_line(stream, (*terms)[1]);
+    }
+}
+
+void manual_print(const char *date, FILE *stream)
+{
+    static const char *const statuses[][2] = {
+        {"0", "Done."},
+        {"1", "Failed; one line on standard error says what, where, and what was expected."},
+        {"2", "Wrong usage; likewise."},
+        {"128 + signal",
+         "Training was interrupted, with a checkpoint; a second signal ends it at "
+         "once, without."},
+        {NULL, NULL}};
+    static const char *const environment[][2] = {
+        {"NNMF_DATA", "The data folder where --data is not given."},
+        {"COLUMNS", "The width of the help; without it the terminal's, else 80."},
+        {"OMP_WAIT_POLICY",
+         "With other work on the same processors, passive keeps threads from "
+         "waiting in each other's way."},
+        {NULL, NULL}};
+    static const char *const files[][2] = {
+        {"config.json", "In a run's folder: every option, the version, the device, the data."},
+        {"metrics.csv", "Its epochs, one a row."},
+        {"best.safetensors", "The weights after the epoch with the most correct test images."},
+        {"last.safetensors", "The last state: weights, Adam moments, schedule, counters."},
+        {NULL, NULL}};
+
+    fprintf(stream, ".TH NNMF\\-TRAIN 1 %s \"nnmf\\-train %s\" \"User Commands\"\n", date,
+            NNMF_VERSION);
+    fputs(
+        ".SH NAME\nnnmf\\-train \\- train the deep NNMF network\n"
+        ".SH SYNOPSIS\n\\fBnnmf\\-train\\fR [\\fICOMMAND\\fR] [\\fIOPTION\\fR...]\n"
+        ".SH DESCRIPTION\n",
+        stream);
+    print_line(stream, PROGRAM_HELP);
+    print_line(stream, "Without a command it trains. Each command takes --help.");
+    print_commands(stream);
+    print_options(stream);
+    print_terms(stream, "EXIT STATUS", statuses);
+    print_terms(stream, "ENVIRONMENT", environment);
+    print_terms(stream, "FILES", files);
+}

@@ -1,0 +1,108 @@
+/* The class of pictures of any size: each is made an image of the data set's size, of which the
+ * network sees the middle, as in testing. Batch norms use the population statistics, so that the
+ * answer does not depend on the pictures beside it. */
+#include "commands.h"
+
+#include "nnmf/memory.h"
+#include "nnmf/resample.h"
+#include "session.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { CLASSES = DATASET_CLASSES, BEST = 5, BATCH = 50 };
+
+/* The pictures as a set of images; labels mean nothing. */
+static bool read_pictures(const Settings *settings, ImageSet *images, Error *error)
+{
+    *images = (ImageSet){.count = (size_t)settings->argument_count};
+    dataset_image_shape((DatasetKind)settings->dataset, &images->channels, &images->height,
+                        &images->width);
+    size_t size = (size_t)images->channels * (size_t)images->height * (size_t)images->width;
+    images->pixels = memory_allocate(images->count, size, "pixels of the pictures", error);
+    images->labels = images->pixels ? memory_allocate(images->count, 1, "labels", error) : NULL;
+    bool done = images->labels != NULL;
+    for (size_t i = 0; done && i < images->count; i++) {
+        Picture picture;
+        done = picture_read_png(settings->arguments[i], &picture, error);
+        if (done)
+            resample_picture(&picture, images->channels, images->height, images->width,
+                             images->pixels + i * size);
+        picture_free(&picture);
+    }
+    if (!done)
+        image_set_free(images);
+    return done;
+}
+
+/* One line: the file, and the best classes, the best first. */
+static bool print_best(const char *path, const float *probabilities, const char *const *names,
+                       Error *error)
+{
+    bool told[CLASSES] = {false};
+    for (int c = 0; c < CLASSES; c++)
+        if (!isfinite(probabilities[c]))
+            return fail(error, "probability not finite: %s: %s: the weights cannot be used", path,
+                        names[c]);
+    printf("%s:", path);
+    for (int place = 0; place < BEST; place++) {
+        int best = -1;
+        for (int c = 0; c < CLASSES; c++)
+            if (!told[c] && (best < 0 || probabilities[c] > probabilities[best]))
+                best = c;
+        told[best] = true;
+        printf("%s %s %.2f%%", place ? "," : "", names[best], 100.0 * (double)probabilities[best]);
+    }
+    printf("\n");
+    return true;
+}
+
+static bool classify(const Settings *settings, Session *session, Error *error)
+{
+    const Device *device = &session->device;
+    Batches *batches = &session->batches;
+    const char *const *names = dataset_class_names((DatasetKind)settings->dataset);
+    float probabilities[BATCH * CLASSES];
+    batches_rewind(batches, &(Clock){0}, &(Totals){0});
+    for (uint32_t step = 0; step < batches->steps; step++) {
+        if (!batches_bring(batches, step, error))
+            return false;
+        int batch = batches_fill(batches, step, &session->model);
+        model_forward(&session->model, batch);
+        device->operations->download(device->backend, probabilities,
+                                     model_probabilities(&session->model),
+                                     (size_t)batch * CLASSES * sizeof *probabilities);
+        device->operations->advance(device->backend, batches->clock);
+        if (!device->operations->finish(device->backend, error))
+            return false;
+        char **paths = settings->arguments + (size_t)step * BATCH;
+        for (int i = 0; i < batch; i++)
+            if (!print_best(paths[i], probabilities + i * CLASSES, names, error))
+                return false;
+    }
+    return true;
+}
+
+bool command_predict(const Settings *settings, int *status, Error *error)
+{
+    (void)status;
+    if (!settings->weights[0])
+        return fail_usage(error, "option missing: --weights: a safetensors file was expected");
+    if (settings->argument_count == 0)
+        return fail_usage(error, "no picture: predict: at least one PNG file was expected");
+    Settings population = *settings;
+    population.bn_statistics = STATISTICS_POPULATION;
+    ImageSet images;
+    Session session;
+    if (!read_pictures(settings, &images, error))
+        return false;
+    bool done = session_open_model(&population, BATCH, &session, error);
+    if (done) {
+        done = batches_create(&session.device, &images, 0, images.count, session.network.input,
+                              BATCH, &session.batches, error) &&
+               classify(settings, &session, error);
+        session_close(&session);
+    }
+    image_set_free(&images);
+    return done;
+}

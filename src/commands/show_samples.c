@@ -1,0 +1,139 @@
+#include "show.h"
+
+#include "nnmf/memory.h"
+#include "nnmf/sheets.h"
+#include "session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { COLUMNS = 10 };
+
+typedef struct Samples {
+    SampleSheet sheet;
+    float *images;
+    uint8_t *labels;
+    Augmentation *augmentations; /* the first of each row */
+    char (*texts)[SHEET_TEXT];
+} Samples;
+
+static bool reserve(const Session *session, size_t count, size_t rows, Samples *s, Error *error)
+{
+    size_t image = extent_elements(session->network.input) * sizeof *s->images;
+    return (s->images = memory_allocate(count, image, "samples", error)) &&
+           (s->labels = memory_allocate(count, 1, "samples", error)) &&
+           (s->augmentations = memory_allocate(rows, sizeof *s->augmentations, "samples", error)) &&
+           (s->texts = memory_allocate(rows, sizeof *s->texts, "samples", error));
+}
+
+static void release(Samples *s)
+{
+    memory_free(s->images);
+    memory_free(s->labels);
+    memory_free(s->augmentations);
+    memory_free(s->texts);
+}
+
+/* The first images of each step, until there are `count`. */
+static bool collect(Session *session, size_t columns, size_t count, Samples *s, Error *error)
+{
+    const Operations *ops = session->device.operations;
+    Backend *backend = session->device.backend;
+    Batches *b = &session->batches;
+    size_t elements = extent_elements(session->network.input);
+    batches_rewind(b, &(Clock){0}, &(Totals){0});
+    for (uint32_t step = 0; (size_t)step * columns < count; step++) {
+        size_t done = (size_t)step * columns, left = count - done;
+        size_t now = left < columns ? left : columns;
+        if (!batches_bring(b, step, error))
+            return false;
+        batches_fill(b, step, &session->model);
+        ops->download(backend, s->images + done * elements, session->model.images,
+                      now * elements * sizeof *s->images);
+        ops->download(backend, s->labels + done, session->model.labels, now);
+        ops->download(backend, &s->augmentations[step], b->augmentations, sizeof *s->augmentations);
+        ops->advance(backend, b->clock);
+    }
+    return ops->finish(backend, error);
+}
+
+/* What was done to a row's images, in its order. */
+static void describe(const Augmentation *a, AugmentKind kind, bool colour, size_t step,
+                     char text[SHEET_TEXT])
+{
+    int length = snprintf(text, SHEET_TEXT, "step %zu: ", step);
+    if (kind != AUGMENT_REFERENCE) {
+        snprintf(text + length, (size_t)(SHEET_TEXT - length), "%s",
+                 kind == AUGMENT_NONE ? "centre crop" : "an augmentation for each image");
+        return;
+    }
+    length += snprintf(text + length, (size_t)(SHEET_TEXT - length), "crop at row %d, column %d%s",
+                       a->top, a->left, a->flip ? ", flipped" : "");
+    static const char *const names[] = {"", "brightness", "contrast", "saturation", "hue"};
+    const float values[] = {0, a->brightness, a->contrast, a->saturation, a->hue};
+    for (int i = 0; i < COLOUR_OPERATIONS && colour; i++)
+        length += snprintf(text + length, (size_t)(SHEET_TEXT - length),
+                           a->order[i] == COLOUR_HUE ? ", %s %+.2f" : ", %s x%.2f",
+                           names[a->order[i]], (double)values[a->order[i]]);
+}
+
+static bool draw_sheet(const Settings *settings, Session *session, size_t columns, Picture *picture,
+                       Error *error)
+{
+    Samples s = {.images = NULL};
+    size_t count = (size_t)settings->samples, rows = (count + columns - 1) / columns;
+    bool done =
+        reserve(session, count, rows, &s, error) && collect(session, columns, count, &s, error);
+    if (done) {
+        for (size_t row = 0; row < rows; row++)
+            describe(&s.augmentations[row], (AugmentKind)settings->augment,
+                     session->batches.sample.colour, row, s.texts[row]);
+        s.sheet = (SampleSheet){
+            .extent = session->network.input,
+            .columns = (int)columns,
+            .count = count,
+            .images = s.images,
+            .labels = s.labels,
+            .class_names = dataset_class_names((DatasetKind)settings->dataset),
+            .row_texts = (const char(*)[SHEET_TEXT])s.texts,
+        };
+        snprintf(s.sheet.caption, SHEET_TEXT,
+                 "%s: training images as the network sees them, the first of each step of epoch 0 "
+                 "(seed %" PRIu64 ")",
+                 dataset_name((DatasetKind)settings->dataset), settings->seed);
+        done = sheet_samples(&s.sheet, picture, error);
+    }
+    release(&s);
+    return done;
+}
+
+bool show_samples(const Settings *settings, Picture *picture, Error *error)
+{
+    Session session;
+    if (settings->weights[0])
+        return fail_usage(error,
+                          "option not possible with --samples: --weights: training images "
+                          "need none");
+    if (!session_open_model(settings, (int)settings->batch_size, &session, error))
+        return false;
+    bool done = session_load_images(settings, SPLIT_TRAIN, settings->train_range, &session, error);
+    if (done) {
+        Batches *b = &session.batches;
+        b->sample.shuffle = !settings->no_shuffle;
+        b->sample.augment = (AugmentKind)settings->augment;
+        b->sample.seed = settings->seed;
+        size_t columns =
+            (size_t)batches_size(b, 0) < COLUMNS ? (size_t)batches_size(b, 0) : COLUMNS;
+        size_t last = (size_t)batches_size(b, b->steps - 1);
+        size_t most = (b->steps - 1) * columns + (last < columns ? last : columns);
+        done = (size_t)settings->samples <= most
+                   ? draw_sheet(settings, &session, columns, picture, error)
+                   : fail_usage(error,
+                                "bad value: --samples: %" PRId64
+                                " images: at most %zu were "
+                                "expected, %zu of each step of an epoch",
+                                settings->samples, most, columns);
+    }
+    session_close(&session);
+    return done;
+}

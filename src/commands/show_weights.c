@@ -1,0 +1,91 @@
+#include "show.h"
+
+#include "nnmf/memory.h"
+#include "nnmf/sheets.h"
+#include "session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+typedef struct Weights {
+    WeightLayer layers[MAX_LAYERS];
+    float *numbers[MAX_LAYERS]; /* of each: their w */
+    int count;
+} Weights;
+
+/* Kernel of the window of an NNMF layer: windows are square. */
+static int side(int window)
+{
+    int kernel = 1;
+    while (kernel * kernel < window)
+        kernel++;
+    return kernel;
+}
+
+/* The normalised weights of one layer, as the device makes them. */
+static bool fetch(const Session *session, int number, Weights *weights, Error *error)
+{
+    const Layer *layer = &session->network.layers[number];
+    const Parameter *parameters = session->network.parameters;
+    const Operations *ops = session->device.operations;
+    Backend *backend = session->device.backend;
+    const LayerBuffers *buffers = &session->model.layers[number];
+    size_t elements = parameters[layer->weight].elements;
+    float *w = memory_allocate(elements, sizeof *w, "weights to show", error);
+    if (!w)
+        return false;
+    WeightShape shape = {.outputs = layer->out.channels,
+                         .channels = layer->in.channels / layer->window,
+                         .window = layer->window,
+                         .function = session->network.options.positive_function};
+    const float *all = session->model.parameters;
+    ops->weight_forward(backend, &shape, all + parameters[layer->weight].offset,
+                        layer->beta < 0 ? NULL : all + parameters[layer->beta].offset, buffers->w,
+                        buffers->scale);
+    ops->download(backend, w, buffers->w, elements * sizeof *w);
+    weights->numbers[weights->count] = w;
+    weights->layers[weights->count++] = (WeightLayer){.index = layer->index,
+                                                      .outputs = shape.outputs,
+                                                      .channels = shape.channels,
+                                                      .kernel = side(shape.window),
+                                                      .w = w};
+    return ops->finish(backend, error);
+}
+
+/* `only`: index of the layer, 0: all. */
+static bool fetch_all(const Session *session, int64_t only, Weights *weights, Error *error)
+{
+    for (int i = 0; i < session->network.layer_count; i++) {
+        const Layer *layer = &session->network.layers[i];
+        if (layer->kind == LAYER_NNMF && (only == 0 || layer->index == only) &&
+            !fetch(session, i, weights, error))
+            return false;
+    }
+    if (weights->count > 0)
+        return true;
+    if (only == 0)
+        return fail_usage(error,
+                          "no NNMF layer: the network of --arch cnn: --arch nnmf was expected");
+    return fail_usage(error,
+                      "no such NNMF layer: --layer: %" PRId64
+                      ": one of those that nnmf-train info "
+                      "lists was expected",
+                      only);
+}
+
+bool show_weights(const Settings *settings, Picture *picture, Error *error)
+{
+    Session session;
+    if (!session_open_model(settings, 1, &session, error))
+        return false;
+    Weights weights = {.count = 0};
+    bool done = fetch_all(&session, settings->layer, &weights, error) &&
+                sheet_weights(
+                    "Learned weights of the NNMF layers. Black: 0; white: the largest of "
+                    "the same output",
+                    weights.layers, weights.count, picture, error);
+    for (int i = 0; i < weights.count; i++)
+        memory_free(weights.numbers[i]);
+    session_close(&session);
+    return done;
+}

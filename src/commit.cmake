@@ -1,0 +1,28 @@
+# Writes the header OUT with the commit of the sources in SOURCE, at every build; touches it only
+# when that changed, so that nothing is built again without need. "unknown" without Git, outside of
+# a checkout, and where the sources lie in somebody else's.
+set(commit unknown)
+find_package(Git QUIET)
+if(GIT_FOUND)
+  execute_process(COMMAND ${GIT_EXECUTABLE} -C ${SOURCE} rev-parse --show-toplevel
+    OUTPUT_VARIABLE top OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed ERROR_QUIET)
+  get_filename_component(source "${SOURCE}" REALPATH)
+  if(NOT failed AND top STREQUAL source)
+    execute_process(COMMAND ${GIT_EXECUTABLE} --no-optional-locks -C ${SOURCE}
+        describe --always --abbrev=12 --exclude=* --dirty=-changed
+      OUTPUT_VARIABLE described OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed
+      ERROR_QUIET)
+    if(NOT failed AND described MATCHES "^[0-9a-f]+(-changed)?$")
+      set(commit ${described})
+    endif()
+  endif()
+endif()
+
+set(text "/* Made by CMake at every build. */\n#define NNMF_COMMIT \"${commit}\"\n")
+set(before "")
+if(EXISTS ${OUT})
+  file(READ ${OUT} before)
+endif()
+if(NOT before STREQUAL text)
+  file(WRITE ${OUT} "${text}")
+endif()

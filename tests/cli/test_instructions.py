@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""How much work a training step is, in instructions, which a busy machine does not change.
+
+One step of the published network on two images, in one thread, counted by callgrind, against
+tests/fixtures/instructions.csv: within 10 %, more or less; where it is less on purpose, write the
+new figure there. Skipped on other compilers and instruction sets than are in the file.
+
+Environment, besides program.py's: NNMF_COMPILER, "gcc-12" for any GCC 12.
+"""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+import program
+from program import FIXTURES, ProgramTest
+
+ALLOWED = 0.10
+
+
+class Instructions(ProgramTest):
+    def recorded(self, instruction_set):
+        with open(FIXTURES / "instructions.csv") as file:
+            for row in csv.DictReader(file):
+                if (row["compiler"], row["instruction_set"]) == (self.compiler, instruction_set):
+                    return int(row["instructions"])
+        self.skipTest(f"no figure for {self.compiler}, {instruction_set}")
+        return None
+
+    @unittest.skipUnless(shutil.which("valgrind"), "no valgrind")
+    def test_of_a_training_step(self):
+        self.compiler = os.environ.get("NNMF_COMPILER", "unknown")
+        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+                   "--collect-atstart=no", "--toggle-collect=steps_make", program.PROGRAM, "train",
+                   "--device", "cpu", "--threads", "1", "--data", program.cifar10_folder(),
+                   "--batch-size", "2", "--max-steps", "1", "--out", self.folder / "run"]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                              env=program.environment(), check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        # valgrind has AVX2 at the most, so this may not be what the processor would choose.
+        instruction_set = re.search(r"^Device: CPU, (\w+),", done.stdout, re.MULTILINE)[1]
+        counted = int(re.search(r"Collected : (\d+)", done.stderr)[1])
+        print(f"{self.compiler}, {instruction_set}: {counted} instructions", flush=True)
+        expected = self.recorded(instruction_set)
+        self.assertLess(abs(counted / expected - 1.0), ALLOWED,
+                        f"{counted} instructions, {expected} are recorded")
+
+
+if __name__ == "__main__":
+    program.main()

@@ -1,0 +1,389 @@
+#!/usr/bin/env python3
+"""`show`: every picture is decoded and held against the numbers that it shows.
+
+Environment, besides program.py's:
+    NNMF_TRAIN_EMULATED  the program with the emulated back end: its tests are skipped without
+"""
+
+import os
+import re
+import unittest
+from unittest import mock
+
+import numpy as np
+
+import png
+import program
+from program import SMALL, ProgramTest, make_fixtures
+
+FAILED, USAGE = 1, 2
+EMULATED = os.environ.get("NNMF_TRAIN_EMULATED")
+# src/pictures/layout.h, and the scales of the sheets.
+MARGIN, LINE, GAP = 16, 16, 8
+CAPTION = MARGIN + LINE + GAP
+SCALE = 3
+PATCH = 12
+CROP = 24  # of MNIST's 28
+PAPER = (255, 255, 255)
+
+
+def bytes_of(numbers, white=1.0):
+    """Numbers as the sheets show them: half a level up, then cut."""
+    return np.clip(np.asarray(numbers) / white * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+class ShowTest(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.weights = self.folder / "weights.safetensors"
+        make_fixtures.write_safetensors(self.weights, make_fixtures.weights("mnist"), {})
+
+    def show(self, *options, name="sheet.png", **how):
+        """-> the picture as height x width x 3, standard output."""
+        path = self.folder / name
+        result = self.succeed("show", *options, "--out", path, **how)
+        pixels = png.decode(path.read_bytes())
+        height, width, channels = pixels.shape
+        self.assertEqual(channels, 3)
+        self.assertIn(f"{path}: {width} x {height} pixels\n", result.out)
+        self.check_frame(pixels)
+        self.check_no_leftovers(self.folder)
+        return pixels, result.out
+
+    def check_frame(self, pixels):
+        """White margins, and a caption."""
+        for edge in (pixels[:MARGIN], pixels[-MARGIN:], pixels[:, :MARGIN], pixels[:, -MARGIN:]):
+            self.assertTrue((edge == 255).all())
+        self.assertTrue((pixels[MARGIN:MARGIN + LINE] < 64).any())
+
+    def squares(self, pixels, x, y, count_x, count_y, scale):
+        """The colours of squares of one colour each: count_y x count_x x 3."""
+        part = pixels[y:y + count_y * scale, x:x + count_x * scale]
+        part = part.reshape(count_y, scale, count_x, scale, 3)
+        first = part[:, 0, :, 0]
+        self.assertTrue((part == first[:, None, :, None]).all(), "not squares of one colour")
+        return first
+
+    def mnist(self, *options):
+        return [*SMALL, "--data", program.mnist_folder(), *options]
+
+    def use(self, *options):
+        return [*self.mnist("--weights", self.weights), *options]
+
+
+class Samples(ShowTest):
+    def sheet_images(self, pixels, count, columns, crop=CROP):
+        """The images of a sheet: count x crop x crop x 3."""
+        step_x, step_y = crop * SCALE + GAP, LINE + crop * SCALE + LINE + GAP
+        return np.stack([
+            self.squares(pixels, MARGIN + i % columns * step_x,
+                         CAPTION + LINE + i // columns * step_y, crop, crop, SCALE)
+            for i in range(count)])
+
+    def test_in_file_order(self):
+        """Centre crops of grey images, five of each step."""
+        pixels, _ = self.show(*self.mnist("--samples", 13, "--augment", "none", "--no-shuffle"))
+        shown = self.sheet_images(pixels, 13, 5)
+        images = make_fixtures.images("mnist", 0, 13)[:, 0, 2:-2, 2:-2]
+        self.assertTrue((shown == images[..., None]).all())
+
+    def test_in_colour(self):
+        options = ["--data", program.cifar10_folder(), "--augment", "none", "--no-shuffle"]
+        pixels, _ = self.show("--samples", 20, *options, "--train-range", "9995:10100")
+        shown = self.sheet_images(pixels, 20, 10, crop=28)
+        # Ten of each step of 50.
+        numbers = [9995 + i % 10 + i // 10 * 50 for i in range(20)]
+        images = np.concatenate([make_fixtures.images("cifar10", i, 1) for i in numbers])
+        self.assertTrue((shown == images[:, :, 2:-2, 2:-2].transpose(0, 2, 3, 1)).all())
+
+    def test_augmented_images_are_crops_of_training_images(self):
+        pixels, _ = self.show(*self.mnist("--samples", 10))
+        shown = self.sheet_images(pixels, 10, 5)[..., 0]
+        images = make_fixtures.images("mnist", 0, 60)[:, 0]
+        crops = {images[i, y:y + CROP, x:x + CROP].tobytes(): (i, y, x)
+                 for i in range(60) for y in range(5) for x in range(5)}
+        places = [crops[image.tobytes()] for image in shown]
+        self.assertEqual(len({image for image, _, _ in places}), 10)
+        for step in range(2):  # one draw for each batch
+            self.assertEqual(len({place[1:] for place in places[5 * step:5 * step + 5]}), 1)
+
+    def test_seed(self):
+        one, again, other = (self.show(*self.mnist("--samples", 10, "--seed", seed))[0]
+                             for seed in (3, 3, 4))
+        self.assertTrue((one == again).all())
+        self.assertFalse((self.sheet_images(one, 10, 5) == self.sheet_images(other, 10, 5)).all())
+
+    def test_labels(self):
+        """The same label is the same text, another label another."""
+        options = self.mnist("--samples", 13, "--augment", "none", "--no-shuffle")
+        pixels, _ = self.show(*options)
+        step_x, step_y = CROP * SCALE + GAP, LINE + CROP * SCALE + LINE + GAP
+        texts = []
+        for i in range(13):
+            x, y = MARGIN + i % 5 * step_x, CAPTION + LINE + CROP * SCALE + 2 + i // 5 * step_y
+            texts.append(pixels[y:y + 13, x:x + CROP * SCALE].tobytes())
+        labels = make_fixtures.labels(0, 13)
+        for i in range(13):
+            for j in range(13):
+                self.assertEqual(texts[i] == texts[j], labels[i] == labels[j], (i, j))
+
+    def test_more_than_there_are(self):
+        self.show(*self.mnist("--samples", 60))
+        out = ["--out", self.folder / "none.png"]
+        self.fail_with(USAGE, "show", *self.mnist("--samples", 61, *out), mention=("61", "60"))
+        # Three batches, the last of one image.
+        some = [*self.mnist("--train-range", "0:11"), *out]
+        self.fail_with(USAGE, "show", *some, "--samples", 12, mention=("12", "11"))
+        self.fail_with(USAGE, "show", *some, "--samples", 1001, mention="--samples")
+        self.assertFalse((self.folder / "none.png").exists())
+
+
+class Weights(ShowTest):
+    def test_first_layer(self):
+        pixels, _ = self.show("--dataset", "mnist", "--weights", self.weights, "--layer", 4)
+        w = np.abs(make_fixtures.weights("mnist")["4.weight"])
+        for i, row in enumerate(w):
+            x, y = i % 8 * (5 * PATCH + GAP), i // 8 * (5 * PATCH + GAP + LINE)
+            patch = self.squares(pixels, MARGIN + x, CAPTION + LINE + y, 5, 5, PATCH)
+            expected = bytes_of(row.reshape(5, 5, 1), row.max())
+            self.assertLessEqual(np.abs(patch.astype(int) - expected).max(), 1)
+
+    def test_first_layer_in_colour(self):
+        weights = make_fixtures.weights("cifar10", shift=0.25)
+        make_fixtures.write_safetensors(self.weights, weights, {})
+        pixels, _ = self.show("--weights", self.weights, "--layer", 4)
+        for i, row in enumerate(np.abs(weights["4.weight"])):
+            x, y = i % 8 * (5 * PATCH + GAP), i // 8 * (5 * PATCH + GAP + LINE)
+            patch = self.squares(pixels, MARGIN + x, CAPTION + LINE + y, 5, 5, PATCH)
+            expected = bytes_of(row.reshape(3, 5, 5).transpose(1, 2, 0), row.max())
+            self.assertLessEqual(np.abs(patch.astype(int) - expected).max(), 1)
+
+    def check_table(self, pixels, w, kernel, scale):
+        """w: outputs x channels x kernel x kernel."""
+        step = kernel * scale + 1
+        for output, row in enumerate(w):
+            for channel, window in enumerate(row):
+                x, y = MARGIN + 28 + channel * step, CAPTION + 2 * LINE + output * step
+                shown = self.squares(pixels, x, y, kernel, kernel, scale)
+                expected = bytes_of(window[..., None], row.max())
+                self.assertLessEqual(np.abs(shown.astype(int) - expected).max(), 1)
+
+    def test_tables(self):
+        for layer, channels, kernel, scale in ((12, 32, 2, 4), (18, 32, 5, 3), (38, 96, 1, 8)):
+            with self.subTest(layer=layer):
+                pixels, _ = self.show("--dataset", "mnist", "--weights", self.weights, "--layer",
+                                      layer)
+                w = np.abs(make_fixtures.weights("mnist")[f"{layer}.weight"])
+                self.check_table(pixels, w.reshape(-1, channels, kernel, kernel), kernel, scale)
+
+    def test_positive_function(self):
+        weights = make_fixtures.weights("mnist", beta=0.7)
+        make_fixtures.write_safetensors(self.weights, weights, {})
+        pixels, _ = self.show("--dataset", "mnist", "--weights", self.weights, "--layer", 38,
+                              "--positive-function", "exp")
+        w = np.exp((np.tanh(0.7) + 1) / 2 * weights["38.weight"])
+        self.check_table(pixels, w.reshape(10, 96, 1, 1), 1, 8)
+
+    def test_all_layers(self):
+        pixels, _ = self.show("--dataset", "mnist", "--weights", self.weights)
+        one, _ = self.show("--dataset", "mnist", "--weights", self.weights, "--layer", 4,
+                           name="one.png")
+        height, width = 4 * (5 * PATCH + GAP + LINE) - GAP, 8 * (5 * PATCH + GAP) - GAP
+        first = np.s_[CAPTION:CAPTION + LINE + height, MARGIN:MARGIN + width]
+        self.assertTrue((pixels[first] == one[first]).all())
+        # Windows with the line behind each: layers 12, 18, 26, 32, 38.
+        tables = sum(outputs * channels * step**2 for outputs, channels, step in (
+            (32, 32, 9), (64, 32, 16), (64, 64, 9), (96, 64, 10), (10, 96, 9)))
+        drawn = (pixels != 255).any(axis=2).sum()
+        self.assertGreater(drawn, 0.9 * tables + height * width / 2)
+
+    def test_no_such_layer(self):
+        out = ["--out", self.folder / "none.png"]
+        for layer in (5, 999):
+            self.fail_with(USAGE, "show", "--dataset", "mnist", "--weights", self.weights,
+                           "--layer", layer, *out, mention=("--layer", str(layer)))
+        self.assertFalse((self.folder / "none.png").exists())
+
+
+class Reconstructions(ShowTest):
+    FIRST, COUNT = 7, 4
+
+    def expected(self):
+        """Images and reconstructions from the h of `trace`: count x 24 x 24."""
+        trace = self.folder / "trace.safetensors"
+        self.succeed("trace", "--dataset", "mnist", "--iterations", 2, "--weights", self.weights,
+                     "--data", program.mnist_folder(), "--batch-size", self.COUNT,
+                     "--offset", self.FIRST, "--out", trace)
+        h = make_fixtures.read_safetensors(trace)["4.output"].astype(float)
+        w = np.abs(make_fixtures.weights("mnist")["4.weight"].astype(float))
+        w /= w.sum(axis=1, keepdims=True)
+        images = make_fixtures.images("mnist", make_fixtures.TEST_FIRST + self.FIRST, self.COUNT)
+        images = images[:, 0, 2:-2, 2:-2] / 255
+        sums, counts = np.zeros_like(images), np.zeros_like(images)
+        for y in range(CROP - 4):
+            for x in range(CROP - 4):
+                window = np.s_[:, y:y + 5, x:x + 5]
+                norm = images[window].sum(axis=(1, 2))
+                r = (h[:, :, y, x] @ w).reshape(-1, 5, 5)
+                sums[window] += r * norm[:, None, None]
+                counts[window] += 1
+        return images, sums / counts
+
+    def test_numbers_and_pictures(self):
+        images, others = self.expected()
+        pixels, out = self.show(*self.use("--reconstruct", self.COUNT, "--offset", self.FIRST))
+        errors = np.sqrt(((images - others) ** 2).mean(axis=(1, 2)))
+        rows = re.findall(r"^ +(\d+)  (\S+) +(\d\.\d{5})$", out, re.MULTILINE)
+        labels = make_fixtures.labels(make_fixtures.TEST_FIRST + self.FIRST, self.COUNT)
+        self.assertEqual([(int(number), int(name)) for number, name, _ in rows],
+                         [(self.FIRST + i, label) for i, label in enumerate(labels)])
+        for (_, _, error), expected in zip(rows, errors):
+            self.assertAlmostEqual(float(error), expected, delta=2e-5)
+        mean = float(re.search(r"from 0 to 1: (\S+)", out)[1])
+        self.assertAlmostEqual(mean, errors.mean(), delta=2e-5)
+        for i in range(self.COUNT):
+            x = MARGIN + i % 3 * (3 * CROP * SCALE + 4 + 24)
+            y = CAPTION + LINE + i // 3 * (CROP * SCALE + LINE + GAP)
+            difference = np.abs(images[i] - others[i]) * 4
+            for part, numbers in enumerate((images[i], others[i], difference)):
+                left = x + part * (CROP * SCALE + 2)
+                shown = self.squares(pixels, left, y, CROP, CROP, SCALE)
+                expected = bytes_of(numbers)[..., None].astype(int)
+                self.assertLessEqual(np.abs(shown.astype(int) - expected).max(), 1)
+
+    def test_beyond_the_data(self):
+        self.show(*self.use("--reconstruct", 1, "--offset", 29))
+        self.fail_with(USAGE, "show", *self.use("--reconstruct", 2, "--offset", 29), "--out",
+                       self.folder / "none.png", mention=("29:31", "30"))
+
+    def test_training_images(self):
+        _, out = self.show(*self.use("--reconstruct", 3, "--split", "train"))
+        names = re.findall(r"^ +\d+  (\S+) ", out, re.MULTILINE)
+        self.assertEqual([int(name) for name in names], list(make_fixtures.labels(0, 3)))
+
+
+class Confusion(ShowTest):
+    CELL, HEIGHT = len("precision") * 8 + 8, 40
+
+    def counts(self, out):
+        rows = re.findall(r"^(\d)((?: +\d+){10})$", out, re.MULTILINE)
+        self.assertEqual([name for name, _ in rows], list("0123456789"))
+        return np.array([row.split() for _, row in rows], int)
+
+    def check(self, *options, images, labels):
+        pixels, out = self.show(*self.use("--confusion", *options))
+        probabilities = self.folder / "p.npy"
+        tested = self.succeed("eval", *self.use("--probabilities", probabilities, *options))
+        expected = np.zeros((10, 10), int)
+        np.add.at(expected, (labels, np.load(probabilities).argmax(axis=1)), 1)
+        counts = self.counts(out)
+        self.assertTrue((counts == expected).all(), out)
+        self.assertEqual(counts.sum(), images)
+        self.assertIn(f"({np.trace(counts)} of {images})", tested.out)
+        self.assertIn(tested.out.splitlines()[-1], out)
+        left, top = MARGIN + self.CELL, CAPTION + 2 * LINE
+        for i in range(10):
+            for j in range(10):
+                colour = pixels[top + i * self.HEIGHT + 2, left + j * self.CELL + 2].astype(int)
+                if counts[i, j] == 0:
+                    self.assertEqual(tuple(colour), PAPER)
+                else:  # blue or red
+                    self.assertGreater(colour[2] - colour[0] if i == j else colour[0] - colour[2],
+                                       0)
+        return counts
+
+    def test_test_images(self):
+        labels = make_fixtures.labels(make_fixtures.TEST_FIRST, 30)
+        self.check(images=30, labels=labels)
+
+    def test_training_images_and_a_smaller_last_batch(self):
+        labels = make_fixtures.labels(0, 60)
+        self.check("--split", "train", "--batch-size=7", images=60, labels=labels)
+
+    def test_weights_that_tell_classes_apart(self):
+        """The last layer made to look at what differs, so that there is more than one column."""
+        trace = self.folder / "trace.safetensors"
+        self.succeed("trace", *self.use("--batch-size", 30, "--out", trace))
+        h = make_fixtures.read_safetensors(trace)["38.output"][:, :, 0, 0]
+        weights = make_fixtures.weights("mnist")
+        weights["39.weight"] = np.diag(1 / h.std(axis=0)).reshape(10, 10, 1, 1)
+        weights["39.bias"] = -h.mean(axis=0) / h.std(axis=0)
+        make_fixtures.write_safetensors(self.weights, weights, {})
+        counts = self.check("--batch-size=30", images=30,
+                            labels=make_fixtures.labels(make_fixtures.TEST_FIRST, 30))
+        self.assertGreater((counts.sum(axis=0) > 0).sum(), 1)
+        self.assertGreater(np.trace(counts), 0)
+
+
+class Wrong(ShowTest):
+    def wrong(self, status, *options, mention, out=True):
+        path = self.folder / "none.png"
+        self.fail_with(status, "show", *options, *(["--out", path] if out else []),
+                       mention=mention)
+        self.assertFalse(path.exists())
+        self.check_no_leftovers(self.folder)
+
+    def test_what_is_needed(self):
+        self.wrong(USAGE, *self.use(), mention="--out", out=False)
+        for sheet in ([], ["--reconstruct", 3], ["--confusion"], ["--layer", 4]):
+            self.wrong(USAGE, *self.mnist(*sheet), mention="--weights")
+
+    def test_more_than_one_sheet(self):
+        for sheets in (["--samples", 3, "--confusion"], ["--reconstruct", 3, "--samples", 3],
+                       ["--confusion", "--layer", 4]):
+            self.wrong(USAGE, *self.use(*sheets), mention="at most one")
+
+    def test_samples_with_weights(self):
+        self.wrong(USAGE, *self.use("--samples", 3), mention=("--samples", "--weights"))
+
+    def test_stray_argument(self):
+        self.wrong(USAGE, *self.use(), "confusion", mention="confusion")
+
+    def test_no_nnmf_layer(self):
+        run = self.folder / "run"
+        cnn = ["--dataset", "mnist", "--arch", "cnn", "--batch-size", 5]
+        data = ["--data", program.mnist_folder()]
+        self.succeed("train", *cnn, *data, "--train-range", "0:5", "--test-range", "0:5",
+                     "--epochs", 1, "--out", run)
+        trained = [*cnn, "--weights", run / "last.safetensors"]
+        self.wrong(USAGE, *trained, mention="no NNMF layer")
+        self.wrong(USAGE, *trained, *data, "--reconstruct", 3, mention="no NNMF layer")
+        _, out = self.show(*trained, *data, "--confusion")
+        self.assertIn("of 30)", out)
+        self.wrong(FAILED, *cnn, "--weights", self.weights, mention=self.weights)
+
+    def test_an_unwritable_file(self):
+        for path in (self.folder / "no" / "p.png", self.folder, "/dev/null"):
+            self.fail_with(FAILED, "show", "--dataset", "mnist", "--weights", self.weights,
+                           "--layer", 38, "--out", path, mention=path)
+        self.check_no_leftovers(self.folder)
+
+    def test_an_older_picture_stays(self):
+        path = self.folder / "p.png"
+        path.write_bytes(b"older")
+        self.fail_with(FAILED, "show", *self.mnist("--weights", "nowhere", "--out", path),
+                       mention="nowhere")
+        self.assertEqual(path.read_bytes(), b"older")
+        self.succeed("show", "--dataset", "mnist", "--weights", self.weights, "--layer", 38,
+                     "--out", path)
+        png.decode(path.read_bytes())
+
+
+@unittest.skipUnless(EMULATED, "NNMF_TRAIN_EMULATED is not set")
+class Emulated(ShowTest):
+    def test_the_same_on_a_gpu(self):
+        for number, sheet in enumerate((self.mnist("--samples", 13), self.use("--layer", 4),
+                                        self.use("--reconstruct", 2),
+                                        self.use("--confusion"))):
+            with self.subTest(sheet=sheet[-2:]):
+                host, told = self.show(*sheet)
+                with mock.patch.object(program, "PROGRAM", os.path.abspath(EMULATED)):
+                    cuda, also = self.show(*sheet, "--device", "cuda", name="cuda.png")
+                self.assertEqual(host.shape, cuda.shape)
+                if number != 2:  # the errors' last digits are pixels too
+                    self.assertLessEqual(np.abs(host.astype(int) - cuda).max(), 1)
+                self.assertEqual(told.splitlines()[:-1], also.splitlines()[:-1])
+
+
+if __name__ == "__main__":
+    program.main()
