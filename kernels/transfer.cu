@@ -59,6 +59,9 @@ void cuda_close_transfer(Backend *backend, Transfer *transfer)
         return;
     if (transfer->done) {
         TRY(backend, "closing a transfer", cudaEventSynchronize(transfer->done));
+        /* A copy may be under way that the event does not know of: recording it failed. */
+        TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->copies));
+        TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->stream));
         TRY(backend, "closing a transfer", cudaEventDestroy(transfer->done));
     }
     if (transfer->called)

@@ -41,10 +41,11 @@ void check_sample(Checker *checker)
                           .seed = (uint64_t)between(checker, 0, 1 << 30) << 20,
                           .ring_steps = i % 3 ? 0 : (uint32_t)between(checker, 1, steps)};
         s.end = s.begin + (size_t)count;
-        snprintf(trial.shape, sizeof trial.shape,
-                 "images %zu..%zu, batch %d of %d, step %d, ring %u, shuffle %d, augment %d, colour %d",
-                 s.begin, s.end, s.batch, s.batch_size, step, (unsigned)s.ring_steps, s.shuffle,
-                 (int)s.augment, s.colour);
+        snprintf(
+            trial.shape, sizeof trial.shape,
+            "images %zu..%zu, batch %d of %d, step %d, ring %u, shuffle %d, augment %d, colour %d",
+            s.begin, s.end, s.batch, s.batch_size, step, (unsigned)s.ring_steps, s.shuffle,
+            (int)s.augment, s.colour);
         Clock *clock = trial_bytes(&trial, "clock", INPUT, BYTES, sizeof *clock);
         clock->epoch = (uint32_t)between(checker, 0, 400);
         clock->step = (uint32_t)step;

@@ -20,7 +20,7 @@ static bool open_cpu(const Candidate *candidate, int threads, Device *device, Er
     return device_open_cpu_with(device, candidate->name, threads, error);
 }
 
-/* The threads are a CPU's; a GPU is just opened again. */
+/* The threads are a CPU's. */
 static bool open_cuda(const Candidate *candidate, int threads, Device *device, Error *error)
 {
     (void)threads;
@@ -60,11 +60,18 @@ static int list_candidates(Candidate *list)
     return count;
 }
 
+/* With how many numbers of threads a candidate is tried. A GPU is opened once more, for the same
+ * bits again. */
+static int tries(const Candidate *candidate)
+{
+    return candidate->open == open_cuda ? 2 : THREAD_COUNTS;
+}
+
 static bool open_devices(Checker *checker)
 {
     Error error = {0};
     for (int c = 0; c < checker->candidate_count; c++)
-        for (int t = 0; t < THREAD_COUNTS; t++) {
+        for (int t = 0; t < tries(&checker->candidates[c]); t++) {
             const Candidate *candidate = &checker->candidates[c];
             if (!candidate->open(candidate, thread_counts[t], &checker->devices[c][t], &error)) {
                 fprintf(stderr, "device %s: %s\n", candidate->name, error.text);
@@ -77,7 +84,7 @@ static bool open_devices(Checker *checker)
 static void close_devices(Checker *checker)
 {
     for (int c = 0; c < checker->candidate_count; c++)
-        for (int t = 0; t < THREAD_COUNTS; t++)
+        for (int t = 0; t < tries(&checker->candidates[c]); t++)
             device_close(&checker->devices[c][t]);
     checker->candidate_count = 0;
 }
@@ -463,9 +470,10 @@ static void check_candidate(Checker *checker, int candidate, const Trial *trial,
             report(checker, name, trial, "'%s'", one_thread.error.text);
         /* More threads than processors take long to come together: not all every time. */
         enum { TRIALS_WITH_ALL_THREADS = 16 };
-        for (int t = 1; t < THREAD_COUNTS; t++) {
+        int count = tries(&checker->candidates[candidate]);
+        for (int t = 1; t < count; t++) {
             if (checker->trial_number >= TRIALS_WITH_ALL_THREADS &&
-                checker->trial_number % (THREAD_COUNTS - 1) != (uint32_t)t - 1)
+                checker->trial_number % (uint32_t)(count - 1) != (uint32_t)t - 1)
                 continue;
             Run run;
             char with_threads[64];

@@ -22,7 +22,7 @@ typedef enum BufferKind {
     BYTES, /* the same on every device */
     FLOATS,
     DOUBLES, /* INPUT or CHANGED */
-    TOTALS, /* the sums may differ in rounding, the counts may not */
+    TOTALS,  /* the sums may differ in rounding, the counts may not */
 } BufferKind;
 
 typedef struct Buffer {
@@ -30,9 +30,10 @@ typedef struct Buffer {
     BufferRole role;
     BufferKind kind;
     size_t bytes;
-    void *before;   /* contents before the call; NULL for OUTPUT */
-    double typical; /* FLOATS, DOUBLES: errors are relative to the result's size or to this, whichever is
-                       larger; the size of the terms where they may cancel each other */
+    void *before; /* contents before the call; NULL for OUTPUT */
+    double
+        typical; /* FLOATS, DOUBLES: errors are relative to the result's size or to this, whichever
+                    is larger; the size of the terms where they may cancel each other */
 } Buffer;
 
 typedef struct Trial Trial;

@@ -105,12 +105,9 @@ static double weight_terms(const WeightShape *s, const float *beta, const float 
     for (int n = 0; n < s->outputs; n++)
         squares += scale[n] < 1e10f ? (double)scale[n] * scale[n] : 0.0;
     switch (s->function) {
-    case POSITIVE_EXP:
-        return w_rms * (tanh(*beta) + 1.0) * 0.5;
-    case POSITIVE_TANH:
-        return w_rms * fabs((double)*beta);
-    default:
-        return sqrt(squares / s->outputs);
+    case POSITIVE_EXP: return w_rms * (tanh(*beta) + 1.0) * 0.5;
+    case POSITIVE_TANH: return w_rms * fabs((double)*beta);
+    default: return sqrt(squares / s->outputs);
     }
 }
 

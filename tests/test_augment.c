@@ -98,16 +98,11 @@ static float factor(const TensorFile *file, const char *key)
 static int32_t operation(char letter)
 {
     switch (letter) {
-    case 'b':
-        return COLOUR_BRIGHTNESS;
-    case 'c':
-        return COLOUR_CONTRAST;
-    case 's':
-        return COLOUR_SATURATION;
-    case 'h':
-        return COLOUR_HUE;
-    default:
-        fail_msg("no colour operation '%c'", letter);
+    case 'b': return COLOUR_BRIGHTNESS;
+    case 'c': return COLOUR_CONTRAST;
+    case 's': return COLOUR_SATURATION;
+    case 'h': return COLOUR_HUE;
+    default: fail_msg("no colour operation '%c'", letter);
     }
     return COLOUR_NOTHING;
 }

@@ -298,7 +298,7 @@ static void same_bits(void **state)
 enum { LEAST_SHARED = 48 << 10, USUAL_SHARED = 99 << 10, MOST_SHARED = 227 << 10 };
 
 /* h of NNMF with so much shared memory; x and w from noise. */
-static void nnmf(size_t shared, const NnmfShape *shape, float *h)
+static void nnmf(size_t shared, Precision precision, const NnmfShape *shape, float *h)
 {
     Device device;
     Error error = {0};
@@ -306,7 +306,7 @@ static void nnmf(size_t shared, const NnmfShape *shape, float *h)
     size_t w_count = (size_t)shape->outputs * (size_t)shape->features;
     size_t h_count = shape->rows * (size_t)shape->outputs;
     cuda_host_set_shared_optin(shared);
-    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    open_cuda(NNMF_KERNEL_FUSED, precision, &device);
     const Operations *ops = device.operations;
     float *host = malloc((x_count + w_count) * sizeof *host);
     assert_non_null(host);
@@ -330,7 +330,8 @@ static void nnmf(size_t shared, const NnmfShape *shape, float *h)
 }
 
 /* Whether all of w is in shared memory or a block of it at a time: the same sums in the same
- * order. Where not even a block fits, cuBLAS does it. */
+ * order, where the same number of groups of threads share the rows; with more shared memory more do
+ * for many outputs. Where not even a block fits, cuBLAS does it. */
 static void shared_memory_of_nnmf(void **state)
 {
     (void)state;
@@ -346,11 +347,19 @@ static void shared_memory_of_nnmf(void **state)
     for (size_t i = 0; i < COUNT(shapes); i++) {
         size_t count = shapes[i].rows * (size_t)shapes[i].outputs;
         assert_true(count <= COUNT(usual));
-        nnmf(USUAL_SHARED, &shapes[i], usual);
-        nnmf(MOST_SHARED, &shapes[i], other);
-        assert_memory_equal(usual, other, count * sizeof *usual);
-        nnmf(LEAST_SHARED, &shapes[i], other);
+        nnmf(USUAL_SHARED, PRECISION_FP32, &shapes[i], usual);
+        nnmf(MOST_SHARED, PRECISION_FP32, &shapes[i], other);
+        if (shapes[i].outputs <= 32 || shapes[i].outputs > 96)
+            assert_memory_equal(usual, other, count * sizeof *usual);
+        assert_within("227 KB", "h of shape", (int)i, relative_distance(other, usual, count), 1e-6);
+        nnmf(LEAST_SHARED, PRECISION_FP32, &shapes[i], other);
         assert_within("48 KB", "h of shape", (int)i, relative_distance(other, usual, count), 1e-6);
+        /* On tensor cores the warps' shares do not depend on it. */
+        nnmf(USUAL_SHARED, PRECISION_3XTF32, &shapes[i], other);
+        assert_within("3xTF32", "h of shape", (int)i, relative_distance(other, usual, count), 2e-6);
+        nnmf(MOST_SHARED, PRECISION_3XTF32, &shapes[i], usual);
+        if (shapes[i].outputs <= 96)
+            assert_memory_equal(usual, other, count * sizeof *usual);
     }
 }
 

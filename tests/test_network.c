@@ -303,8 +303,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_published_parameters), cmocka_unit_test(the_published_layers),
         cmocka_unit_test(networks_for_grey_images), cmocka_unit_test(learned_betas),
-        cmocka_unit_test(the_counterpart),
-        cmocka_unit_test(images_too_small),         cmocka_unit_test(networks_too_deep),
+        cmocka_unit_test(the_counterpart),          cmocka_unit_test(images_too_small),
+        cmocka_unit_test(networks_too_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

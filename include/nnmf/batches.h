@@ -5,8 +5,8 @@
 #include "nnmf/dataset.h"
 #include "nnmf/image_stream.h"
 #include "nnmf/model.h"
-#include "nnmf/operations.h"
 #include "nnmf/notices.h"
+#include "nnmf/operations.h"
 
 typedef struct Batches {
     const Device *device;
@@ -25,11 +25,11 @@ typedef struct Batches {
     Notices notices;    /* of the clock and the totals */
 } Batches;
 
-/* Images begin..end-1 of `images`, for a network that takes `input`-sized crops: uploaded, or, where
- * they do not fit into what the device has left, streamed. Whatever else the device is to hold
- * should therefore be there before (steps_rehearse). The caller frees `images`, which are empty if
- * they are streamed. On failure the batches are empty. Errors: an empty or too long range, images
- * smaller than the crop, out of memory. */
+/* Images begin..end-1 of `images`, for a network that takes `input`-sized crops: uploaded, or,
+ * where they do not fit into what the device has left, streamed. Whatever else the device is to
+ * hold should therefore be there before (steps_rehearse). The caller frees `images`, which are
+ * empty if they are streamed. On failure the batches are empty. Errors: an empty or too long range,
+ * images smaller than the crop, out of memory. */
 bool batches_create(const Device *device, ImageSet *images, size_t begin, size_t end, Extent input,
                     int batch_size, Batches *batches, Error *error);
 

@@ -13,10 +13,10 @@
 
 /* One layer's device memory; pointers that its kind does not need are NULL. */
 typedef struct LayerBuffers {
-    float *out;              /* (rows, channels) */
-    float *scale;            /* LAYER_UNFOLD: (rows); LAYER_NNMF: of its weights, (outputs) */
-    float *w; /* (outputs, features) in memory's order; LAYER_NNMF: normalised weights,
-                 LAYER_CONVOLUTION: the weight, where its own order is another */
+    float *out;   /* (rows, channels) */
+    float *scale; /* LAYER_UNFOLD: (rows); LAYER_NNMF: of its weights, (outputs) */
+    float *w;     /* (outputs, features) in memory's order; LAYER_NNMF: normalised weights,
+                     LAYER_CONVOLUTION: the weight, where its own order is another */
     float *mean, *deviation; /* LAYER_BATCHNORM: of the batch (channels) */
 } LayerBuffers;
 

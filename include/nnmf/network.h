@@ -97,8 +97,8 @@ typedef struct Block {
     bool convolution;
 } Block;
 
-/* Each group has a learning rate. A convolution in the place of NNMF is in the group nnmf, with that
- * rate: the counterpart differs in nothing else. All other convolutions are cnn_top. */
+/* Each group has a learning rate. A convolution in the place of NNMF is in the group nnmf, with
+ * that rate: the counterpart differs in nothing else. All other convolutions are cnn_top. */
 typedef enum ParameterGroup { GROUP_CNN_TOP, GROUP_NNMF, GROUP_BATCHNORM, GROUPS } ParameterGroup;
 
 /* "cnn_top", "nnmf", "batchnorm" */

@@ -31,7 +31,8 @@ void progress_start(Progress *progress, const char *name, uint32_t epoch, uint32
  * most. */
 void progress_show(Progress *progress, uint32_t done);
 
-/* Seconds that a step takes, without the first ones; 0 where fewer than `least` > 0 are measured. */
+/* Seconds that a step takes, without the first ones; 0 where fewer than `least` > 0 are measured.
+ */
 double progress_step_seconds(const Progress *progress, uint32_t least);
 
 /* Wipes the line. */

@@ -13,9 +13,10 @@ typedef struct CommandEntry {
 
 /* Names and help: options.c. */
 static const CommandEntry commands[] = {
-    {COMMAND_TRAIN, command_train}, {COMMAND_EVAL, command_eval},   {COMMAND_TRACE, command_trace},
-    {COMMAND_INFO, command_info},   {COMMAND_BENCH, command_bench}, {COMMAND_SHOW, command_show},
-    {COMMAND_PREDICT, command_predict}, {COMMAND_STATISTICS, command_statistics},
+    {COMMAND_TRAIN, command_train},           {COMMAND_EVAL, command_eval},
+    {COMMAND_TRACE, command_trace},           {COMMAND_INFO, command_info},
+    {COMMAND_BENCH, command_bench},           {COMMAND_SHOW, command_show},
+    {COMMAND_PREDICT, command_predict},       {COMMAND_STATISTICS, command_statistics},
     {COMMAND_ROBUSTNESS, command_robustness},
 };
 

@@ -214,8 +214,8 @@ static bool log_step(Run *run, Notice *now, Error *error)
 static bool follow(Run *run, Progress *progress, Error *error)
 {
     Notice *last = &run->train.notices.last;
-    bool known = run->steps.path ? log_step(run, last, error)
-                                 : notices_step(&run->train.notices, error);
+    bool known =
+        run->steps.path ? log_step(run, last, error) : notices_step(&run->train.notices, error);
     if (!known || !check_loss(run, &last->totals, error))
         return false;
     progress_show(progress, last->clock.step);
@@ -338,8 +338,8 @@ static bool measure_population(Run *run, Error *error)
     bool stopped;
     progress_start(&progress, "Statistics", run->state.epoch - 1, run->train.steps, 0,
                    run->train.sample.batch_size);
-    bool good = statistics_measure(&run->model, &run->train, stop_testing, &progress, &stopped,
-                                   error);
+    bool good =
+        statistics_measure(&run->model, &run->train, stop_testing, &progress, &stopped, error);
     progress_end(&progress);
     run->ended = run->ended || stopped;
     return good;
@@ -363,9 +363,9 @@ static bool add_population(Run *run, Error *error)
     TrainingState *state = &run->state;
     if (run->ended || run->settings.no_population || state->epoch == 0)
         return true;
-    if (!run->model.has_population && (!measure_population(run, error) ||
-                                       (!run->ended && !checkpoint_write(run->files.last,
-                                                                         &run->model, state, error))))
+    if (!run->model.has_population &&
+        (!measure_population(run, error) ||
+         (!run->ended && !checkpoint_write(run->files.last, &run->model, state, error))))
         return false;
     if (run->ended)
         return true;

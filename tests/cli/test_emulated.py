@@ -167,6 +167,21 @@ class Runs(EmulatedTest):
                               "--weights", run / "best.safetensors")
         self.assertIn(f"({best} of 7)", result.out)
 
+    def test_robustness(self):
+        """The attack goes down to the pixels; one image of 7 may be on another side."""
+        weights = self.small("run", epochs=1) / "best.safetensors"
+        rows = {}
+        for device in ("cuda", "cpu"):
+            out = self.folder / f"{device}.csv"
+            self.succeed("robustness", "--device", device, *SMALL, "--data",
+                         program.mnist_folder(7, 7), "--weights", weights, "--repetitions", 1,
+                         "--kind", "all", "--out", out)
+            rows[device] = [line.split(",") for line in out.read_text().splitlines()[1:]]
+        self.assertEqual(len(rows["cuda"]), 1 + 8 * 6)
+        for ours, expected in zip(rows["cuda"], rows["cpu"]):
+            self.assertEqual(ours[:5], expected[:5])
+            self.assertAlmostEqual(float(ours[5]), float(expected[5]), delta=100 / 7 + 0.1)
+
     def test_automatic_device(self):
         result = self.succeed("--device", "auto", *SMALL, "--data", program.mnist_folder(2, 2),
                               "--epochs", 1, "--out", self.folder / "run")

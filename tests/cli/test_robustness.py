@@ -11,6 +11,7 @@ import importlib.util
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import unittest
 
@@ -87,6 +88,41 @@ class Robustness(ProgramTest):
         self.fail_with(USAGE, *self.arguments("--levels", "0.1"), mention=["--kind"])
         self.fail_with(USAGE, *self.arguments("--kind", "fog"), mention=["--kind", "'fog'"])
         self.fail_with(USAGE, *self.arguments("--images", 31), mention=["range outside the data"])
+
+
+PLOT = program.TESTS.parent / "scripts" / "plot-robustness"
+
+
+@unittest.skipUnless(importlib.util.find_spec("matplotlib"), "there is no matplotlib")
+class Plot(ProgramTest):
+    HEADER = "test,kind,level,repetitions,images,accuracy_percent,deviation_percent\n"
+    PLAIN = "0,none,0,1,20,85,0\n"
+
+    def plot(self, text):
+        self.file = self.folder / "a.csv"
+        self.file.write_text(text)
+        return subprocess.run([sys.executable, PLOT, f"first={self.file}", self.file, "--out",
+                               self.folder / "out.png"], capture_output=True, text=True,
+                              check=False)
+
+    def test_picture(self):
+        done = self.plot(self.HEADER + self.PLAIN + "1,contrast,0.5,1,20,60,0\n"
+                         "2,gaussian-noise,0.1,3,20,50,2\n")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
+        self.assertEqual((self.folder / "out.png").read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
+
+    def test_bad_input(self):
+        for text, expected in (("", "nothing to draw"), (self.HEADER, "nothing to draw"),
+                               (self.HEADER + self.PLAIN, "nothing to draw"),
+                               (self.HEADER + self.PLAIN + "1,fog,1,1,20,5,0\n", "unknown kind"),
+                               (self.HEADER + "1,contrast,x,1,20,5,0\n", "bad row"),
+                               (self.HEADER + "1,contrast\n", "bad row")):
+            with self.subTest(expected=expected, text=text):
+                done = self.plot(text)
+                self.assertEqual(done.returncode, 1, done)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+                self.assertIn(expected, done.stderr)
+                self.assertFalse((self.folder / "out.png").exists())
 
 
 @unittest.skipUnless(REFERENCE and DATA and HAS_TORCH,
