@@ -47,6 +47,11 @@ cudaError_t remember(cudaError_t error)
     return error;
 }
 
+bool context_broken()
+{
+    return broken != cudaSuccess;
+}
+
 void count_wait()
 {
     waits++;

@@ -39,7 +39,8 @@ void cuda_host_set_driver(cudaError_t status); /* cudaErrorInsufficientDriver, .
 
 /* The nth call from now to the runtime or cuBLAS fails with `error`, as if an earlier operation or
  * the call itself had; 0: none does. Calls that free still do. Errors that break a CUDA context
- * stay until cuda_host_reset. Asking for errors, names and versions is not counted. */
+ * stay until cuda_host_reset, and what was submitted never runs. Asking for errors, names and
+ * versions is not counted. */
 void cuda_host_fail_call(unsigned long nth, cudaError_t error);
 unsigned long cuda_host_calls(void); /* since then */
 

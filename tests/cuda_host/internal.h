@@ -44,6 +44,7 @@ std::recursive_mutex &call_mutex();
 cudaError_t enter(Capturing capturing);  /* why the call fails before it has begun */
 cudaError_t remember(cudaError_t error); /* for cudaGetLastError */
 void count_wait();                       /* of the host for the device */
+bool context_broken();                   /* by an error that stays: nothing runs any more */
 
 template <class Body> cudaError_t call(Capturing capturing, Body body)
 {

@@ -46,7 +46,7 @@ static void run_until(cudaStream_t stream, uint64_t serial)
         }
         if (operation.awaited && !operation.awaited->done)
             run_until(operation.awaited->stream, operation.awaited->serial);
-        if (operation.work)
+        if (operation.work && !context_broken())
             operation.work();
     }
 }
