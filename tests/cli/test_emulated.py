@@ -26,6 +26,10 @@ CUDA = ["--device", "cuda"]
 # Ways of the products, and how far the losses of a few steps may be from the CPU's, relative.
 WAYS = ((("--nnmf-kernel", "fused"), 1e-4), (("--nnmf-kernel", "cublas"), 1e-4),
         (("--precision", "3xtf32"), 1e-4), (("--precision", "tf32"), 1e-2))
+# Tensor cores take the emulation long, and longer with sanitizers: there the operation checker alone
+# has them.
+if EMULATED and program.is_sanitized():
+    WAYS = WAYS[:2]
 
 
 @unittest.skipUnless(EMULATED, "NNMF_TRAIN_EMULATED is not set")
@@ -175,9 +179,9 @@ class Runs(EmulatedTest):
             out = self.folder / f"{device}.csv"
             self.succeed("robustness", "--device", device, *SMALL, "--data",
                          program.mnist_folder(7, 7), "--weights", weights, "--repetitions", 1,
-                         "--kind", "all", "--out", out)
+                         "--kind", "gradient-sign", "--levels", "0.01,0.1", "--out", out)
             rows[device] = [line.split(",") for line in out.read_text().splitlines()[1:]]
-        self.assertEqual(len(rows["cuda"]), 1 + 8 * 6)
+        self.assertEqual(len(rows["cuda"]), 3)
         for ours, expected in zip(rows["cuda"], rows["cpu"]):
             self.assertEqual(ours[:5], expected[:5])
             self.assertAlmostEqual(float(ours[5]), float(expected[5]), delta=100 / 7 + 0.1)
