@@ -192,6 +192,7 @@ class Runs(EmulatedTest):
         self.assertIn("\nDevice: host emulation, CUDA, fused, fp32\n", result.out)
 
 
+@unittest.skipIf(EMULATED and program.is_sanitized(), "test_cuda_streaming has sanitizers")
 class Streaming(EmulatedTest):
     """Images that do not fit into the GPU's memory: the same bits, and a line that says so."""
 
