@@ -48,7 +48,8 @@ static bool out_of_memory(size_t bytes, const char *what, Error *error)
 {
     size_t available = 0, all = 0;
     cudaMemGetInfo(&available, &all);
-    return fail(error, "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: a "
+    return fail(error,
+                "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: a "
                 "smaller --batch-size needs less, and other programs may use this GPU",
                 what, bytes, available, all);
 }
@@ -134,8 +135,10 @@ void *cuda_scratch(Backend *backend, size_t bytes)
         return backend->scratch;
     if (backend->recording) {
         if (backend->error.status == STATUS_OK)
-            fail(&backend->error, "work space too small: a recorded step: %zu bytes were needed, "
-                 "%zu are there", bytes, backend->scratch_bytes);
+            fail(&backend->error,
+                 "work space too small: a recorded step: %zu bytes were needed, "
+                 "%zu are there",
+                 bytes, backend->scratch_bytes);
         return NULL;
     }
     TRY(backend, "work space", cudaStreamSynchronize(backend->stream));
@@ -285,9 +288,10 @@ static bool find_device(Error *error)
         return fail(error, "no NVIDIA driver: CUDA: one for CUDA %d.%d or newer was expected",
                     runtime / 1000, runtime % 1000 / 10);
     if (status == cudaErrorInsufficientDriver)
-        return fail(error, "NVIDIA driver too old: it is for CUDA %d.%d: CUDA %d.%d or newer was "
-                    "expected", driver / 1000, driver % 1000 / 10, runtime / 1000,
-                    runtime % 1000 / 10);
+        return fail(error,
+                    "NVIDIA driver too old: it is for CUDA %d.%d: CUDA %d.%d or newer was "
+                    "expected",
+                    driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
         return fail(error, "no NVIDIA GPU: CUDA: the driver is there, but shows no device");
     if (status != cudaSuccess)
@@ -316,8 +320,10 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     LAUNCH(probe_kernel, 1, 1, 0, backend->stream, true);
     cudaError_t status = cudaGetLastError();
     if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorUnsupportedPtxVersion)
-        return fail(error, "unsupported GPU: %s, compute capability %d.%d: this program was not "
-                    "built for it", properties->name, properties->major, properties->minor);
+        return fail(error,
+                    "unsupported GPU: %s, compute capability %d.%d: this program was not "
+                    "built for it",
+                    properties->name, properties->major, properties->minor);
     cuda_try(backend, name, "launch of probe_kernel", status);
     if (!TRY_BLAS(backend, name, cublasCreate(&backend->blas)))
         return finish(backend, error);
@@ -358,9 +364,8 @@ bool device_open_cuda(Device *device, const CudaOptions *options, Error *error)
     device->operations = &table;
     device->backend = backend;
     device->close = close_device;
-    static const char *const precisions[] = {"fp32", "3xtf32", "tf32"};
     snprintf(device->description, sizeof device->description, "%.64s, CUDA, %s, %s",
              properties.name, options->kernel == NNMF_KERNEL_FUSED ? "fused" : "cublas",
-             precisions[options->precision]);
+             precision_names[options->precision]);
     return true;
 }

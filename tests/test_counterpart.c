@@ -85,6 +85,26 @@ static void check_gradients(Probe *p, const Network *network, double tolerance)
     memory_free(gradients);
 }
 
+/* The same for the images. */
+static void check_images(Probe *p, double tolerance)
+{
+    static float dimages[INPUTS];
+    double off = 0.0, size = 0.0;
+    int seen = 0, smooth = 0;
+    loss_at(p);
+    model_backward_to_images(&p->model, BATCH, p->clock, p->totals, dimages);
+    for (int e = 0; e < INPUTS; e += 7, seen++) {
+        double expected, found = (double)dimages[e];
+        if (!difference(p, &p->model.images[e], fabs(found), &expected))
+            continue;
+        off += (found - expected) * (found - expected);
+        size += expected * expected;
+        smooth++;
+    }
+    assert_true(3 * smooth > seen);
+    assert_close("counterpart", "images", sqrt(off / size), tolerance);
+}
+
 static void the_counterpart_has_its_derivative(void **state)
 {
     (void)state;
@@ -117,6 +137,7 @@ static void the_counterpart_has_its_derivative(void **state)
             give_statistics(&p.model);
         /* What is off here are the kinks that were not found; the operations have tests to 1e-4. */
         check_gradients(&p, &network, 3e-2);
+        check_images(&p, 3e-2);
         memory_free(p.clock);
         memory_free(p.totals);
         memory_free(p.host);

@@ -253,6 +253,61 @@ static void every_variant(void **state)
     check_both_kernels("cross entropy", &plan);
 }
 
+/* dimages (BATCH, 8, 8, 3) of a batch of noise. */
+static void image_gradient(Device *device, const NetworkOptions *options, float *dimages)
+{
+    Network network;
+    Model model;
+    Error error = {0};
+    build_small(options, &network);
+    must(model_create(&network, device, BATCH, &model, &error), &error);
+    must(model_initialise(&model, 3, &error), &error);
+    const Operations *ops = device->operations;
+    size_t count = BATCH * extent_elements(network.input), bytes = count * sizeof *dimages;
+    for (size_t i = 0; i < count; i++)
+        dimages[i] = philox_uniform(noise((uint32_t)i));
+    const uint8_t labels[BATCH] = {3, 0, 9, 3, 5};
+    float *gradient = ops->allocate(device->backend, bytes, "gradients", &error);
+    Clock *clock = ops->allocate(device->backend, sizeof *clock, "clock", &error);
+    Totals *totals = ops->allocate(device->backend, sizeof *totals, "totals", &error);
+    assert_true(gradient && clock && totals);
+    ops->upload(device->backend, model.images, dimages, bytes);
+    ops->upload(device->backend, model.labels, labels, sizeof labels);
+    model_forward(&model, BATCH);
+    model_backward_to_images(&model, BATCH, clock, totals, gradient);
+    ops->download(device->backend, dimages, gradient, bytes);
+    must(ops->finish(device->backend, &error), &error);
+    ops->release(device->backend, gradient);
+    ops->release(device->backend, clock);
+    ops->release(device->backend, totals);
+    model_destroy(&model);
+}
+
+/* What the sign attack follows. */
+static void gradient_of_images(void **state)
+{
+    (void)state;
+    enum { ELEMENTS = BATCH * 8 * 8 * 3 };
+    static float cpu[ELEMENTS], cuda[ELEMENTS];
+    NetworkOptions options = usual_plan(0).options;
+    for (int arch = ARCHITECTURE_NNMF; arch <= ARCHITECTURE_CNN; arch++) {
+        Device device;
+        options.architecture = (Architecture)arch;
+        open_cpu(&device);
+        image_gradient(&device, &options, cpu);
+        device_close(&device);
+        open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+        image_gradient(&device, &options, cuda);
+        device_close(&device);
+        int moved = 0;
+        for (int i = 0; i < ELEMENTS; i++)
+            moved += cpu[i] != 0.0f;
+        assert_true(moved > ELEMENTS / 2);
+        assert_within("image", "gradient", arch, relative_distance(cuda, cpu, ELEMENTS), 1e-4);
+    }
+    assert_nothing_left();
+}
+
 /* Factors of 10 bits: near, and not the same. */
 static void tf32(void **state)
 {
@@ -383,6 +438,7 @@ int main(void)
         cmocka_unit_test_setup(forty_steps, reset),
         cmocka_unit_test_setup(without_shuffling, reset),
         cmocka_unit_test_setup(every_variant, reset),
+        cmocka_unit_test_setup(gradient_of_images, reset),
         cmocka_unit_test_setup(tf32, reset),
         cmocka_unit_test_setup(same_bits, reset),
         cmocka_unit_test_setup(shared_memory_of_nnmf, reset),

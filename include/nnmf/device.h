@@ -28,6 +28,9 @@ typedef enum Precision {
     PRECISION_TF32,   /* tensor cores, the operands of all products rounded to TF32 (10 bits) */
 } Precision;
 
+/* "fp32", ... by Precision; NULL at the end. */
+extern const char *const precision_names[];
+
 typedef struct CudaOptions {
     NnmfKernel kernel;
     Precision precision;

@@ -53,7 +53,6 @@ typedef enum PerturbationKind {
 enum { PERTURBATION_LEVELS = 6 };
 
 typedef struct Perturbation {
-    const char *name;                   /* "gaussian-noise" */
     const char *level;                  /* what the level is, in a few words */
     double lowest, highest;             /* levels that make sense */
     bool random;                        /* does repeating it give another result? */
@@ -61,6 +60,14 @@ typedef struct Perturbation {
 } Perturbation;
 
 extern const Perturbation perturbations[PERTURBATIONS];
+
+/* "all", then the names by PerturbationKind; NULL at the end. */
+extern const char *const perturbation_choices[PERTURBATIONS + 2];
+
+static inline const char *perturbation_name(PerturbationKind kind)
+{
+    return perturbation_choices[kind + 1];
+}
 
 /* in -> out, which do not overlap. All kinds but PERTURB_GRADIENT_SIGN. The random numbers belong
  * to (seed, repetition, number of the image), so that they depend on no order. Errors: out of

@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include "nnmf/perturbation.h"
+
 #include <string.h>
 
 /* ---- commands ---- */
@@ -51,15 +53,11 @@ static const char *const split_choices[] = {"train", "test", NULL};
 static const char *const augment_choices[] = {"none", "reference", "image", NULL};
 static const char *const arch_choices[] = {"nnmf", "cnn", NULL};
 static const char *const bn_statistics_choices[] = {"batch", "population", NULL};
-static const char *const kind_choices[] = {
-    "all",      "gaussian-noise", "uniform-noise", "salt-and-pepper", "gaussian-blur",
-    "contrast", "brightness",     "pixelation",    "gradient-sign",   NULL};
 static const char *const positive_choices[] = {"abs", "exp", "tanh", "identity", NULL};
 static const char *const local_choices[] = {"none", "kl", "mse", NULL};
 static const char *const loss_choices[] = {"sbs", "cross-entropy", NULL};
 static const char *const device_choices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const kernel_choices[] = {"fused", "cublas", NULL};
-static const char *const precision_choices[] = {"fp32", "3xtf32", "tf32", NULL};
 static const char *const log_format_choices[] = {"text", "json", NULL};
 
 #define AT(member) offsetof(Settings, member)
@@ -89,7 +87,7 @@ const OptionSpec option_specs[] = {
     {"images", SECTION_DATA, OPTION_INTEGER, AT(images), COMMAND_ROBUSTNESS, KEEP_NEVER, "0", 0,
      1e9, NULL, "N", "the first so many images of the split (0: all)"},
     {"kind", SECTION_DATA, OPTION_CHOICE, AT(kind), COMMAND_ROBUSTNESS, KEEP_NEVER, "all", 0, 0,
-     kind_choices, "NAME",
+     perturbation_choices, "NAME",
      "of perturbation: all, gaussian-noise, uniform-noise, salt-and-pepper, gaussian-blur, "
      "contrast, brightness, pixelation or gradient-sign"},
     {"levels", SECTION_DATA, OPTION_TEXT, AT(levels), COMMAND_ROBUSTNESS, KEEP_NEVER, "", 0, 0,
@@ -165,8 +163,7 @@ const OptionSpec option_specs[] = {
     {"nnmf-kernel", SECTION_DEVICE, OPTION_CHOICE, AT(nnmf_kernel), ALL, KEEP_FREE, "fused", 0, 0,
      kernel_choices, "NAME", "CUDA: fused (all iterations in one kernel) or cublas"},
     {"precision", SECTION_DEVICE, OPTION_CHOICE, AT(precision), ALL, KEEP_FREE, "fp32", 0, 0,
-     precision_choices, "NAME",
-     "CUDA: of the matrix products: fp32, 3xtf32 or tf32 (tensor cores)"},
+     precision_names, "NAME", "CUDA: of the matrix products: fp32, 3xtf32 or tf32 (tensor cores)"},
     {"threads", SECTION_DEVICE, OPTION_INTEGER, AT(threads), ALL, KEEP_FREE, "0", 0, 1024, NULL,
      "N", "CPU threads (0: one for each processor)"},
     {"quiet", SECTION_OUTPUT, OPTION_FLAG, AT(quiet), REPORTS, KEEP_NEVER, "false", 0, 0, NULL,

@@ -96,13 +96,14 @@ static bool reserve(const Session *session, Plan *plan, Error *error)
     size_t bytes = image * sizeof(float);
     const Device *device = &session->device;
     return (plan->images = memory_allocate(batch, bytes, "images", error)) &&
-           (plan->gradient = memory_allocate(batch, bytes, "gradients of images", error)) &&
            (plan->perturbed = memory_allocate(batch, bytes, "perturbed images", error)) &&
            (plan->probabilities =
                 memory_allocate(batch, CLASSES * sizeof(float), "probabilities", error)) &&
            (plan->labels = memory_allocate(batch, 1, "labels", error)) &&
-           (!attack || (plan->dimages = device->operations->allocate(
-                            device->backend, batch * bytes, "gradients of images", error)));
+           (!attack ||
+            ((plan->gradient = memory_allocate(batch, bytes, "gradients of images", error)) &&
+             (plan->dimages = device->operations->allocate(device->backend, batch * bytes,
+                                                           "gradients of images", error))));
 }
 
 static void release(const Session *session, Plan *plan)
@@ -224,14 +225,8 @@ static void accuracy(const Plan *plan, size_t begin, size_t end, size_t images, 
     *deviation = end - begin > 1 ? sqrt(squares / (count - 1.0)) : 0.0;
 }
 
-static bool tell(const Settings *s, const Plan *plan, size_t images, Error *error)
+static bool tell(const Plan *plan, size_t images, CsvLog *csv, Error *error)
 {
-    CsvLog csv = {0};
-    if (s->out[0] && !csv_open(&csv, s->out,
-                               "test,kind,level,repetitions,images,accuracy_percent,"
-                               "deviation_percent",
-                               0, error))
-        return false;
     printf("%-16s %8s %9s %10s  %s\n", "kind", "level", "correct", "deviation", "level is");
     bool good = true;
     unsigned row = 0;
@@ -240,17 +235,22 @@ static bool tell(const Settings *s, const Plan *plan, size_t images, Error *erro
         for (end = begin + 1; end < plan->count && plan->trials[end].repetition > 0; end++)
             ;
         bool as_is = trial->kind == PERTURBATIONS;
-        const char *name = as_is ? "none" : perturbations[trial->kind].name;
+        const char *name = as_is ? "none" : perturbation_name(trial->kind);
         double mean, deviation;
         accuracy(plan, begin, end, images, &mean, &deviation);
         printf("%-16s %8g %8.2f%% %9.2f%%  %s\n", name, trial->level, mean, deviation,
                as_is ? "" : perturbations[trial->kind].level);
-        good = csv_append(&csv, error, "%u,%s,%g,%zu,%zu,%.4f,%.4f", row, name, trial->level,
+        good = csv_append(csv, error, "%u,%s,%g,%zu,%zu,%.4f,%.4f", row, name, trial->level,
                           end - begin, images, mean, deviation);
     }
-    good = good && csv_write(&csv, error);
-    csv_close(&csv);
-    return good;
+    return good && csv_write(csv, error);
+}
+
+/* Written once before the tests, which take long: better to learn now that it cannot be. */
+static bool open_table(const Settings *s, CsvLog *csv, Error *error)
+{
+    const char *header = "test,kind,level,repetitions,images,accuracy_percent,deviation_percent";
+    return !s->out[0] || (csv_open(csv, s->out, header, 0, error) && csv_write(csv, error));
 }
 
 bool command_robustness(const Settings *settings, int *status, Error *error)
@@ -264,9 +264,11 @@ bool command_robustness(const Settings *settings, int *status, Error *error)
         memory_free(plan.trials);
         return false;
     }
-    bool good = reserve(&session, &plan, error) &&
+    CsvLog csv = {0};
+    bool good = open_table(settings, &csv, error) && reserve(&session, &plan, error) &&
                 test_all(&session, &plan, settings->seed, error) &&
-                tell(settings, &plan, batches_images(&session.batches), error);
+                tell(&plan, batches_images(&session.batches), &csv, error);
+    csv_close(&csv);
     release(&session, &plan);
     session_close(&session);
     return good;

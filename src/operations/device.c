@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *const precision_names[] = {"fp32", "3xtf32", "tf32", NULL};
+
 /* ---- scratch memory and failures of the fast CPU version ---- */
 
 bool cpu_scratch(Backend *backend, size_t shared, size_t each, Scratch *scratch)

@@ -6,34 +6,32 @@
 #include <math.h>
 #include <string.h>
 
+const char *const perturbation_choices[PERTURBATIONS + 2] = {
+    "all",
+    [1 + PERTURB_GAUSSIAN_NOISE] = "gaussian-noise",
+    [1 + PERTURB_UNIFORM_NOISE] = "uniform-noise",
+    [1 + PERTURB_SALT_AND_PEPPER] = "salt-and-pepper",
+    [1 + PERTURB_GAUSSIAN_BLUR] = "gaussian-blur",
+    [1 + PERTURB_CONTRAST] = "contrast",
+    [1 + PERTURB_BRIGHTNESS] = "brightness",
+    [1 + PERTURB_PIXELATION] = "pixelation",
+    [1 + PERTURB_GRADIENT_SIGN] = "gradient-sign",
+};
+
 const Perturbation perturbations[PERTURBATIONS] = {
-    [PERTURB_GAUSSIAN_NOISE] = {"gaussian-noise",
-                                "standard deviation",
-                                0.0,
-                                10.0,
-                                true,
-                                {0.02, 0.04, 0.08, 0.12, 0.16, 0.24}},
-    [PERTURB_UNIFORM_NOISE] =
-        {"uniform-noise", "amplitude", 0.0, 10.0, true, {0.04, 0.08, 0.12, 0.2, 0.3, 0.4}},
-    [PERTURB_SALT_AND_PEPPER] = {"salt-and-pepper",
-                                 "share of the numbers",
-                                 0.0,
-                                 1.0,
-                                 true,
-                                 {0.01, 0.02, 0.04, 0.08, 0.12, 0.2}},
-    [PERTURB_GAUSSIAN_BLUR] = {"gaussian-blur",
-                               "standard deviation in pixels",
-                               0.0,
-                               100.0,
-                               false,
-                               {0.4, 0.6, 0.8, 1.0, 1.5, 2.0}},
-    [PERTURB_CONTRAST] = {"contrast", "factor", 0.0, 10.0, false, {0.8, 0.6, 0.4, 0.3, 0.2, 0.1}},
+    [PERTURB_GAUSSIAN_NOISE] =
+        {"standard deviation", 0.0, 10.0, true, {0.02, 0.04, 0.08, 0.12, 0.16, 0.24}},
+    [PERTURB_UNIFORM_NOISE] = {"amplitude", 0.0, 10.0, true, {0.04, 0.08, 0.12, 0.2, 0.3, 0.4}},
+    [PERTURB_SALT_AND_PEPPER] =
+        {"share of the numbers", 0.0, 1.0, true, {0.01, 0.02, 0.04, 0.08, 0.12, 0.2}},
+    [PERTURB_GAUSSIAN_BLUR] =
+        {"standard deviation in pixels", 0.0, 100.0, false, {0.4, 0.6, 0.8, 1.0, 1.5, 2.0}},
+    [PERTURB_CONTRAST] = {"factor", 0.0, 10.0, false, {0.8, 0.6, 0.4, 0.3, 0.2, 0.1}},
     [PERTURB_BRIGHTNESS] =
-        {"brightness", "added to the value", -1.0, 1.0, false, {0.05, 0.1, 0.15, 0.2, 0.3, 0.4}},
-    [PERTURB_PIXELATION] =
-        {"pixelation", "share of the side", 0.01, 1.0, false, {0.9, 0.8, 0.7, 0.6, 0.5, 0.3}},
+        {"added to the value", -1.0, 1.0, false, {0.05, 0.1, 0.15, 0.2, 0.3, 0.4}},
+    [PERTURB_PIXELATION] = {"share of the side", 0.01, 1.0, false, {0.9, 0.8, 0.7, 0.6, 0.5, 0.3}},
     [PERTURB_GRADIENT_SIGN] =
-        {"gradient-sign", "amplitude", 0.0, 1.0, false, {0.001, 0.002, 0.004, 0.008, 0.016, 0.032}},
+        {"amplitude", 0.0, 1.0, false, {0.001, 0.002, 0.004, 0.008, 0.016, 0.032}},
 };
 
 static float within(double value)

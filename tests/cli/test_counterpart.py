@@ -32,7 +32,7 @@ GRADIENT_TOLERANCE = 1e-4
 # jumps there.
 BEFORE_RELU = {"cnn": ("5", "8", "14", "21", "24", "30", "36", "38"),
                "nnmf": ("7", "13", "21", "27", "33")}
-JUMP_TOLERANCE = 5e-2
+JUMP_TOLERANCE = 1e-2
 # A bias in front of a batch norm with the batch's statistics has no influence.
 ZERO_GRADIENTS = {"7.bias.grad", "23.bias.grad"}
 ZERO_TOLERANCE = 1e-7

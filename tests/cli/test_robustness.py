@@ -78,6 +78,11 @@ class Robustness(ProgramTest):
                for seed in range(1, 7)]
         self.assertGreater(len({str(rows) for rows in one}), 1)
 
+    def test_table_that_cannot_be_written(self):
+        """Told before anything is tested."""
+        self.fail_with(1, *self.arguments("--out", self.folder / "nowhere" / "out.csv"),
+                       mention=["nowhere"], out="")
+
     def test_bad_levels(self):
         for levels in ("", "x", "0.1,", ",0.1", "0.1 0.2", "-1", "2", "nan", "0.1,,0.2",
                        ",".join(["0.1"] * 65)):

@@ -69,7 +69,7 @@ void keep(const char *function, dim3 block, size_t bytes, const Arguments &...ar
 #undef RUN
 #define TRY(backend, operation, call) ((void)(operation), true)
 #define RUN(backend, operation, kernel, grid, block, shared, ...)                                  \
-    ((void)(operation), (void)(kernel), (void)(grid),                                             \
+    ((void)(operation), (void)(kernel), (void)(grid),                                              \
      keep(__PRETTY_FUNCTION__, block, shared, __VA_ARGS__))
 /* In namespaces of their own, since both have a `run`. */
 namespace float32_units
@@ -91,7 +91,6 @@ void *cuda_scratch(Backend *, size_t)
 static bool print_choice(const Layer &layer, int iterations, size_t limit, Precision precision)
 {
     enum { BATCH = 50 };
-    static const char *const names[] = {"fp32", "3xtf32", "tf32"};
     Backend backend = {};
     backend.shared_limit = limit;
     backend.fused = true;
@@ -107,12 +106,14 @@ static bool print_choice(const Layer &layer, int iterations, size_t limit, Preci
                     ? float32_units::cuda_nnmf_fused(&backend, &shape, nullptr, nullptr, nullptr)
                     : tensor_cores::cuda_nnmf_tensor(&backend, &shape, nullptr, nullptr, nullptr);
     std::printf("%d;%zu;%d;%d;%zu;%s;%s;%u;%s;%zu\n", layer.index, shape.rows, shape.features,
-                shape.outputs, limit, names[precision], chosen.variant.c_str(), chosen.threads,
-                chosen.resident.c_str(), chosen.bytes);
+                shape.outputs, limit, precision_names[precision], chosen.variant.c_str(),
+                chosen.threads, chosen.resident.c_str(), chosen.bytes);
     if (fits && chosen.launches > 0 && chosen.bytes <= limit && chosen.threads <= 1024)
         return true;
-    std::fprintf(stderr, "fused_shared: layer %d does not fit: %zu bytes of %zu, %u threads of "
-                 "1024\n", layer.index, chosen.bytes, limit, chosen.threads);
+    std::fprintf(stderr,
+                 "fused_shared: layer %d does not fit: %zu bytes of %zu, %u threads of "
+                 "1024\n",
+                 layer.index, chosen.bytes, limit, chosen.threads);
     return false;
 }
 
