@@ -6,6 +6,16 @@
 
 enum { ROWS = 48, LEAST_CHUNK = 2 * ROWS };
 
+/* A tile of rows as it lies in memory, or where it must be padded, a padded copy. */
+static const float *in_tile(const float *from, size_t rows, size_t columns, size_t padded_rows,
+                            size_t stride, float *copy)
+{
+    if (rows == padded_rows && columns == stride)
+        return from;
+    copy_padded(from, rows, columns, padded_rows, stride, copy);
+    return copy;
+}
+
 static void convolution_forward(Backend *backend, const ConvolutionShape *s, const float *in,
                                 const float *weight, const float *bias, float *out)
 {
@@ -19,16 +29,17 @@ static void convolution_forward(Backend *backend, const ConvolutionShape *s, con
     size_t tiles = (s->rows + ROWS - 1) / ROWS;
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t tile = 0; tile < tiles; tile++) {
-        float *a = scratch.threads + (size_t)omp_get_thread_num() * scratch.stride;
-        float *c = a + ROWS * width;
+        float *mine = scratch.threads + (size_t)omp_get_thread_num() * scratch.stride;
         size_t first = tile * ROWS, rows = smaller(ROWS, s->rows - first);
         size_t padded = round_up(rows, TILE_ROWS);
-        copy_padded(in + first * width, rows, width, padded, width, a);
+        const float *a = in_tile(in + first * width, rows, width, padded, width, mine);
+        bool in_place = rows == padded && outputs == padded_outputs;
+        float *c = in_place ? out + first * outputs : mine + ROWS * width;
         for (size_t row = 0; row < padded; row++)
             copy_padded(bias, bias ? 1 : 0, outputs, 1, padded_outputs, c + row * padded_outputs);
         multiply_tiles(padded, padded_outputs, width, a, width, scratch.shared, width, 0, c,
                        padded_outputs);
-        for (size_t row = 0; row < rows; row++)
+        for (size_t row = 0; !in_place && row < rows; row++)
             memcpy(out + (first + row) * outputs, c + row * padded_outputs, outputs * sizeof *out);
     }
 }
@@ -54,8 +65,8 @@ static void convolution_backward(Backend *backend, const ConvolutionShape *s, co
 
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (int chunk = 0; chunk < chunks; chunk++) {
-        float *a = scratch.threads + (size_t)omp_get_thread_num() * scratch.stride;
-        float *b = a + ROWS * outer_rows, *c = b + ROWS * padded_width;
+        float *a_copy = scratch.threads + (size_t)omp_get_thread_num() * scratch.stride;
+        float *b_copy = a_copy + ROWS * outer_rows, *c_copy = b_copy + ROWS * padded_width;
         float *part = parts + (size_t)chunk * part_floats;
         double *bias_part = bias_parts + (size_t)chunk * outputs;
         memset(part, 0, part_floats * sizeof *part);
@@ -63,8 +74,11 @@ static void convolution_backward(Backend *backend, const ConvolutionShape *s, co
         size_t end = cpu_chunk_begin(s->rows, chunks, chunk + 1);
         for (size_t first = cpu_chunk_begin(s->rows, chunks, chunk); first < end; first += ROWS) {
             size_t rows = smaller(ROWS, end - first), padded = round_up(rows, TILE_ROWS);
-            copy_padded(dout + first * outputs, rows, outputs, padded, outer_rows, a);
-            copy_padded(in + first * width, rows, width, padded, padded_width, b);
+            const float *a =
+                in_tile(dout + first * outputs, rows, outputs, padded, outer_rows, a_copy);
+            const float *b = in_tile(in + first * width, rows, width, padded, padded_width, b_copy);
+            bool in_place = rows == padded && width == padded_width;
+            float *c = in_place && din ? din + first * width : c_copy;
             if (din) {
                 memset(c, 0, padded * padded_width * sizeof *c);
                 multiply_tiles(padded, padded_width, outputs, a, outer_rows, scratch.shared,
@@ -73,7 +87,7 @@ static void convolution_backward(Backend *backend, const ConvolutionShape *s, co
             outer_tiles(outer_rows, padded_width, rows, a, outer_rows, b, padded_width, part,
                         padded_width);
             for (size_t row = 0; row < rows; row++) {
-                if (din)
+                if (din && !in_place)
                     memcpy(din + (first + row) * width, c + row * padded_width,
                            width * sizeof *din);
                 for (size_t o = 0; dbias && o < outputs; o++)

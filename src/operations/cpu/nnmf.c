@@ -14,6 +14,7 @@ static const float TINY_SUM = 1e-19f, TINY_R = 1e-20f;
 enum {
     ROWS = 24,   /* of a tile, a multiple of TILE_ROWS */
     BLOCK = 128, /* features of a block, a multiple of PANEL */
+    BACKWARD_ROWS = 48,
     LEAST_CHUNK = 2 * ROWS,
 };
 
@@ -57,12 +58,11 @@ static void sum_first_r(Problem *p, const float *w, float *r)
 {
     size_t features = (size_t)p->shape->features, outputs = (size_t)p->shape->outputs;
     float h = 1.0f / (float)outputs;
-    memset(r, 0, p->features * sizeof *r);
+    for (size_t k = 0; k < p->features; k++)
+        r[k] = TINY_R;
     for (size_t n = 0; n < outputs; n++)
         for (size_t k = 0; k < features; k++)
             r[k] += h * w[n * features + k];
-    for (size_t k = 0; k < p->features; k++)
-        r[k] += TINY_R;
     p->first_r = r;
 }
 
@@ -83,13 +83,13 @@ INLINE void ratio_tile(int vectors, size_t depth, const float *h, size_t h_strid
     Vector r[TILE_ROWS][2];
 #pragma GCC unroll 12
     for (int i = 0; i < TILE_ROWS; i++)
-        r[i][0] = r[i][1] = (Vector){0};
+        r[i][0] = r[i][1] = broadcast(TINY_R);
     tile_multiply(vectors, depth, h, h_stride, panel, r);
 #pragma GCC unroll 12
     for (int i = 0; i < TILE_ROWS; i++)
         for (int v = 0; v < vectors; v++)
             store(t + i * BLOCK + v * VECTOR,
-                  load(x + (size_t)i * x_stride + v * VECTOR) / (r[i][v] + TINY_R));
+                  load(x + (size_t)i * x_stride + v * VECTOR) / r[i][v]);
 }
 
 /* h = h s, or h (1 + epsilon s), divided by its sum; s is set to 0 for the next iteration. */
@@ -143,7 +143,8 @@ static void iterate_tile(const Problem *p, size_t rows, const float *x, float *h
                 first_ratio(p, rows, block, width, x, t);
             else
                 ratio_block(p, rows, block, width, x, h, t);
-            multiply_tiles(rows, p->outputs, width, t, BLOCK, p->for_h, p->features, block, s,
+            size_t depth = smaller(width, (size_t)p->shape->features - block);
+            multiply_tiles(rows, p->outputs, depth, t, BLOCK, p->for_h, p->features, block, s,
                            p->outputs);
         }
         for (size_t row = 0; row < rows; row++)
@@ -188,77 +189,99 @@ static void nnmf_forward(Backend *backend, const NnmfShape *shape, const float *
     }
 }
 
-/* What the backward rule needs of one tile, for one block of features. */
+/* A tile of rows of the backward rule, which goes through it a panel of features at a time. */
 typedef struct BackwardTile {
-    float *x, *dx;   /* (ROWS, features): in, out */
-    float *h, *back; /* (ROWS, outputs): h and h dh */
-    float *a, *b;    /* (ROWS, BLOCK): dw += back^T a - h^T b */
+    size_t rows;     /* a multiple of TILE_ROWS */
+    size_t lanes;    /* outputs, padded to OUTER_ROWS */
+    float *x;        /* (rows, features): x, of which each panel is replaced by its dx */
+    float *h, *back; /* (rows, lanes): h and h dh */
+    float *a, *b;    /* (rows, PANEL): dw += back^T a + h^T b */
 } BackwardTile;
 
 /* r and u = (h dh) w for TILE_ROWS rows of one panel, and from them dx, a and b. */
-INLINE void backward_panel(int vectors, const Problem *p, const BackwardTile *tile, size_t row,
-                           size_t column, size_t in_block)
+INLINE void backward_rows(int vectors, const Problem *p, const BackwardTile *tile, size_t row,
+                          size_t column)
 {
     size_t depth = (size_t)p->shape->outputs;
     const float *panel = p->for_r + column * depth;
+    LocalLearning local = p->shape->local_learning;
+    float *a = tile->a + row * PANEL, *b = tile->b + row * PANEL;
+    float *x = tile->x + row * p->features + column;
     Vector r[TILE_ROWS][2];
-    float *a = tile->a + row * BLOCK + in_block, *b = tile->b + row * BLOCK + in_block;
-    const float *x = tile->x + row * p->features + column;
-    float *dx = tile->dx + row * p->features + column;
 
 #pragma GCC unroll 12
     for (int i = 0; i < TILE_ROWS; i++)
         r[i][0] = r[i][1] = (Vector){0};
-    tile_multiply(vectors, depth, tile->h + row * p->outputs, p->outputs, panel, r);
-    /* Registers do not hold both products: q waits in dx, a or b in memory. */
+    tile_multiply(vectors, depth, tile->h + row * tile->lanes, tile->lanes, panel, r);
+    /* Registers do not hold both products: q waits in the place of x. */
 #pragma GCC unroll 12
     for (int i = 0; i < TILE_ROWS; i++)
         for (int v = 0; v < vectors; v++) {
-            size_t to = (size_t)i * BLOCK + (size_t)v * VECTOR;
-            size_t from = (size_t)i * p->features + (size_t)v * VECTOR;
-            Vector value = load(x + from), q = 1.0f / (r[i][v] + TINY_R);
-            store(dx + from, q);
-            if (p->shape->local_learning == LOCAL_MSE)
-                store(b + to, 2.0f * (value - r[i][v]));
-            else
-                store(a + to, value * q);
+            size_t at = (size_t)i * PANEL + (size_t)v * VECTOR;
+            float *to = x + (size_t)i * p->features + (size_t)v * VECTOR;
+            Vector value = load(to), q = 1.0f / (r[i][v] + TINY_R);
+            store(to, q);
+            store(a + at, value * q);
+            if (local == LOCAL_MSE)
+                store(b + at, 2.0f * (r[i][v] - value));
             r[i][v] = (Vector){0};
         }
-    tile_multiply(vectors, depth, tile->back + row * p->outputs, p->outputs, panel, r);
+    tile_multiply(vectors, depth, tile->back + row * tile->lanes, tile->lanes, panel, r);
 #pragma GCC unroll 12
     for (int i = 0; i < TILE_ROWS; i++)
         for (int v = 0; v < vectors; v++) {
-            size_t to = (size_t)i * BLOCK + (size_t)v * VECTOR;
-            size_t from = (size_t)i * p->features + (size_t)v * VECTOR;
-            Vector d = r[i][v] * load(dx + from);
-            store(dx + from, d);
-            if (p->shape->local_learning == LOCAL_NONE)
-                store(b + to, -d * load(a + to));
-            else if (p->shape->local_learning == LOCAL_KL)
-                store(b + to, -load(a + to));
-            else
-                store(b + to, -load(b + to));
+            size_t at = (size_t)i * PANEL + (size_t)v * VECTOR;
+            float *to = x + (size_t)i * p->features + (size_t)v * VECTOR;
+            Vector d = r[i][v] * load(to);
+            store(to, d);
+            if (local == LOCAL_NONE)
+                store(b + at, -d * load(a + at));
+            else if (local == LOCAL_KL)
+                store(b + at, -load(a + at));
         }
 }
 
-/* Adds the tile's part to dw (round_up(outputs, OUTER_ROWS), features) and fills its dx. */
-static void backward_tile(const Problem *p, size_t rows, const BackwardTile *tile, float *dw)
+/* Adds the tile's part of one panel to dw (tile->lanes, PANEL) and leaves dx in the place of x. */
+INLINE void backward_panel(int vectors, const Problem *p, const BackwardTile *tile, size_t column,
+                           float *dw)
 {
-    size_t dw_rows = round_up((size_t)p->shape->outputs, OUTER_ROWS);
-    for (size_t block = 0; block < p->features; block += BLOCK) {
-        size_t width = smaller(BLOCK, p->features - block);
-        for (size_t k = 0; k < width; k += PANEL)
-            for (size_t row = 0; row < rows; row += TILE_ROWS) {
-                if (width - k >= PANEL)
-                    backward_panel(2, p, tile, row, block + k, k);
-                else
-                    backward_panel(1, p, tile, row, block + k, k);
-            }
+    for (size_t row = 0; row < tile->rows; row += TILE_ROWS)
+        backward_rows(vectors, p, tile, row, column);
+    for (size_t n = 0; n < tile->lanes; n += OUTER_ROWS) {
+        Vector sum[OUTER_ROWS][2];
+        load_tile(vectors, OUTER_ROWS, dw + n * PANEL, PANEL, sum);
         if (p->shape->local_learning == LOCAL_NONE)
-            outer_tiles(dw_rows, width, rows, tile->back, p->outputs, tile->a, BLOCK, dw + block,
-                        p->features);
-        outer_tiles(dw_rows, width, rows, tile->h, p->outputs, tile->b, BLOCK, dw + block,
-                    p->features);
+            outer_multiply(vectors, tile->rows, tile->back + n, tile->lanes, tile->a, PANEL, sum);
+        outer_multiply(vectors, tile->rows, tile->h + n, tile->lanes, tile->b, PANEL, sum);
+        store_tile(vectors, OUTER_ROWS, dw + n * PANEL, PANEL, sum);
+    }
+}
+
+static void backward_tile(const Problem *p, const BackwardTile *tile, float *dw)
+{
+    for (size_t column = 0; column < p->features; column += PANEL)
+        if (p->features - column >= PANEL)
+            backward_panel(2, p, tile, column, dw + column * tile->lanes);
+        else
+            backward_panel(1, p, tile, column, dw + column * tile->lanes);
+}
+
+/* dw (outputs, features) = the sum over chunks of parts (chunks, panels, lanes, PANEL). */
+static void sum_parts(const Backend *backend, const NnmfShape *shape, const float *parts,
+                      int chunks, size_t lanes, size_t part_floats, float *dw)
+{
+    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+#pragma omp parallel for schedule(static) num_threads(backend->threads)
+    for (size_t column = 0; column < features; column += PANEL) {
+        size_t width = smaller(PANEL, features - column);
+        for (size_t n = 0; n < outputs; n++) {
+            const float *part = parts + column * lanes + n * PANEL;
+            float sum[PANEL] = {0};
+            for (int chunk = 0; chunk < chunks; chunk++, part += part_floats)
+                for (size_t k = 0; k < PANEL; k++)
+                    sum[k] += part[k];
+            memcpy(dw + n * features + column, sum, width * sizeof *sum);
+        }
     }
 }
 
@@ -267,44 +290,44 @@ static void nnmf_backward(Backend *backend, const NnmfShape *shape, const float 
 {
     Problem p = problem(shape);
     size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    size_t lanes = round_up(outputs, OUTER_ROWS);
     int chunks = cpu_chunks(shape->rows, LEAST_CHUNK);
-    size_t dw_floats = round_up(outputs, OUTER_ROWS) * p.features;
-    size_t x_floats = ROWS * p.features, h_floats = ROWS * p.outputs;
+    size_t part_floats = round_up(features, PANEL) * lanes;
+    size_t x_floats = BACKWARD_ROWS * p.features, h_floats = BACKWARD_ROWS * lanes;
     Scratch scratch;
-    if (!cpu_scratch(backend, packed_elements(&p) + (size_t)chunks * dw_floats,
-                     2 * x_floats + 2 * h_floats + 2 * ROWS * BLOCK, &scratch))
+    if (!cpu_scratch(backend, packed_elements(&p) + (size_t)chunks * part_floats,
+                     x_floats + 2 * h_floats + 2 * BACKWARD_ROWS * PANEL, &scratch))
         return;
     pack(&p, w, scratch.shared, NULL);
     float *parts = scratch.shared + packed_elements(&p);
 
 #pragma omp parallel for schedule(dynamic) num_threads(backend->threads)
     for (int chunk = 0; chunk < chunks; chunk++) {
-        BackwardTile tile;
+        BackwardTile tile = {.lanes = lanes};
         tile.x = scratch.threads + (size_t)omp_get_thread_num() * scratch.stride;
-        tile.dx = tile.x + x_floats;
-        tile.h = tile.dx + x_floats;
+        tile.h = tile.x + x_floats;
         tile.back = tile.h + h_floats;
         tile.a = tile.back + h_floats;
-        tile.b = tile.a + ROWS * BLOCK;
-        float *part = parts + (size_t)chunk * dw_floats;
-        memset(part, 0, dw_floats * sizeof *part);
+        tile.b = tile.a + BACKWARD_ROWS * PANEL;
+        float *part = parts + (size_t)chunk * part_floats;
+        memset(part, 0, part_floats * sizeof *part);
         size_t end = cpu_chunk_begin(shape->rows, chunks, chunk + 1);
         for (size_t first = cpu_chunk_begin(shape->rows, chunks, chunk); first < end;
-             first += ROWS) {
-            size_t rows = smaller(ROWS, end - first), padded = round_up(rows, TILE_ROWS);
-            copy_padded(x + first * features, rows, features, padded, p.features, tile.x);
-            copy_padded(h + first * outputs, rows, outputs, padded, p.outputs, tile.h);
-            copy_padded(dh + first * outputs, rows, outputs, padded, p.outputs, tile.back);
-            for (size_t i = 0; i < padded * p.outputs; i++)
+             first += BACKWARD_ROWS) {
+            size_t rows = smaller(BACKWARD_ROWS, end - first);
+            tile.rows = round_up(rows, TILE_ROWS);
+            copy_padded(x + first * features, rows, features, tile.rows, p.features, tile.x);
+            copy_padded(h + first * outputs, rows, outputs, tile.rows, lanes, tile.h);
+            copy_padded(dh + first * outputs, rows, outputs, tile.rows, lanes, tile.back);
+            for (size_t i = 0; i < tile.rows * lanes; i++)
                 tile.back[i] *= tile.h[i];
-            backward_tile(&p, padded, &tile, part);
+            backward_tile(&p, &tile, part);
             for (size_t row = 0; dx && row < rows; row++)
-                memcpy(dx + (first + row) * features, tile.dx + row * p.features,
+                memcpy(dx + (first + row) * features, tile.x + row * p.features,
                        features * sizeof *dx);
         }
     }
-
-    sum_chunks(backend, parts, chunks, outputs, features, dw_floats, p.features, dw);
+    sum_parts(backend, shape, parts, chunks, lanes, part_floats, dw);
 }
 
 void CPU_NAME(cpu_nnmf_table)(Operations *table)
