@@ -1,4 +1,4 @@
-"""Runs a script of scripts/ in the test's own process, which has imported what it needs once."""
+"""Runs a script of the repository in the test's own process, which imports what it needs once."""
 
 import contextlib
 import importlib.machinery
@@ -11,8 +11,8 @@ import program
 
 
 class Script:
-    def __init__(self, name):
-        self.name, self.path = name, program.TESTS.parent / "scripts" / name
+    def __init__(self, name, folder="scripts"):
+        self.name, self.path = name, program.TESTS.parent / folder / name
         loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), str(self.path))
         spec = importlib.util.spec_from_loader(loader.name, loader)
         self.module = importlib.util.module_from_spec(spec)

@@ -88,12 +88,12 @@ def _unfilter(kind, line, above, step):
 
 
 def decode(content):
-    """Grey or RGB, 8 bits, not interlaced -> height x width x channels."""
+    """Grey or RGB, with alpha or without, 8 bits, not interlaced -> height x width x channels."""
     found = {}
     for kind, data in _chunks(content):
         found[kind] = found.get(kind, b"") + data
     width, height, depth, kind, _, _, interlace = struct.unpack(">IIBBBBB", found[b"IHDR"])
-    assert depth == 8 and kind in (GREY, RGB) and not interlace and b"IEND" in found
+    assert depth == 8 and kind != PALETTE and not interlace and b"IEND" in found
     channels = CHANNELS[kind]
     data = np.frombuffer(zlib.decompress(found[b"IDAT"]), np.uint8)
     data = data.reshape(height, 1 + width * channels).copy()
