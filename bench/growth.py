@@ -4,8 +4,8 @@
     bench/growth.py [--device cpu|cuda] [--out bench/results/growth-cpu] [--rounds 3] [--steps 10]
 
 One of the three is varied, the others stay as in the published network: batches of 50, 20
-iterations, all processors. Every round of `nnmf-train bench` measures every point once, for the
-machine's speed drifts; what counts is the median over the rounds. Writes OUT.csv, OUT.md and
+iterations, all processors. Every round of `nnmf-train bench` measures every point once, the common
+one once in each series, for the machine's speed drifts; what counts is a point's median. Writes OUT.csv, OUT.md and
 OUT.png when all is measured.
 """
 
@@ -33,6 +33,10 @@ except ModuleNotFoundError as missing:
 HERE = pathlib.Path(__file__).resolve().parent
 TRAIN_IMAGES, TEST_IMAGES = 50000, 10000  # CIFAR-10's
 MOST_STEPS = 4  # of small points, times --steps: bench's measuring of BLAS comes with every ten
+
+# The whole of a step in ms, its GFLOP/s, and percent of BLAS if one was found; where the device
+# records steps the second such line is the one that training is like.
+TOTAL = r"^(?:total|recorded as a graph) +([\d.]+) +[\d.]+% +([\d.]+)(?: +([\d.]+)%)?"
 
 # A setting of bench; threads is None on a GPU.
 Point = collections.namedtuple("Point", "batch iterations threads")
@@ -89,13 +93,13 @@ def bench(args, published, point):
     if point.threads:
         command += ["--threads", str(point.threads)]
     text = run(command)
-    totals = re.findall(r"^total +([\d.]+) +100\.0% +([\d.]+)(?: +([\d.]+)%)?", text, re.MULTILINE)
+    totals = [re.findall(TOTAL, section, re.MULTILINE)[-1:] for section in text.split("\ntest batch")]
     rates = re.findall(r"^([\d.]+) images/s", text, re.MULTILINE)
     device = re.match(r"([^;\n]+); ", text)
-    if len(totals) != 2 or len(rates) != 2 or not device:
+    if len(totals) != 2 or not all(totals) or len(rates) != 2 or not device:
         fail("unexpected output", shlex.join(command),
              "a device, two totals and two rates were expected")
-    (train, gflops, share), (test, _, _) = totals
+    [(train, gflops, share)], [(test, _, _)] = totals
     return device[1], Figures(float(train), float(test), float(rates[0]), float(gflops),
                               float(share) if share else None)
 
@@ -108,9 +112,9 @@ def measure(args, published, points):
     """-> the device in words, {point: medians over the rounds}."""
     measured = {point: [] for point in points}
     for number in range(args.rounds):
-        for point, figures in measured.items():
+        for point in points:
             name, found = bench(args, published, point)
-            figures.append(found)
+            measured[point].append(found)
             if point == published:
                 device = name
             print(f"round {number + 1} of {args.rounds}: {in_words(point)}: training step "
@@ -286,7 +290,7 @@ def main():
     lines = {varied: [published._replace(**{varied: number})
                       for number in sorted(numbers | {getattr(published, varied)})]
              for varied, numbers in lists.items()}
-    points = dict.fromkeys(point for line in lines.values() for point in line)
+    points = [point for line in lines.values() for point in line]
     try:
         version = ", ".join(run([str(args.program), "--version"]).splitlines())
         device, medians = measure(args, published, points)

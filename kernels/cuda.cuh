@@ -3,7 +3,7 @@
  * of nnmf/operations.h, with that operation's arguments. A launcher queues work on the back end's
  * stream and returns; the first failure is kept and told by `finish`.
  *
- * Sums have a fixed order and no floating-point atomics are used, so that the same command on the
+ * Sums have a fixed order and atomics count blocks but add no floating-point numbers, so that the same command on the
  * same GPU gives the same bits.
  */
 #ifndef NNMF_CUDA_CUH
@@ -21,6 +21,8 @@
 
 struct RetiredScratch;
 
+enum { COLUMN_COUNTS = 1024 };
+
 struct Backend {
     int device;
     int multiprocessors;
@@ -31,6 +33,7 @@ struct Backend {
     cudaStream_t copies; /* of what is sent beside the operations */
     cublasHandle_t blas;
     void *blas_workspace;
+    unsigned *column_counts; /* (COLUMN_COUNTS), all 0 between operations: columns.cuh */
     Error error; /* the first failure since the last finish */
     void *scratch;
     size_t scratch_bytes;
@@ -78,14 +81,6 @@ template <typename T> static __device__ __forceinline__ T warp_sum(T value)
     for (int step = WARP / 2; step > 0; step /= 2)
         value += __shfl_xor_sync(0xffffffffu, value, step);
     return value;
-}
-
-/* Sums over rows are made of the sums of at most this many chunks, added in order. */
-static inline unsigned column_chunks(size_t rows)
-{
-    const unsigned most = 128, least_rows = 64;
-    unsigned chunks = blocks_for(rows, least_rows);
-    return chunks < most ? chunks : most;
 }
 
 /* ---- transfers: nnmf/operations.h ---- */
@@ -143,9 +138,5 @@ void cuda_advance(Backend *, Clock *);
 bool cuda_nnmf_fused(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
 bool cuda_nnmf_tensor(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
 void cuda_nnmf_cublas(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
-
-/* sums (2, columns) doubles from partial sums (chunks, 2, columns), added in order. */
-void cuda_add_chunks(Backend *, const char *operation, const double *parts, unsigned chunks,
-                     int columns, double *sums);
 
 #endif

@@ -55,8 +55,8 @@ void cuda_nnmf_cublas(Backend *backend, const NnmfShape *shape, const float *x, 
         1.0f / (float)shape->outputs, h);
     for (int i = 0; i < shape->iterations; i++) {
         cuda_product(backend, name, false, false, shape->rows, features, outputs, h, w, 0.0f, t);
-        RUN(backend, name, ratio_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements,
-            x, t);
+        RUN(backend, name, ratio_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements, x,
+            t);
         cuda_product(backend, name, false, true, shape->rows, outputs, features, t, w, 0.0f, s);
         RUN(backend, name, update_kernel, blocks_for(shape->rows, WARPS), THREADS, 0, shape->rows,
             shape->outputs, shape->epsilon, s, h);
@@ -73,45 +73,47 @@ void cuda_nnmf_forward(Backend *backend, const NnmfShape *shape, const float *x,
         cuda_nnmf_cublas(backend, shape, x, w, h);
 }
 
-static __global__ void multiply_kernel(size_t elements, const float *a, const float *b, float *to)
-{
-    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (i < elements)
-        to[i] = a[i] * b[i];
-}
-
-/* From r = h w and u = (h dh) w: dx, and in their place a and b of dw = (h dh)^T a + h^T b. */
-static __global__ void backward_kernel(size_t elements, LocalLearning local, const float *x,
-                                       float *r_to_a, float *u_to_b, float *dx)
+/* both (2, elements): h, and behind it h dh. */
+static __global__ void stack_kernel(size_t elements, const float *h, const float *dh, float *both)
 {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= elements)
         return;
-    float r = r_to_a[i], q = 1.0f / (r + 1e-20f), d = u_to_b[i] * q, a = x[i] * q;
-    if (dx)
-        dx[i] = d;
-    r_to_a[i] = a;
-    u_to_b[i] = local == LOCAL_NONE ? -a * d : local == LOCAL_KL ? -a : -2.0f * (x[i] - r);
+    both[i] = h[i];
+    both[elements + i] = h[i] * dh[i];
 }
 
+/* From r = h w and u = (h dh) w: dx, and in their places b and a of dw = h^T b + (h dh)^T a. */
+static __global__ void backward_kernel(size_t elements, LocalLearning local, const float *x,
+                                       float *r_to_b, float *u_to_a, float *dx)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= elements)
+        return;
+    float r = r_to_b[i], q = 1.0f / (r + 1e-20f), d = u_to_a[i] * q, a = x[i] * q;
+    if (dx)
+        dx[i] = d;
+    r_to_b[i] = local == LOCAL_NONE ? -a * d : local == LOCAL_KL ? -a : -2.0f * (x[i] - r);
+    u_to_a[i] = a;
+}
+
+/* h and h dh lie behind each other, and so do what is multiplied with them: one product of twice
+ * the rows for r and u, and one for both parts of dw. */
 void cuda_nnmf_backward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
                         const float *h, const float *dh, float *dx, float *dw)
 {
     const char *name = "NNMF backward";
     size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
     size_t x_elements = shape->rows * features, h_elements = shape->rows * outputs;
-    float *a = (float *)cuda_scratch(backend, (2 * x_elements + h_elements) * sizeof(float));
-    if (!a)
+    float *r = (float *)cuda_scratch(backend, 2 * (x_elements + h_elements) * sizeof(float));
+    if (!r)
         return;
-    float *b = a + x_elements, *back = b + x_elements;
-    RUN(backend, name, multiply_kernel, blocks_for(h_elements, THREADS), THREADS, 0, h_elements, h,
-        dh, back);
-    cuda_product(backend, name, false, false, shape->rows, features, outputs, h, w, 0.0f, a);
-    cuda_product(backend, name, false, false, shape->rows, features, outputs, back, w, 0.0f, b);
+    float *u = r + x_elements, *both = u + x_elements;
+    RUN(backend, name, stack_kernel, blocks_for(h_elements, THREADS), THREADS, 0, h_elements, h, dh,
+        both);
+    cuda_product(backend, name, false, false, 2 * shape->rows, features, outputs, both, w, 0.0f, r);
     RUN(backend, name, backward_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements,
-        shape->local_learning, x, a, b, dx);
-    cuda_product(backend, name, true, false, outputs, features, shape->rows, h, b, 0.0f, dw);
-    if (shape->local_learning == LOCAL_NONE)
-        cuda_product(backend, name, true, false, outputs, features, shape->rows, back, a, 1.0f,
-                     dw);
+        shape->local_learning, x, r, u, dx);
+    size_t rows = shape->local_learning == LOCAL_NONE ? 2 * shape->rows : shape->rows;
+    cuda_product(backend, name, true, false, outputs, features, rows, both, r, 0.0f, dw);
 }

@@ -432,6 +432,36 @@ static void shared_memory_of_training(void **state)
     }
 }
 
+/* Whatever it does, a kernel costs a GPU a microsecond or two, of the few hundred that a step may
+ * take: so many are in the published network's, forward and back, besides cuBLAS's. Where they
+ * become fewer on purpose, write the new number here. */
+static void kernels_of_a_step(void **state)
+{
+    (void)state;
+    enum {
+        FORWARD = 6 + 6 + 6 + 2 * 6 + 4 + 1, /* unfold, weights, NNMF, batch norm, bias, softmax */
+        LOSS = 1,
+        BACKWARD = 4 + 2 * 6 + 2 * 6 + 6 + 2 * 5 /* bias, batch norm, NNMF, weights, unfold */
+    };
+    Device device;
+    Network network;
+    Model model;
+    Error error = {0};
+    NetworkOptions options = network_default_options;
+    options.iterations = 1;
+    must(network_for_dataset(DATASET_CIFAR10, &options, &network, &error), &error);
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    must(model_create(&network, &device, 1, &model, &error), &error);
+    for (int training = 0; training <= 1; training++) {
+        unsigned long before = cuda_host_launches();
+        must(steps_rehearse(&model, training, &error), &error);
+        assert_int_equal(cuda_host_launches() - before, FORWARD + LOSS + (training ? BACKWARD : 0));
+    }
+    model_destroy(&model);
+    device_close(&device);
+    assert_nothing_left();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +473,7 @@ int main(void)
         cmocka_unit_test_setup(same_bits, reset),
         cmocka_unit_test_setup(shared_memory_of_nnmf, reset),
         cmocka_unit_test_setup(shared_memory_of_training, reset),
+        cmocka_unit_test_setup(kernels_of_a_step, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@ typedef struct Bench {
     int64_t steps;
     Profile *profiles; /* (steps) */
     double *seconds;   /* (steps): of the whole step */
+    double recorded;   /* seconds of a recorded step, 0 where the device does not record */
 } Bench;
 
 static bool random_images(const Settings *settings, ImageSet *images, Error *error)
@@ -133,6 +134,41 @@ static double median(double *values, int64_t count)
     return values[count / 2];
 }
 
+/* A step as training makes it: recorded, and waited for only at the end of a pass over the batches.
+ */
+static bool make_pass(Bench *bench, Steps *steps, double *seconds, Error *error)
+{
+    Clock clock = {.learning_rates = {0.001, 0.01, 0.001}};
+    batches_rewind(&bench->batches, &clock, &(Totals){0});
+    double started = seconds_now();
+    for (uint32_t step = 0; step < IMAGE_BATCHES; step++)
+        if (!steps_make(steps, step, error))
+            return false;
+    bool good = batches_read(&bench->batches, NULL, NULL, error);
+    *seconds = (seconds_now() - started) / IMAGE_BATCHES;
+    return good;
+}
+
+static bool measure_recorded(Bench *bench, bool training, Error *error)
+{
+    Steps steps = {.model = &bench->model, .batches = &bench->batches, .training = training};
+    int64_t passes = (bench->steps + IMAGE_BATCHES - 1) / IMAGE_BATCHES;
+    bench->recorded = 0.0;
+    if (!bench->device.operations->record)
+        return true;
+    double unused, *values = memory_allocate((size_t)passes, sizeof *values, "measurements", error);
+    profile_pause(true);
+    bool good = values && make_pass(bench, &steps, &unused, error); /* which records */
+    for (int64_t i = 0; good && i < passes; i++)
+        good = make_pass(bench, &steps, &values[i], error);
+    steps_forget(&steps);
+    profile_pause(false);
+    if (good)
+        bench->recorded = median(values, passes);
+    memory_free(values);
+    return good;
+}
+
 static void print_rate(const Bench *bench, double flops, double seconds)
 {
     if (flops <= 0.0) {
@@ -165,9 +201,29 @@ static bool report(Bench *bench, const char *title, Error *error)
     }
     printf("%-22s %10.3f %6.1f%%", "total", total * 1e3, 100.0);
     print_rate(bench, all_flops, total);
+    if (bench->recorded > 0.0) {
+        printf("%-22s %10.3f %6.1f%%", "recorded as a graph", bench->recorded * 1e3,
+               100.0 * bench->recorded / total);
+        print_rate(bench, all_flops, bench->recorded);
+        total = bench->recorded;
+    }
     printf("%.1f images/s\n", bench->batches.sample.batch_size / total);
     memory_free(values);
     return true;
+}
+
+static void print_ceiling(const Bench *bench, int threads)
+{
+    const Ceiling *c = &bench->ceiling;
+    if (!c->name) {
+        printf("\nBLAS: none found, so no share of its rate (Debian: libopenblas0)\n");
+        return;
+    }
+    printf("\nBLAS: %.1f GFLOP/s, the best of %s on %d x %d float32 matrices in this run",
+           c->flops * 1e-9, c->name, c->side, c->side);
+    if (bench->device.kind == DEVICE_CPU)
+        printf(", %d thread%s", threads, threads == 1 ? "" : "s");
+    printf("\n");
 }
 
 bool command_bench(const Settings *settings, int *status, Error *error)
@@ -176,24 +232,19 @@ bool command_bench(const Settings *settings, int *status, Error *error)
     Bench bench = {0};
     int threads = settings->threads ? (int)settings->threads : omp_get_num_procs();
     bool good = prepare(settings, &bench, error);
-    bool on_cpu = bench.device.kind == DEVICE_CPU; /* whose rate a CPU's BLAS is a measure of */
-    if (good && on_cpu)
-        ceiling_open(&bench.ceiling, threads);
-    good = good && ceiling_measure(&bench.ceiling, error) && measure(&bench, true, error);
+    if (good)
+        ceiling_open(&bench.ceiling, &bench.device, threads);
+    good = good && ceiling_measure(&bench.ceiling, error) && measure(&bench, true, error) &&
+           measure_recorded(&bench, true, error);
     if (good) {
         printf("%s; %s, batches of %d; medians of %" PRId64 " steps\n", bench.device.description,
                dataset_name((DatasetKind)settings->dataset), (int)settings->batch_size,
                bench.steps);
         good = report(&bench, "training step", error) && measure(&bench, false, error) &&
-               report(&bench, "test batch", error);
+               measure_recorded(&bench, false, error) && report(&bench, "test batch", error);
     }
-    if (good && bench.ceiling.library)
-        printf(
-            "\nBLAS: %.1f GFLOP/s, the best of %s on 2048 x 2048 float32 matrices in this run, "
-            "%d thread%s\n",
-            bench.ceiling.flops * 1e-9, bench.ceiling.name, threads, threads == 1 ? "" : "s");
-    else if (good && on_cpu)
-        printf("\nBLAS: none found, so no share of its rate (Debian: libopenblas0)\n");
+    if (good)
+        print_ceiling(&bench, threads);
     release(&bench);
     return good;
 }

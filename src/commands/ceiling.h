@@ -2,18 +2,21 @@
 #ifndef NNMF_CEILING_H
 #define NNMF_CEILING_H
 
-#include "nnmf/error.h"
+#include "nnmf/device.h"
 
-/* Looks for a CBLAS at run time (OpenBLAS, or what libblas.so.3 is); times square float32 matrix
- * products on `threads` threads. Call measure several times across a run: it keeps the best, for
- * these machines are noisy. */
+/* Times square float32 matrix products: on the CPU with a CBLAS that is looked for at run time
+ * (OpenBLAS, or what libblas.so.3 is) on `threads` threads, with CUDA as the device's convolutions
+ * make them, with cuBLAS in the chosen precision. Call measure several times across a run: it keeps
+ * the best, for these machines are noisy. */
 typedef struct Ceiling {
-    void *library;    /* NULL: none was found */
-    const char *name; /* of the library */
+    const Device *device;
+    void *library;    /* of the CPU; NULL: none was found */
+    const char *name; /* of the library; NULL: none was found */
+    int side;         /* of the matrices */
     double flops;     /* best so far, per second */
 } Ceiling;
 
-void ceiling_open(Ceiling *ceiling, int threads);
+void ceiling_open(Ceiling *ceiling, const Device *device, int threads);
 bool ceiling_measure(Ceiling *ceiling, Error *error);
 void ceiling_close(Ceiling *ceiling);
 

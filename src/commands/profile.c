@@ -29,10 +29,13 @@ const char *const profiled_names[PROFILED_OPERATIONS] = {
 static const Operations *inner;
 static Operations timed_operations;
 static Profile profile;
+static bool paused;
 
 static double begin(Backend *backend)
 {
     Error ignored; /* bench asks for failures once, at the end */
+    if (paused)
+        return 0.0;
     inner->finish(backend, &ignored);
     return seconds_now();
 }
@@ -40,6 +43,8 @@ static double begin(Backend *backend)
 static void end(Backend *backend, ProfiledOperation operation, double started, double flops)
 {
     Error ignored;
+    if (paused)
+        return;
     inner->finish(backend, &ignored);
     profile.seconds[operation] += seconds_now() - started;
     profile.flops[operation] += flops;
@@ -227,6 +232,11 @@ void profile_device(const Device *device, Device *timed)
     *timed = *device;
     timed->operations = &timed_operations;
     profile_reset();
+}
+
+void profile_pause(bool pause)
+{
+    paused = pause;
 }
 
 void profile_reset(void)

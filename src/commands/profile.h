@@ -35,6 +35,9 @@ typedef struct Profile {
 
 /* `timed` works as `device` does, on its backend, and adds to the profile. One at a time. */
 void profile_device(const Device *device, Device *timed);
+
+/* While paused, `timed` neither waits nor times: recorded steps cannot be waited for within. */
+void profile_pause(bool pause);
 void profile_reset(void);
 Profile profile_read(void);
 

@@ -100,7 +100,7 @@ class Growth(program.ProgramTest):
     def test_smallest(self):
         error, said = SCRIPT.run(*SMALLEST, "--out", self.out)
         self.assertIsNone(error)
-        self.assertEqual(len(re.findall("(?m)^round 1 of 1: ", said)), 3 + (PROCESSORS > 1))
+        self.assertEqual(len(re.findall("(?m)^round 1 of 1: ", said)), 5 + (PROCESSORS > 1))
         rows, text = self.read()
         self.check_rows(rows)
         self.check_text(text, rows)

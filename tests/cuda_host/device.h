@@ -309,6 +309,11 @@ template <class T> inline T __ldg(const T *address)
     return *address;
 }
 
+template <class T> inline T __ldcg(const T *address)
+{
+    return *address;
+}
+
 template <class T> inline T min(T a, T b)
 {
     static_assert(std::is_integral<T>::value, "fminf is for floats");
