@@ -315,6 +315,7 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     backend->precision = options->precision;
     backend->multiprocessors = properties->multiProcessorCount;
     backend->shared_limit = properties->sharedMemPerBlockOptin;
+    backend->clusters = properties->major >= 9;
     if (!TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)) ||
         !TRY(backend, name, cudaStreamCreateWithFlags(&backend->copies, cudaStreamNonBlocking)))
         return finish(backend, error);

@@ -3,8 +3,8 @@
  * of nnmf/operations.h, with that operation's arguments. A launcher queues work on the back end's
  * stream and returns; the first failure is kept and told by `finish`.
  *
- * Sums have a fixed order and atomics count blocks but add no floating-point numbers, so that the same command on the
- * same GPU gives the same bits.
+ * Sums have a fixed order and atomics count blocks but add no floating-point numbers, so that the
+ * same command on the same GPU gives the same bits.
  */
 #ifndef NNMF_CUDA_CUH
 #define NNMF_CUDA_CUH
@@ -27,6 +27,7 @@ struct Backend {
     int device;
     int multiprocessors;
     size_t shared_limit; /* bytes a block may have when it asks for them */
+    bool clusters;       /* has it clusters of blocks? */
     bool fused;          /* --nnmf-kernel */
     Precision precision;
     cudaStream_t stream;
@@ -34,7 +35,7 @@ struct Backend {
     cublasHandle_t blas;
     void *blas_workspace;
     unsigned *column_counts; /* (COLUMN_COUNTS), all 0 between operations: columns.cuh */
-    Error error; /* the first failure since the last finish */
+    Error error;             /* the first failure since the last finish */
     void *scratch;
     size_t scratch_bytes;
     RetiredScratch *retired; /* what was scratch when recordings were made that still live */
@@ -53,6 +54,13 @@ bool cublas_try(Backend *backend, const char *operation, const char *call, cubla
 #define RUN(backend, operation, kernel, grid, block, shared, ...)                                  \
     do {                                                                                           \
         LAUNCH(kernel, grid, block, shared, (backend)->stream, __VA_ARGS__);                       \
+        cuda_try(backend, operation, "launch of " #kernel, cudaGetLastError());                    \
+    } while (0)
+
+/* The same in clusters of blocks. */
+#define RUN_CLUSTER(backend, operation, kernel, cluster, grid, block, shared, ...)                 \
+    do {                                                                                           \
+        LAUNCH_CLUSTER(kernel, cluster, grid, block, shared, (backend)->stream, __VA_ARGS__);      \
         cuda_try(backend, operation, "launch of " #kernel, cudaGetLastError());                    \
     } while (0)
 

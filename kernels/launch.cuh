@@ -11,6 +11,8 @@
 /*
  * LAUNCH(kernel, grid, block, shared_bytes, stream, arguments...): the caller checks
  * cudaGetLastError().
+ * LAUNCH_CLUSTER(kernel, cluster, grid, ...): the same, in clusters of so many blocks, of which
+ * grid.x is a multiple; on GPUs of compute capability 9.0 and newer.
  * DYNAMIC_SHARED(type, name): `type *name` is the block's shared_bytes, 16-byte aligned.
  * SHARED(type, name): a static array or variable in shared memory: SHARED(float[32][33], tile).
  */
@@ -20,6 +22,27 @@ template <class T> using SharedType = T; /* so that arrays can be declared by ty
 
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                     \
     kernel<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__)
+
+template <class... Parameters, class... Arguments>
+static inline void launch_cluster(void (*kernel)(Parameters...), unsigned cluster, dim3 grid,
+                                  dim3 block, size_t shared_bytes, cudaStream_t stream,
+                                  Arguments... arguments)
+{
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = cluster;
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+#define LAUNCH_CLUSTER(kernel, ...) launch_cluster(kernel, __VA_ARGS__)
 
 #define DYNAMIC_SHARED(type, name)                                                                 \
     extern __shared__ __align__(16) unsigned char dynamic_shared_memory[];                         \
@@ -32,6 +55,8 @@ template <class T> using SharedType = T; /* so that arrays can be declared by ty
 /* The stream is among the variable arguments, as ISO C++ wants one of these at least. */
 #define LAUNCH(kernel, grid, block, shared_bytes, ...)                                             \
     ::cuda_host::launch(#kernel, kernel, (grid), (block), (shared_bytes), __VA_ARGS__)
+
+#define LAUNCH_CLUSTER(kernel, ...) ::cuda_host::launch_cluster(#kernel, kernel, __VA_ARGS__)
 
 #define DYNAMIC_SHARED(type, name)                                                                 \
     type *const name = static_cast<type *>(::cuda_host::dynamic_shared())

@@ -5,7 +5,8 @@
  * which order a product goes through its sum is free. Shared memory holds only w.
  *
  * Where rows are few, the warps of a block take the same rows and each a part of the features,
- * and add up their s.
+ * and add up their s. Where they are so few that blocks are too, and the GPU has clusters, those of
+ * a cluster do the same among each other: each holds its part of w.
  *
  * TERMS 1 rounds the operands to TF32. TERMS 3 splits each into a TF32 number and the rest, and
  * leaves out the product of the rests: an error like float32's (CUTLASS calls it 3xTF32).
@@ -13,6 +14,7 @@
  * w comes in blocks of 8 outputs by 8 features, one after the other in 64 floats, block (f, j)
  * being number f * (outputs / 8) + j: warps then read both products' fragments without conflicts.
  */
+#include "cluster.cuh"
 #include "mma.cuh"
 
 enum { BLOCK = MMA_SIDE * MMA_SIDE, C = 4 /* of a lane in an accumulator */ };
@@ -40,8 +42,8 @@ static __global__ void pack_kernel(NnmfShape shape, int outputs, bool round, siz
 
 /* c += a b, the operands split as TERMS says; a as (high, low), b as it is. */
 template <int TERMS>
-static __device__ __forceinline__ void multiply(float c[C], const float high[4],
-                                                const float low[4], const float b[2])
+static __device__ __forceinline__ void multiply(float c[C], const float high[4], const float low[4],
+                                                const float b[2])
 {
     if (TERMS == 1) { /* b is rounded already */
         mma_tf32(c, high, b);
@@ -63,14 +65,20 @@ static __device__ __forceinline__ void split(float value, float &high, float &lo
 /* ---- the kernel ---- */
 
 /* SPLIT: do the warps share their rows? RESIDENT: is w in shared memory, or read from the
- * second-level cache? */
-template <int OUTPUTS_, int WARPS_, bool SPLIT_, bool RESIDENT_, int TERMS_> struct Plan {
-    static constexpr int OUTPUTS = OUTPUTS_, WARPS = WARPS_, TERMS = TERMS_;
+ * second-level cache? CLUSTER: so many blocks share their rows. */
+template <int OUTPUTS_, int WARPS_, bool SPLIT_, bool RESIDENT_, int TERMS_, int CLUSTER_ = 1>
+struct Plan {
+    static constexpr int OUTPUTS = OUTPUTS_, WARPS = WARPS_, TERMS = TERMS_, CLUSTER = CLUSTER_;
     static constexpr bool SPLIT = SPLIT_, RESIDENT = RESIDENT_;
+    static_assert(SPLIT || CLUSTER == 1, "blocks share rows where warps do");
+    static constexpr int PARTS = SPLIT ? WARPS * CLUSTER : 1; /* of the features */
     static constexpr int BLOCKS = OUTPUTS / MMA_SIDE, THREADS = WARPS * WARP;
     static constexpr int BLOCK_ROWS = SPLIT ? MMA_ROWS : WARPS * MMA_ROWS;
     /* of s, in the order block, lane, number; and how many floats the warps add at a time */
     static constexpr int SUMS = BLOCKS * WARP * C;
+    /* of s in shared memory: the sum, and in a cluster the block's own, of this iteration and of
+     * the last, which others may still read */
+    static constexpr int ALL_SUMS = CLUSTER > 1 ? 3 * SUMS : SUMS;
     static constexpr int STAGE_BLOCKS = BLOCKS < 4 ? BLOCKS : 4;
     static constexpr int STAGE = STAGE_BLOCKS * WARP * C;
     static_assert(BLOCKS % STAGE_BLOCKS == 0, "whole stages");
@@ -81,8 +89,9 @@ template <int OUTPUTS_, int WARPS_, bool SPLIT_, bool RESIDENT_, int TERMS_> str
     }
     static size_t shared_bytes(int features)
     {
-        size_t floats = SPLIT ? SUMS + WARPS * STAGE : 0;
-        return (floats + (RESIDENT ? packed_elements(features) : 0)) * sizeof(float);
+        size_t floats = SPLIT ? ALL_SUMS + WARPS * STAGE : 0;
+        size_t groups = blocks_for(blocks_for((size_t)features, MMA_SIDE), CLUSTER);
+        return (floats + (RESIDENT ? groups * MMA_SIDE * OUTPUTS : 0)) * sizeof(float);
     }
 };
 
@@ -108,10 +117,9 @@ static __device__ __forceinline__ void load_x(const NnmfShape &shape, const floa
 
 /* s += (x / (h w)) w^T for the features 8 f .. 8 f + 7, with `w` their blocks. */
 template <class P>
-static __device__ __forceinline__ void add_features(const float *w, Lane lane, const float x[C],
-                                                    const float high[P::BLOCKS][4],
-                                                    const float low[P::BLOCKS][4],
-                                                    float s[P::BLOCKS][C])
+static __device__ __forceinline__ void
+add_features(const float *w, Lane lane, const float x[C], const float high[P::BLOCKS][4],
+             const float low[P::BLOCKS][4], float s[P::BLOCKS][C])
 {
     /* Two sums, of every other block: a product need not wait for the one before. */
     float r[2][C] = {};
@@ -162,13 +170,29 @@ static __device__ __forceinline__ void add_warps(const float s[P::BLOCKS][C], fl
     }
 }
 
+/* The sums of all blocks of a cluster added up, in their order; `own` is this block's. */
+template <class P> static __device__ __forceinline__ void add_blocks(float *own, float *sums)
+{
+    cluster_barrier();
+    for (int i = (int)threadIdx.x; i < P::SUMS / 4; i += P::THREADS) {
+        float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+        for (unsigned rank = 0; rank < P::CLUSTER; rank++) {
+            float4 part = ((const float4 *)of_block(own, rank))[i];
+            sum.x += part.x, sum.y += part.y, sum.z += part.z, sum.w += part.w;
+        }
+        ((float4 *)sums)[i] = sum;
+    }
+    __syncthreads();
+}
+
 /* h = h s or h (1 + epsilon s), divided by the sum of its row. h is kept as a high and a low part
  * in the order of the operand a: (group, first), (group + 8, first), (group, second), ... s is in
  * registers, or the warps' sum in `sums`. */
 template <class P>
 static __device__ __forceinline__ void update(const NnmfShape &shape, Lane lane, const float *sums,
-                                              const float s[P::BLOCKS][C],
-                                              float high[P::BLOCKS][4], float low[P::BLOCKS][4])
+                                              const float s[P::BLOCKS][C], float high[P::BLOCKS][4],
+                                              float low[P::BLOCKS][4])
 {
     float sum[2] = {0.0f, 0.0f};
 #pragma unroll
@@ -214,23 +238,30 @@ static __global__ void __launch_bounds__(P::THREADS)
     tensor_kernel(NnmfShape shape, float start, const float *x, const float *packed, float *h_out)
 {
     DYNAMIC_SHARED(float, shared);
-    float *sums = shared, *stage = sums + P::SUMS;
-    float *resident = shared + (P::SPLIT ? P::SUMS + P::WARPS * P::STAGE : 0);
+    float *sums = shared, *stage = sums + P::ALL_SUMS;
+    float *resident = shared + (P::SPLIT ? P::ALL_SUMS + P::WARPS * P::STAGE : 0);
     int warp = (int)threadIdx.x / WARP, number = (int)threadIdx.x % WARP;
     Lane lane = {number / 4, number % 4, number % 4 / 2};
     int groups = (shape.features + MMA_SIDE - 1) / MMA_SIDE;
-    int first = P::SPLIT ? groups * warp / P::WARPS : 0;
-    int end = P::SPLIT ? groups * (warp + 1) / P::WARPS : groups;
-    size_t first_row =
-        (size_t)blockIdx.x * P::BLOCK_ROWS + (P::SPLIT ? 0 : (size_t)(warp * MMA_ROWS));
+    int rank = P::CLUSTER > 1 ? (int)cluster_rank() : 0;
+    int part = P::SPLIT ? rank * P::WARPS + warp : 0;
+    int first = groups * part / P::PARTS, end = groups * (part + 1) / P::PARTS;
+    size_t first_row = (size_t)(blockIdx.x / P::CLUSTER) * P::BLOCK_ROWS +
+                       (P::SPLIT ? 0 : (size_t)(warp * MMA_ROWS));
     size_t left = first_row < shape.rows ? shape.rows - first_row : 0;
     int rows = left < MMA_ROWS ? (int)left : MMA_ROWS;
     x += first_row * (size_t)shape.features;
 
-    if (P::RESIDENT) {
-        for (int i = (int)threadIdx.x; i < groups * P::BLOCKS * BLOCK / 4; i += P::THREADS)
+    int at_hand = 0; /* the group of features that `weights` begin with */
+    const float *weights = packed;
+    if (P::RESIDENT) { /* the block's part of w */
+        at_hand = groups * rank / P::CLUSTER;
+        int floats = (groups * (rank + 1) / P::CLUSTER - at_hand) * P::BLOCKS * BLOCK;
+        packed += at_hand * P::BLOCKS * BLOCK;
+        for (int i = (int)threadIdx.x; i < floats / 4; i += P::THREADS)
             ((float4 *)resident)[i] = ((const float4 *)packed)[i];
         __syncthreads();
+        weights = resident;
     }
     float high[P::BLOCKS][4], low[P::BLOCKS][4];
 #pragma unroll
@@ -244,19 +275,23 @@ static __global__ void __launch_bounds__(P::THREADS)
         for (int f = first; f < end; f++) {
             float u[C]; /* needed after the first product, and there by then */
             load_x(shape, x, rows, lane, f, u);
-            add_features<P>((P::RESIDENT ? resident : packed) + f * P::BLOCKS * BLOCK, lane, u,
-                            high, low, s);
+            add_features<P>(weights + (f - at_hand) * P::BLOCKS * BLOCK, lane, u, high, low, s);
         }
+        float *own = sums + (P::CLUSTER > 1 ? (1 + iteration % 2) * P::SUMS : 0);
         if (P::SPLIT)
-            add_warps<P>(s, sums, stage);
+            add_warps<P>(s, own, stage);
+        if (P::CLUSTER > 1)
+            add_blocks<P>(own, sums);
         update<P>(shape, lane, sums, s, high, low);
     }
+    if (P::CLUSTER > 1)
+        cluster_barrier(); /* others may still read this block's sums */
 #pragma unroll
     for (int j = 0; j < P::BLOCKS; j++)
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             int row = lane.group + i % 2 * 8, n = output_of(lane, j, i);
-            bool mine = !P::SPLIT || warp == j % P::WARPS;
+            bool mine = part == j % P::PARTS;
             if (mine && row < rows && n < shape.outputs)
                 h_out[(first_row + (size_t)row) * (size_t)shape.outputs + (size_t)n] =
                     high[j][i] + low[j][i];
@@ -264,6 +299,19 @@ static __global__ void __launch_bounds__(P::THREADS)
 }
 
 /* ---- the choice ---- */
+
+template <class P>
+static void launch(Backend *backend, const char *name, const NnmfShape &s, size_t shared,
+                   const float *x, const float *packed, float *h)
+{
+    unsigned tiles = blocks_for(s.rows, P::BLOCK_ROWS);
+    float start = 1.0f / (float)s.outputs;
+    if (P::CLUSTER > 1)
+        RUN_CLUSTER(backend, name, tensor_kernel<P>, P::CLUSTER, tiles * P::CLUSTER, P::THREADS,
+                    shared, s, start, x, packed, h);
+    else
+        RUN(backend, name, tensor_kernel<P>, tiles, P::THREADS, shared, s, start, x, packed, h);
+}
 
 template <class P>
 static bool run(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
@@ -280,9 +328,15 @@ static bool run(Backend *backend, const NnmfShape *s, const float *x, const floa
     if (TRY(backend, name,
             cudaFuncSetAttribute((const void *)tensor_kernel<P>,
                                  cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
-        RUN(backend, name, tensor_kernel<P>, blocks_for(s->rows, P::BLOCK_ROWS), P::THREADS,
-            shared, *s, 1.0f / (float)s->outputs, x, packed, h);
+        launch<P>(backend, name, *s, shared, x, packed, h);
     return true;
+}
+
+/* Has the GPU clusters, and a multiprocessor for every block of so large ones? */
+static bool has_room(const Backend *backend, const NnmfShape *s, unsigned cluster)
+{
+    return backend->clusters &&
+           cluster * blocks_for(s->rows, MMA_ROWS) <= (unsigned)backend->multiprocessors;
 }
 
 /* The rows that one warp each would have keep a GPU busy only where they are many; layers with
@@ -295,10 +349,14 @@ static bool choose(Backend *backend, const NnmfShape *s, const float *x, const f
     if (s->outputs <= 32)
         return run<Plan<32, 4, false, true, TERMS>>(backend, s, x, w, h);
     if (s->outputs <= 64)
-        return run<Plan<64, 8, true, true, TERMS>>(backend, s, x, w, h) ||
+        return (has_room(backend, s, 2) &&
+                run<Plan<64, 8, true, true, TERMS, 2>>(backend, s, x, w, h)) ||
+               run<Plan<64, 8, true, true, TERMS>>(backend, s, x, w, h) ||
                run<Plan<64, 8, true, false, TERMS>>(backend, s, x, w, h);
     if (s->outputs <= 96)
-        return run<Plan<96, 8, true, false, TERMS>>(backend, s, x, w, h);
+        return (has_room(backend, s, 8) &&
+                run<Plan<96, 8, true, true, TERMS, 8>>(backend, s, x, w, h)) ||
+               run<Plan<96, 8, true, false, TERMS>>(backend, s, x, w, h);
     return false;
 }
 

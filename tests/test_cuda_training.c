@@ -462,6 +462,36 @@ static void kernels_of_a_step(void **state)
     assert_nothing_left();
 }
 
+/* In clusters blocks share rows, where that gives every block a multiprocessor: another order of
+ * the sums, and the same bits in any order of threads. */
+static void clusters_of_nnmf(void **state)
+{
+    (void)state;
+    static const NnmfShape shapes[] = {
+        {.rows = 50, .features = 1024, .outputs = 96, .iterations = 2}, /* eight blocks */
+        {.rows = 5, .features = 250, .outputs = 70, .iterations = 3},   /* some without features */
+        {.rows = 33, .features = 250, .outputs = 64, .iterations = 3, .epsilon = 0.5f}, /* two */
+        {.rows = 17, .features = 300, .outputs = 40, .iterations = 20},
+    };
+    static float alone[64 * 128], together[64 * 128], again[64 * 128];
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (int p = PRECISION_3XTF32; p <= PRECISION_TF32; p++) {
+            size_t count = shapes[i].rows * (size_t)shapes[i].outputs;
+            assert_true(count <= COUNT(alone));
+            nnmf(USUAL_SHARED, (Precision)p, &shapes[i], alone);
+            cuda_host_set_capability(9, 0);
+            nnmf(USUAL_SHARED, (Precision)p, &shapes[i], together);
+            cuda_host_set_seed(7);
+            nnmf(USUAL_SHARED, (Precision)p, &shapes[i], again);
+            cuda_host_reset();
+            assert_memory_equal(together, again, count * sizeof *again);
+            assert_true(memcmp(together, alone, count * sizeof *alone) != 0);
+            assert_within(precision_names[p], "h of shape", (int)i,
+                          relative_distance(together, alone, count),
+                          p == PRECISION_TF32 ? 2e-3 : 2e-6);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +503,7 @@ int main(void)
         cmocka_unit_test_setup(same_bits, reset),
         cmocka_unit_test_setup(shared_memory_of_nnmf, reset),
         cmocka_unit_test_setup(shared_memory_of_training, reset),
+        cmocka_unit_test_setup(clusters_of_nnmf, reset),
         cmocka_unit_test_setup(kernels_of_a_step, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

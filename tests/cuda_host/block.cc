@@ -1,10 +1,12 @@
 /*
- * Runs the blocks of a grid one after another and the threads of a block in turn. A thread runs
- * until it waits for others; then the next one goes on. Threads that never wait are run by one
- * fibre, as plain calls; each that waits keeps its fibre until it has exited.
+ * Runs the clusters of a grid one after another (a block, unless the launch says more) and the
+ * threads of a cluster in turn. A thread runs until it waits for others; then the next one goes on.
+ * Threads that never wait are run by one fibre, as plain calls; each that waits keeps its fibre
+ * until it has exited.
  *
- * Every thread of a block has to reach the same barrier, and every lane that a mask names the same
- * warp function under the same mask; if none can go on, that is reported and the program aborts.
+ * Every thread of a block has to reach the same barrier, every thread of a cluster its barrier, and
+ * every lane that a mask names the same warp function under the same mask; if none can go on, that
+ * is reported and the program aborts.
  */
 #include "fibre.h"
 #include "internal.h"
@@ -22,12 +24,27 @@ const int warpSize = 32;
 namespace cuda_host
 {
 
-static const unsigned max_threads = 1024, lanes = 32;
+static const unsigned lanes = 32, max_threads = 1024 * max_cluster;
 
-enum class State : uint8_t { fresh, ready, at_barrier, in_warp, exited };
+enum class State : uint8_t { fresh, ready, at_barrier, at_cluster_barrier, in_warp, exited };
+
+/* Threads that wait for all of a block or cluster. */
+struct Barrier {
+    unsigned waiting;
+    int predicates, result;
+    Site site;
+};
+
+struct Block {
+    uint3 index;
+    unsigned exited;
+    Barrier barrier;
+    void *dynamic_memory;
+};
 
 struct Thread {
     uint3 index;
+    Block *block; /* NULL: this place in the last warp of a block is empty */
     State state;
     Fibre *fibre; /* from its first turn to its exit */
     Site site;    /* where it waits */
@@ -35,13 +52,14 @@ struct Thread {
     uint64_t result;
 };
 
-/* One block runs at a time. */
+/* One cluster runs at a time. */
 static struct {
     const Launch *launch;
-    uint64_t block_number; /* of all launches, from 1 */
-    Thread threads[max_threads];
-    unsigned order[max_threads];
-    unsigned count, exited;
+    uint64_t cluster_number; /* of all launches, from 1 */
+    Block blocks[max_cluster];
+    Thread threads[max_threads]; /* those of a block in whole warps */
+    unsigned order[max_threads]; /* of the threads that there are */
+    unsigned block_threads, places, count, exited;
     Thread *current;
     Fibre host;
     Fibre *idle[max_threads];
@@ -50,12 +68,9 @@ static struct {
     Thread *queue[max_threads]; /* a ring of those that can run */
     unsigned head, queued;
 
-    unsigned at_barrier; /* threads */
-    int predicates, barrier_result;
-    Site barrier_site;
+    Barrier barrier;                       /* the cluster's */
     unsigned arrived[max_threads / lanes]; /* lanes of each warp that wait for others */
 
-    void *dynamic_memory;
     size_t static_bytes;
     std::vector<SharedSlot *> slots; /* of this launch */
 } run;
@@ -65,30 +80,29 @@ static struct {
 static const char *short_name(Collective kind)
 {
     switch (kind) {
-    case Collective::sync:
-        return "__syncwarp";
-    case Collective::ballot:
-        return "a vote";
-    case Collective::shuffle:
-        return "__shfl_sync";
-    case Collective::shuffle_up:
-        return "__shfl_up_sync";
-    case Collective::shuffle_down:
-        return "__shfl_down_sync";
-    case Collective::mma:
-        return "mma";
-    default:
-        return "__shfl_xor_sync";
+    case Collective::sync: return "__syncwarp";
+    case Collective::ballot: return "a vote";
+    case Collective::shuffle: return "__shfl_sync";
+    case Collective::shuffle_up: return "__shfl_up_sync";
+    case Collective::shuffle_down: return "__shfl_down_sync";
+    case Collective::mma: return "mma";
+    default: return "__shfl_xor_sync";
     }
 }
 
 static void print_state(const Thread &thread)
 {
+    const uint3 &at = thread.block->index;
+    if (run.launch->cluster > 1)
+        fprintf(stderr, "block (%u, %u, %u), ", at.x, at.y, at.z);
     fprintf(stderr, "thread (%u, %u, %u) ", thread.index.x, thread.index.y, thread.index.z);
     if (thread.state == State::exited)
         fprintf(stderr, "has exited");
     else if (thread.state == State::at_barrier)
         fprintf(stderr, "waits at the barrier in %s:%d", thread.site.file, thread.site.line);
+    else if (thread.state == State::at_cluster_barrier)
+        fprintf(stderr, "waits at the cluster's barrier in %s:%d", thread.site.file,
+                thread.site.line);
     else if (thread.state == State::in_warp)
         fprintf(stderr, "waits in %s under mask %08x in %s:%d", short_name(thread.meeting.kind),
                 thread.meeting.mask, thread.site.file, thread.site.line);
@@ -114,16 +128,16 @@ static bool same_state(const Thread &a, const Thread &b)
     fprintf(stderr, "cuda_host: kernel %s, block (%u, %u, %u): %s\n",
             run.launch ? run.launch->name : "(none)", at.x, at.y, at.z, what);
     unsigned kinds = 0;
-    for (unsigned i = 0; i < run.count && kinds < 16; i++) {
-        bool seen = false;
+    for (unsigned i = 0; i < run.places && kinds < 16; i++) {
+        bool seen = !run.threads[i].block;
         for (unsigned j = 0; j < i && !seen; j++)
-            seen = same_state(run.threads[i], run.threads[j]);
+            seen = run.threads[j].block && same_state(run.threads[i], run.threads[j]);
         if (seen)
             continue;
         kinds++;
         unsigned alike = 0;
-        for (unsigned j = i + 1; j < run.count; j++)
-            alike += same_state(run.threads[i], run.threads[j]);
+        for (unsigned j = i + 1; j < run.places; j++)
+            alike += run.threads[j].block && same_state(run.threads[i], run.threads[j]);
         fprintf(stderr, "    ");
         print_state(run.threads[i]);
         if (alike)
@@ -161,6 +175,7 @@ static void give_turn(Thread *thread)
     thread->state = State::ready;
     run.current = thread;
     threadIdx = thread->index;
+    blockIdx = thread->block->index;
 }
 
 /* The life of a fibre: threads that had no turn yet, one after another. */
@@ -172,6 +187,7 @@ static void worker()
         Fibre *self = run.current->fibre;
         run.current->fibre = nullptr;
         run.current->state = State::exited;
+        run.current->block->exited++;
         run.exited++;
         Thread *next = pop();
         if (!next && run.exited < run.count)
@@ -205,30 +221,48 @@ static bool same_site(Site a, Site b)
     return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
 }
 
-int barrier(int predicate, Site site)
+/* Waits until as many threads are there as are `needed`: all of the block or of the cluster. */
+static int wait_at(Barrier &barrier, State state, unsigned needed, int predicate, Site site)
 {
     Thread *self = run.current;
-    if (!self)
-        report("a barrier outside of kernels");
-    self->state = State::at_barrier;
+    self->state = state;
     self->site = site;
-    if (run.at_barrier == 0)
-        run.barrier_site = site;
-    else if (!same_site(run.barrier_site, site))
+    if (barrier.waiting == 0)
+        barrier.site = site;
+    else if (!same_site(barrier.site, site))
         report("threads wait at different barriers");
-    run.predicates += predicate != 0;
-    if (++run.at_barrier == run.count) {
-        run.at_barrier = 0;
-        run.barrier_result = run.predicates;
-        run.predicates = 0;
+    barrier.predicates += predicate != 0;
+    if (++barrier.waiting == needed) {
+        barrier.waiting = 0;
+        barrier.result = barrier.predicates;
+        barrier.predicates = 0;
         shuffle_order(run.order, run.count);
         for (unsigned i = 0; i < run.count; i++) {
-            run.threads[run.order[i]].state = State::ready;
-            push(&run.threads[run.order[i]]);
+            Thread &thread = run.threads[run.order[i]];
+            if (thread.state != state ||
+                (state == State::at_barrier && thread.block != self->block))
+                continue;
+            thread.state = State::ready;
+            push(&thread);
         }
     }
     yield();
-    return run.barrier_result;
+    return barrier.result;
+}
+
+int barrier(int predicate, Site site)
+{
+    if (!run.current)
+        report("a barrier outside of kernels");
+    return wait_at(run.current->block->barrier, State::at_barrier, run.block_threads, predicate,
+                   site);
+}
+
+void cluster_barrier(Site site)
+{
+    if (!run.current)
+        report("a barrier outside of kernels");
+    wait_at(run.barrier, State::at_cluster_barrier, run.count, 0, site);
 }
 
 /* ---- warps ---- */
@@ -239,14 +273,10 @@ static unsigned source_lane(const Meeting &meeting, unsigned lane)
     unsigned begin = lane & ~(meeting.width - 1), end = begin + meeting.width;
     unsigned operand = meeting.operand;
     switch (meeting.kind) {
-    case Collective::shuffle:
-        return begin + (operand & (meeting.width - 1));
-    case Collective::shuffle_up:
-        return operand <= lane - begin ? lane - operand : lane;
-    case Collective::shuffle_down:
-        return operand < end - lane ? lane + operand : lane;
-    default:
-        return (lane ^ operand) < end ? lane ^ operand : lane;
+    case Collective::shuffle: return begin + (operand & (meeting.width - 1));
+    case Collective::shuffle_up: return operand <= lane - begin ? lane - operand : lane;
+    case Collective::shuffle_down: return operand < end - lane ? lane + operand : lane;
+    default: return (lane ^ operand) < end ? lane ^ operand : lane;
     }
 }
 
@@ -353,8 +383,10 @@ unsigned active_lanes()
 {
     unsigned number = unsigned(run.current - run.threads), base = number - number % lanes;
     unsigned mask = 0;
-    for (unsigned i = 0; i < lanes && base + i < run.count; i++)
-        mask |= unsigned(run.threads[base + i].state != State::exited) << i;
+    for (unsigned i = 0; i < lanes; i++)
+        mask |=
+            unsigned(run.threads[base + i].block && run.threads[base + i].state != State::exited)
+            << i;
     return mask;
 }
 
@@ -362,7 +394,21 @@ unsigned active_lanes()
 
 void *dynamic_shared()
 {
-    return run.dynamic_memory;
+    return run.current->block->dynamic_memory;
+}
+
+unsigned cluster_rank()
+{
+    return unsigned(run.current->block - run.blocks);
+}
+
+void *cluster_dynamic_shared(unsigned rank)
+{
+    if (rank >= run.launch->cluster)
+        report("the shared memory of a block that the cluster does not have");
+    if (run.blocks[rank].exited)
+        report("the shared memory of a block that may have ended");
+    return run.blocks[rank].dynamic_memory;
 }
 
 static void *allocate(size_t bytes)
@@ -377,29 +423,33 @@ static void *allocate(size_t bytes)
 
 void *static_shared(SharedSlot &slot, size_t bytes)
 {
+    size_t all = run.launch->cluster * bytes; /* one after the other, by rank */
     if (!slot.memory) {
         run.static_bytes += bytes;
         if (run.static_bytes > shared_default ||
             run.static_bytes + run.launch->shared_bytes > run.launch->shared_limit)
             report("more shared memory than a block has");
-        slot.memory = allocate(bytes);
+        slot.memory = allocate(all);
         run.slots.push_back(&slot);
     }
-    if (slot.block != run.block_number) {
-        slot.block = run.block_number;
-        memset(slot.memory, 0xff, bytes);
+    if (slot.cluster != run.cluster_number) {
+        slot.cluster = run.cluster_number;
+        memset(slot.memory, 0xff, all);
     }
-    return slot.memory;
+    return static_cast<char *>(slot.memory) + cluster_rank() * bytes;
 }
 
-/* ---- blocks ---- */
+/* ---- clusters ---- */
 
-static void run_block()
+static void run_cluster()
 {
-    run.block_number++;
+    run.cluster_number++;
     run.exited = 0;
-    if (run.launch->shared_bytes)
-        memset(run.dynamic_memory, 0xff, run.launch->shared_bytes);
+    for (unsigned i = 0; i < run.launch->cluster; i++) {
+        run.blocks[i].exited = 0;
+        if (run.launch->shared_bytes)
+            memset(run.blocks[i].dynamic_memory, 0xff, run.launch->shared_bytes);
+    }
     shuffle_order(run.order, run.count);
     for (unsigned i = 0; i < run.count; i++) {
         Thread *thread = &run.threads[run.order[i]];
@@ -410,29 +460,48 @@ static void run_block()
     fibre_switch(&run.host, run.current->fibre);
 }
 
+static void place_threads(const Launch &launch)
+{
+    const dim3 &block = launch.block;
+    unsigned stride = (run.block_threads + lanes - 1) / lanes * lanes;
+    run.places = stride * launch.cluster;
+    run.count = 0;
+    for (unsigned place = 0; place < run.places; place++) {
+        Thread &thread = run.threads[place];
+        unsigned i = place % stride;
+        thread.block = i < run.block_threads ? &run.blocks[place / stride] : nullptr;
+        thread.index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
+        if (thread.block)
+            run.order[run.count++] = place;
+    }
+}
+
 void run_grid(const Launch &launch)
 {
     const dim3 &grid = launch.grid, &block = launch.block;
     run.launch = &launch;
-    run.count = block.x * block.y * block.z;
+    run.block_threads = block.x * block.y * block.z;
     gridDim = grid;
     blockDim = block;
-    for (unsigned i = 0; i < run.count; i++) {
-        run.threads[i].index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
-        run.order[i] = i;
-    }
-    run.dynamic_memory = allocate(launch.shared_bytes);
+    place_threads(launch);
+    for (unsigned i = 0; i < launch.cluster; i++)
+        run.blocks[i].dynamic_memory = allocate(launch.shared_bytes);
 
-    std::vector<unsigned> blocks(size_t(grid.x) * grid.y * grid.z);
-    for (size_t i = 0; i < blocks.size(); i++)
-        blocks[i] = unsigned(i);
-    shuffle_order(blocks.data(), blocks.size());
-    for (unsigned i : blocks) {
-        blockIdx = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
-        run_block();
+    /* A cluster is neighbours in x, of which the grid has a multiple. */
+    std::vector<unsigned> clusters(size_t(grid.x) * grid.y * grid.z / launch.cluster);
+    for (size_t i = 0; i < clusters.size(); i++)
+        clusters[i] = unsigned(i);
+    shuffle_order(clusters.data(), clusters.size());
+    for (unsigned cluster : clusters) {
+        for (unsigned rank = 0; rank < launch.cluster; rank++) {
+            unsigned i = cluster * launch.cluster + rank;
+            run.blocks[rank].index = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
+        }
+        run_cluster();
     }
 
-    free(run.dynamic_memory);
+    for (unsigned i = 0; i < launch.cluster; i++)
+        free(run.blocks[i].dynamic_memory);
     for (SharedSlot *slot : run.slots) {
         free(slot->memory);
         *slot = {};

@@ -58,6 +58,7 @@ extern "C" {
       "operation would make the legacy stream depend on a capturing blocking stream")              \
     X(cudaErrorCapturedEvent, 907,                                                                 \
       "operation not permitted on an event last recorded in a capturing stream")                   \
+    X(cudaErrorInvalidClusterSize, 912, "cluster misconfiguration")                                \
     X(cudaErrorUnknown, 999, "unknown error")
 
 typedef enum cudaError {

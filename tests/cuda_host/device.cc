@@ -15,11 +15,11 @@ static size_t usual_memory()
     return text && *text ? strtoull(text, nullptr, 0) : size_t(2) << 30;
 }
 
-static const Device usual = {usual_memory(), 101376, cudaSuccess};
+static const Device usual = {usual_memory(), 101376, 8, 9, cudaSuccess};
 Device device = usual;
 
 static const int multiprocessors = 128, threads_per_multiprocessor = 1536;
-static const int blocks_per_multiprocessor = 24, threads_per_block = 1024, major = 8, minor = 9;
+static const int blocks_per_multiprocessor = 24, threads_per_block = 1024;
 static const int registers = 65536, l2_bytes = 72 << 20, memory_bus = 384;
 static const size_t shared_reserved = 1024; /* of every block */
 
@@ -50,19 +50,23 @@ static bool fits(const dim3 &size, unsigned x, unsigned y, unsigned z)
     return size.x - 1 < x && size.y - 1 < y && size.z - 1 < z; /* 0 - 1 is too large as well */
 }
 
-void enqueue(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-             cudaStream_t stream, std::function<void()> body)
+void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, dim3 block,
+             size_t shared_bytes, cudaStream_t stream, std::function<void()> body)
 {
     call(Capturing::allowed, [&] {
         if (!fits(grid, 0x7fffffff, 65535, 65535) || !fits(block, 1024, 1024, 64) ||
             block.x * block.y * block.z > unsigned(threads_per_block))
             return cudaErrorInvalidConfiguration;
+        if (cluster != 1 && device.major < 9)
+            return cudaErrorNotSupported;
+        if (cluster < 1 || cluster > max_cluster || grid.x % cluster)
+            return cudaErrorInvalidClusterSize;
         if (shared_bytes > shared_maximum(kernel))
             return cudaErrorInvalidValue;
         size_t limit = device.shared_optin;
         return submit(stream, [=] {
             launches++;
-            run_grid({name, grid, block, shared_bytes, limit, &body});
+            run_grid({name, grid, block, cluster, shared_bytes, limit, &body});
         });
     });
 }
@@ -79,6 +83,12 @@ void cuda_host_set_memory(size_t bytes)
 void cuda_host_set_shared_optin(size_t bytes)
 {
     device.shared_optin = bytes;
+}
+
+void cuda_host_set_capability(int major, int minor)
+{
+    device.major = major;
+    device.minor = minor;
 }
 
 void cuda_host_set_driver(cudaError_t status)
@@ -143,8 +153,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int number)
         p.maxThreadsDim[2] = 64;
         p.maxGridSize[0] = 0x7fffffff;
         p.maxGridSize[1] = p.maxGridSize[2] = 65535;
-        p.major = major;
-        p.minor = minor;
+        p.major = device.major;
+        p.minor = device.minor;
         p.multiProcessorCount = multiprocessors;
         p.memoryBusWidth = memory_bus;
         p.l2CacheSize = l2_bytes;
@@ -168,8 +178,8 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int num
             {cudaDevAttrMultiProcessorCount, multiprocessors},
             {cudaDevAttrL2CacheSize, l2_bytes},
             {cudaDevAttrMaxThreadsPerMultiProcessor, threads_per_multiprocessor},
-            {cudaDevAttrComputeCapabilityMajor, major},
-            {cudaDevAttrComputeCapabilityMinor, minor},
+            {cudaDevAttrComputeCapabilityMajor, size_t(device.major)},
+            {cudaDevAttrComputeCapabilityMinor, size_t(device.minor)},
             {cudaDevAttrMaxSharedMemoryPerMultiprocessor, device.shared_optin + shared_reserved},
             {cudaDevAttrMaxSharedMemoryPerBlockOptin, device.shared_optin},
             {cudaDevAttrMaxBlocksPerMultiprocessor, blocks_per_multiprocessor},
@@ -209,7 +219,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *ke
         *attributes = {};
         attributes->maxThreadsPerBlock = threads_per_block;
         attributes->numRegs = 32;
-        attributes->ptxVersion = attributes->binaryVersion = 10 * major + minor;
+        attributes->ptxVersion = attributes->binaryVersion = 10 * device.major + device.minor;
         attributes->maxDynamicSharedSizeBytes = int(shared_maximum(kernel));
         return cudaSuccess;
     });

@@ -126,20 +126,23 @@ struct Meeting {
     unsigned width;
 };
 
-/* The memory of one declaration of SHARED, kept from block to block of a launch. */
+/* The memory of one declaration of SHARED, kept from cluster to cluster of a launch. */
 struct SharedSlot {
     void *memory;
-    uint64_t block;
+    uint64_t cluster;
 };
 
 int barrier(int predicate, Site site); /* how many predicates hold */
 uint64_t meet(const Meeting &meeting, Site site);
 unsigned active_lanes();
+void cluster_barrier(Site site);
+unsigned cluster_rank();
 void *dynamic_shared();
+void *cluster_dynamic_shared(unsigned rank);
 void *static_shared(SharedSlot &slot, size_t bytes);
 
-void enqueue(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-             cudaStream_t stream, std::function<void()> body);
+void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, dim3 block,
+             size_t shared_bytes, cudaStream_t stream, std::function<void()> body);
 
 template <class T> struct Identity {
     using type = T;
@@ -147,11 +150,19 @@ template <class T> struct Identity {
 
 /* Arguments convert to the parameters' types as in a call, and are copied once, at the launch. */
 template <class... P>
+void launch_cluster(const char *name, void (*kernel)(P...), unsigned cluster, dim3 grid, dim3 block,
+                    size_t shared_bytes, cudaStream_t stream,
+                    typename Identity<P>::type... arguments)
+{
+    enqueue(name, reinterpret_cast<const void *>(kernel), cluster, grid, block, shared_bytes, stream,
+            [=] { kernel(arguments...); });
+}
+
+template <class... P>
 void launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
             cudaStream_t stream, typename Identity<P>::type... arguments)
 {
-    enqueue(name, reinterpret_cast<const void *>(kernel), grid, block, shared_bytes, stream,
-            [=] { kernel(arguments...); });
+    launch_cluster(name, kernel, 1, grid, block, shared_bytes, stream, arguments...);
 }
 
 template <class T> inline uint64_t to_bits(T value)
@@ -186,6 +197,14 @@ struct Fragments {
     float *c;
     const float *a, *b;
 };
+
+/* `address`, in this block's dynamic shared memory, as it lies in that of block `rank`. */
+template <class T> inline T *of_block(T *address, unsigned rank)
+{
+    char *own = static_cast<char *>(dynamic_shared());
+    return reinterpret_cast<T *>(static_cast<char *>(cluster_dynamic_shared(rank)) +
+                                 (reinterpret_cast<char *>(address) - own));
+}
 
 inline void mma_tf32(float c[4], const float a[4], const float b[2], Site site)
 {

@@ -12,9 +12,11 @@ namespace cuda_host
 {
 
 /* ---- block.cc: runs one grid to its end ---- */
+const unsigned max_cluster = 8; /* that every GPU with clusters has */
 struct Launch {
     const char *name;
     dim3 grid, block;
+    unsigned cluster; /* blocks of a cluster: 1, or what cudaLaunchKernelEx was given */
     size_t shared_bytes;
     size_t shared_limit; /* of static and dynamic together */
     const std::function<void()> *body;
@@ -29,6 +31,7 @@ void reset_order();
 struct Device {
     size_t memory;
     size_t shared_optin;
+    int major, minor; /* compute capability */
     cudaError_t driver;
 };
 extern Device device;

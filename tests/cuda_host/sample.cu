@@ -5,6 +5,7 @@
  */
 #include "sample.h"
 
+#include "cluster.cuh"
 #include "launch.cuh"
 
 static const unsigned full = 0xffffffffu;
@@ -175,6 +176,34 @@ static __global__ void absent_lane(float *out)
     out[threadIdx.x] = __shfl_down_sync(full, float(threadIdx.x), 1);
 }
 
+static __global__ void cluster(int *out, int size)
+{
+    DYNAMIC_SHARED(int, mine);
+    mine[threadIdx.x] = int(100 * blockIdx.x + threadIdx.x);
+    cluster_barrier();
+    out += (int(blockIdx.x) * size) * int(blockDim.x) + int(threadIdx.x);
+    for (int rank = 0; rank < size; rank++)
+        out[rank * int(blockDim.x)] = of_block(mine, unsigned(rank))[threadIdx.x];
+    cluster_barrier();
+}
+
+static __global__ void early_end(int *out)
+{
+    DYNAMIC_SHARED(int, mine);
+    mine[threadIdx.x] = int(threadIdx.x);
+    cluster_barrier();
+    if (cluster_rank() == 1)
+        return;
+    __syncthreads(); /* gives the other block time to end */
+    out[threadIdx.x] = of_block(mine, 1)[threadIdx.x];
+}
+
+static __global__ void absent_block(int)
+{
+    if (cluster_rank() == 0)
+        cluster_barrier();
+}
+
 static unsigned blocks_for(int count, int each)
 {
     return unsigned((count + each - 1) / each);
@@ -280,5 +309,24 @@ cudaError_t sample_two_barriers(int *out, cudaStream_t stream)
 cudaError_t sample_absent_lane(float *out, cudaStream_t stream)
 {
     LAUNCH(absent_lane, 1, 32, 0, stream, out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_cluster(int *out, int size, int blocks, cudaStream_t stream)
+{
+    LAUNCH_CLUSTER(cluster, unsigned(size), unsigned(blocks), 40, 40 * sizeof(int), stream, out,
+                   size);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_early_end(int *out, cudaStream_t stream)
+{
+    LAUNCH_CLUSTER(early_end, 2, 2, 32, 32 * sizeof(int), stream, out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_absent_block(cudaStream_t stream)
+{
+    LAUNCH_CLUSTER(absent_block, 2, 2, 32, 0, stream, 0);
     return cudaGetLastError();
 }

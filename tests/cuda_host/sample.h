@@ -28,6 +28,9 @@ cudaError_t sample_reverse(int *values, int blocks, int barrier, cudaStream_t st
 cudaError_t sample_unset(float *out, int blocks, cudaStream_t stream);
 /* `rounds` barriers in every thread. */
 cudaError_t sample_barriers(int *out, int blocks, int threads, int rounds, cudaStream_t stream);
+/* Blocks of 40 threads in clusters: out (blocks, cluster, 40) is what every block of the own
+ * cluster has put into its shared memory, 100 times its number and the thread. */
+cudaError_t sample_cluster(int *out, int cluster, int blocks, cudaStream_t stream);
 /* Writes the given element of a dynamic or static array of 64. */
 cudaError_t sample_overrun(int index, int dynamic, cudaStream_t stream);
 /* Needs this much dynamic shared memory. */
@@ -40,6 +43,10 @@ cudaError_t sample_nothing(cudaStream_t stream);
 cudaError_t sample_exit_before_barrier(int threads, cudaStream_t stream);
 cudaError_t sample_two_barriers(int *out, cudaStream_t stream);
 cudaError_t sample_absent_lane(float *out, cudaStream_t stream);
+/* Reads another block's shared memory when that may have ended. */
+cudaError_t sample_early_end(int *out, cudaStream_t stream);
+/* One block of the cluster does not come to the barrier. */
+cudaError_t sample_absent_block(cudaStream_t stream);
 
 #ifdef __cplusplus
 }

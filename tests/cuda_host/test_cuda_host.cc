@@ -258,6 +258,38 @@ static void test_faults_are_reported(void)
     HAS(death([&] { floats.data[0] = 1; }), "AddressSanitizer: use-after-poison");
 }
 
+static void test_clusters(void)
+{
+    const int blocks = 6, threads = 40;
+    Buffer<int> out(size_t(blocks) * 3 * threads);
+    GIVES(cudaErrorNotSupported, sample_cluster(out.data, 3, blocks, nullptr));
+    cuda_host_set_capability(9, 0);
+    GIVES(cudaErrorInvalidClusterSize, sample_cluster(out.data, 4, blocks, nullptr));
+    GIVES(cudaErrorInvalidClusterSize, sample_cluster(out.data, 9, 9, nullptr));
+    for (int seed = 0; seed < 4; seed++) {
+        cuda_host_set_seed(uint64_t(seed));
+        OK(sample_cluster(out.data, 3, blocks, nullptr));
+        std::vector<int> got = out.read();
+        for (int i = 0; i < blocks * 3 * threads; i++) {
+            int block = i / threads / 3, rank = i / threads % 3;
+            EXPECT(got[size_t(i)] == 100 * (block / 3 * 3 + rank) + i % threads);
+        }
+    }
+    HAS(death([&] {
+            sample_early_end(out.data, nullptr);
+            cudaDeviceSynchronize();
+        }),
+        "the shared memory of a block that may have ended");
+    std::string text = death([] {
+        sample_absent_block(nullptr);
+        cudaDeviceSynchronize();
+    });
+    HAS(text, "some threads wait for others that never come");
+    HAS(text, "block (0, 0, 0), thread (0, 0, 0) waits at the cluster's barrier in ");
+    HAS(text, "block (1, 0, 0), thread (0, 0, 0) has exited, and 31 more");
+    cuda_host_reset();
+}
+
 static void test_launch_errors(void)
 {
     Buffer<float> out(1);
@@ -594,6 +626,7 @@ int main(void)
     test_unset_shared_memory();
     test_seeds_reveal_a_missing_barrier();
     test_faults_are_reported();
+    test_clusters();
     test_launch_errors();
     test_streams();
     test_uploads();

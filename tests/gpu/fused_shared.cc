@@ -1,6 +1,7 @@
 /*
  * Prints which variant of the fused NNMF kernels is chosen, and with how much dynamic shared
- * memory, for each layer of the published network on GPUs that allow a block 99 KB and 227 KB:
+ * memory, for each layer of the published network on an RTX 4090 (99 KB a block, no clusters) and
+ * an H100 (227 KB, clusters):
  *
  *     layer;rows;features;outputs;limit;precision;variant;threads;resident;bytes
  *
@@ -67,10 +68,13 @@ void keep(const char *function, dim3 block, size_t bytes, const Arguments &...ar
 
 #undef TRY
 #undef RUN
+#undef RUN_CLUSTER
 #define TRY(backend, operation, call) ((void)(operation), true)
 #define RUN(backend, operation, kernel, grid, block, shared, ...)                                  \
-    ((void)(operation), (void)(kernel), (void)(grid),                                              \
+    ((void)(backend), (void)(operation), (void)(kernel), (void)(grid),                             \
      keep(__PRETTY_FUNCTION__, block, shared, __VA_ARGS__))
+#define RUN_CLUSTER(backend, operation, kernel, cluster, grid, block, shared, ...)                 \
+    RUN(backend, operation, kernel, grid, block, shared, __VA_ARGS__)
 /* In namespaces of their own, since both have a `run`. */
 namespace float32_units
 {
@@ -87,15 +91,22 @@ void *cuda_scratch(Backend *, size_t)
     return &memory;
 }
 
+struct Gpu {
+    size_t shared_limit;
+    int multiprocessors;
+    bool clusters;
+};
+
 /* Prints the line for a layer; false where it does not fit. */
-static bool print_choice(const Layer &layer, int iterations, size_t limit, Precision precision)
+static bool print_choice(const Layer &layer, int iterations, const Gpu &gpu, Precision precision)
 {
     enum { BATCH = 50 };
     Backend backend = {};
-    backend.shared_limit = limit;
+    backend.shared_limit = gpu.shared_limit;
+    backend.clusters = gpu.clusters;
     backend.fused = true;
     backend.precision = precision;
-    backend.multiprocessors = 128;
+    backend.multiprocessors = gpu.multiprocessors;
     NnmfShape shape = {};
     shape.rows = BATCH * extent_positions(layer.out);
     shape.features = layer.in.channels;
@@ -106,20 +117,20 @@ static bool print_choice(const Layer &layer, int iterations, size_t limit, Preci
                     ? float32_units::cuda_nnmf_fused(&backend, &shape, nullptr, nullptr, nullptr)
                     : tensor_cores::cuda_nnmf_tensor(&backend, &shape, nullptr, nullptr, nullptr);
     std::printf("%d;%zu;%d;%d;%zu;%s;%s;%u;%s;%zu\n", layer.index, shape.rows, shape.features,
-                shape.outputs, limit, precision_names[precision], chosen.variant.c_str(),
+                shape.outputs, gpu.shared_limit, precision_names[precision], chosen.variant.c_str(),
                 chosen.threads, chosen.resident.c_str(), chosen.bytes);
-    if (fits && chosen.launches > 0 && chosen.bytes <= limit && chosen.threads <= 1024)
+    if (fits && chosen.launches > 0 && chosen.bytes <= gpu.shared_limit && chosen.threads <= 1024)
         return true;
     std::fprintf(stderr,
                  "fused_shared: layer %d does not fit: %zu bytes of %zu, %u threads of "
                  "1024\n",
-                 layer.index, chosen.bytes, limit, chosen.threads);
+                 layer.index, chosen.bytes, gpu.shared_limit, chosen.threads);
     return false;
 }
 
 int main()
 {
-    const size_t limits[] = {101376, 232448}; /* RTX 4090, H100 */
+    const Gpu gpus[] = {{101376, 128, false}, {232448, 132, true}}; /* RTX 4090, H100 */
     const Precision precisions[] = {PRECISION_FP32, PRECISION_3XTF32, PRECISION_TF32};
     Network network;
     Error error = {};
@@ -129,10 +140,10 @@ int main()
     }
     bool fits = true;
     for (int i = 0; i < network.layer_count; i++)
-        for (size_t limit : limits)
+        for (const Gpu &gpu : gpus)
             for (Precision precision : precisions)
                 if (network.layers[i].kind == LAYER_NNMF)
-                    fits &= print_choice(network.layers[i], network.options.iterations, limit,
-                                         precision);
+                    fits &=
+                        print_choice(network.layers[i], network.options.iterations, gpu, precision);
     return fits ? 0 : 1;
 }
