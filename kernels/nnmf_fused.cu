@@ -6,27 +6,33 @@
  * The features are worked through in blocks of FEATURES = OUTPUTS columns of w, so that the same
  * threads, each with a tile of 4 x 4, fit both products. Where rows are too few to keep the GPU
  * busy, several groups of threads share them and each takes every so-manieth block of features.
- * Where shared memory holds all of w it is read once; else its blocks are read again in every
- * iteration, from the second-level cache.
+ * Where blocks of threads are few too, and the GPU has clusters, those of a cluster do the same
+ * among each other. Where shared memory holds all of w that a block of threads needs it is read
+ * once; else its blocks are read again in every iteration, from the second-level cache.
  */
+#include "cluster.cuh"
 #include "cuda.cuh"
 
 enum { SIDE = 4, PAD = 4 }; /* of a thread's tile; of a row in shared memory, against conflicts */
 
-/* A block's work: ROWS rows, OUTPUTS outputs (the shape's, rounded up). */
-template <int ROWS_, int OUTPUTS_, int GROUPS_> struct Tile {
-    static constexpr int ROWS = ROWS_, OUTPUTS = OUTPUTS_, GROUPS = GROUPS_;
+/* A block's work: ROWS rows, OUTPUTS outputs (the shape's, rounded up); the features are shared by
+ * the GROUPS of each of the CLUSTER blocks. */
+template <int ROWS_, int OUTPUTS_, int GROUPS_, int CLUSTER_ = 1> struct Tile {
+    static constexpr int ROWS = ROWS_, OUTPUTS = OUTPUTS_, GROUPS = GROUPS_, CLUSTER = CLUSTER_;
     static constexpr int FEATURES = OUTPUTS, STRIDE = OUTPUTS + PAD;
     static constexpr int ACROSS = OUTPUTS / SIDE, GROUP = ROWS / SIDE * ACROSS; /* threads */
     static constexpr int THREADS = GROUPS * GROUP;
     static_assert(THREADS % WARP == 0, "whole warps");
     /* floats: h, and t of a group; one block of w */
     static constexpr int H = ROWS * STRIDE, W = OUTPUTS * STRIDE;
+    /* In a cluster also the block's own s, of this iteration and of the last, which others may
+     * still read. */
+    static constexpr int OWN = CLUSTER > 1 ? 2 * H : 0;
 
     static size_t shared_bytes(int features, bool resident)
     {
-        size_t blocks = blocks_for((size_t)features, FEATURES);
-        return ((1 + GROUPS) * (size_t)H + (resident ? blocks : GROUPS) * W) * sizeof(float);
+        size_t blocks = blocks_for(blocks_for((size_t)features, FEATURES), CLUSTER);
+        return ((1 + GROUPS) * (size_t)H + OWN + (resident ? blocks : GROUPS) * W) * sizeof(float);
     }
 };
 
@@ -57,8 +63,8 @@ static __device__ __forceinline__ void load_weights(const NnmfShape &s, const fl
 
 /* r = h w for the thread's SIDE rows and SIDE neighbouring features. */
 template <class T>
-static __device__ __forceinline__ void first_product(const float *h, const float *w, int row,
-                                                     int k, float r[SIDE][SIDE])
+static __device__ __forceinline__ void first_product(const float *h, const float *w, int row, int k,
+                                                     float r[SIDE][SIDE])
 {
     for (int i = 0; i < SIDE; i++)
         for (int j = 0; j < SIDE; j++)
@@ -116,15 +122,38 @@ static __device__ __forceinline__ void store_ratio(const NnmfShape &shape, const
         for (int j = 0; j < SIDE; j++) {
             size_t at = first_row + (size_t)(row + i);
             bool inside = at < shape.rows && first + k + j < shape.features;
-            float value =
-                inside ? x[at * (size_t)shape.features + (size_t)(first + k + j)] : 0.0f;
+            float value = inside ? x[at * (size_t)shape.features + (size_t)(first + k + j)] : 0.0f;
             t[(row + i) * T::STRIDE + k + j] = value / (r[i][j] + 1e-20f);
         }
 }
 
-/* h = h s or h (1 + epsilon s), divided by the sum of its row: a warp a row. s is the sum of the
- * groups' parts, which lie where their t was. */
-template <class T>
+/* In a cluster: the groups' parts of s of all its blocks, added up in their order, in the place of
+ * the first part. */
+template <class T> static __device__ __forceinline__ void add_blocks(float *own, float *parts)
+{
+    for (int i = (int)threadIdx.x; i < T::ROWS * T::OUTPUTS; i += T::THREADS) {
+        int at = i / T::OUTPUTS * T::STRIDE + i % T::OUTPUTS;
+        float sum = 0.0f;
+#pragma unroll
+        for (int group = 0; group < T::GROUPS; group++)
+            sum += parts[group * T::H + at];
+        own[at] = sum;
+    }
+    cluster_barrier();
+    for (int i = (int)threadIdx.x; i < T::ROWS * T::OUTPUTS; i += T::THREADS) {
+        int at = i / T::OUTPUTS * T::STRIDE + i % T::OUTPUTS;
+        float sum = 0.0f;
+#pragma unroll
+        for (unsigned rank = 0; rank < T::CLUSTER; rank++)
+            sum += of_block(own, rank)[at];
+        parts[at] = sum;
+    }
+    __syncthreads();
+}
+
+/* h = h s or h (1 + epsilon s), divided by the sum of its row: a warp a row. s is the sum of
+ * PARTS parts, which lie where the groups' t was. */
+template <class T, int PARTS>
 static __device__ __forceinline__ void update(const NnmfShape &shape, const float *parts, float *h)
 {
     enum { EACH = (T::OUTPUTS + WARP - 1) / WARP };
@@ -139,8 +168,8 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, const floa
                 continue;
             float s = 0.0f;
 #pragma unroll
-            for (int group = 0; group < T::GROUPS; group++)
-                s += parts[group * T::H + at];
+            for (int part = 0; part < PARTS; part++)
+                s += parts[part * T::H + at];
             value[i] = h[at] * (shape.epsilon != 0.0f ? 1.0f + shape.epsilon * s : s);
             sum += value[i];
         }
@@ -158,26 +187,30 @@ static __global__ void __launch_bounds__(T::THREADS)
 {
     DYNAMIC_SHARED(float, shared);
     int group = (int)threadIdx.x / T::GROUP, thread = (int)threadIdx.x % T::GROUP;
-    float *h = shared, *parts = h + T::H, *weights = parts + T::GROUPS * T::H;
-    float *t = parts + group * T::H;
+    float *h = shared, *parts = h + T::H, *own = parts + T::GROUPS * T::H;
+    float *weights = own + T::OWN, *t = parts + group * T::H;
     int across = thread % T::ACROSS, row = thread / T::ACROSS * SIDE;
-    size_t first_row = (size_t)blockIdx.x * T::ROWS;
+    size_t first_row = (size_t)(blockIdx.x / T::CLUSTER) * T::ROWS;
+    int rank = T::CLUSTER > 1 ? (int)cluster_rank() : 0;
+    int blocks = (shape.features + T::FEATURES - 1) / T::FEATURES;
+    int mine_begin = blocks * rank / T::CLUSTER * T::FEATURES;
+    int mine_end = blocks * (rank + 1) / T::CLUSTER * T::FEATURES; /* or beyond the features */
 
     for (int i = (int)threadIdx.x; i < T::ROWS * T::OUTPUTS; i += T::THREADS) {
         int n = i % T::OUTPUTS;
         h[i / T::OUTPUTS * T::STRIDE + n] = n < shape.outputs ? 1.0f / (float)shape.outputs : 0.0f;
     }
-    for (int first = 0; resident && first < shape.features; first += T::FEATURES)
+    for (int first = mine_begin; resident && first < mine_end; first += T::FEATURES)
         load_weights<T>(shape, w, first, (int)threadIdx.x, T::THREADS,
-                        weights + first / T::FEATURES * T::W);
+                        weights + (first - mine_begin) / T::FEATURES * T::W);
     __syncthreads();
 
     for (int iteration = 0; iteration < shape.iterations; iteration++) {
         float s[SIDE][SIDE] = {};
-        for (int begin = 0; begin < shape.features; begin += T::GROUPS * T::FEATURES) {
+        for (int begin = mine_begin; begin < mine_end; begin += T::GROUPS * T::FEATURES) {
             int first = begin + group * T::FEATURES;
-            bool mine = first < shape.features; /* all groups come to the barriers */
-            float *block = weights + (resident ? first / T::FEATURES : group) * T::W;
+            bool mine = first < mine_end; /* all groups come to the barriers */
+            float *block = weights + (resident ? (first - mine_begin) / T::FEATURES : group) * T::W;
             if (!resident) {
                 if (mine)
                     load_weights<T>(shape, w, first, thread, T::GROUP, block);
@@ -199,10 +232,14 @@ static __global__ void __launch_bounds__(T::THREADS)
             for (int j = 0; j < SIDE; j++)
                 t[(row + i) * T::STRIDE + across + j * T::ACROSS] = s[i][j];
         __syncthreads();
-        update<T>(shape, parts, h);
+        if (T::CLUSTER > 1)
+            add_blocks<T>(own + iteration % 2 * T::H, parts);
+        update<T, T::CLUSTER == 1 ? T::GROUPS : 1>(shape, parts, h);
         __syncthreads();
     }
-    for (int i = (int)threadIdx.x; i < T::ROWS * shape.outputs; i += T::THREADS) {
+    if (T::CLUSTER > 1)
+        cluster_barrier(); /* others may still read this block's s */
+    for (int i = (int)threadIdx.x; rank == 0 && i < T::ROWS * shape.outputs; i += T::THREADS) {
         size_t at = first_row + (size_t)(i / shape.outputs);
         if (at < shape.rows)
             h_out[at * (size_t)shape.outputs + (size_t)(i % shape.outputs)] =
@@ -218,16 +255,30 @@ static bool run(Backend *backend, const NnmfShape *s, const float *x, const floa
     size_t shared = T::shared_bytes(s->features, resident);
     if (shared > backend->shared_limit)
         return false;
-    if (TRY(backend, name,
-            cudaFuncSetAttribute((const void *)fused_kernel<T>,
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
-        RUN(backend, name, fused_kernel<T>, blocks_for(s->rows, T::ROWS), T::THREADS, shared, *s,
-            resident, x, w, h);
+    if (!TRY(backend, name,
+             cudaFuncSetAttribute((const void *)fused_kernel<T>,
+                                  cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
+        return true; /* and the failure is kept */
+    unsigned tiles = blocks_for(s->rows, T::ROWS);
+    if (T::CLUSTER > 1)
+        RUN_CLUSTER(backend, name, fused_kernel<T>, T::CLUSTER, tiles * T::CLUSTER, T::THREADS,
+                    shared, *s, resident, x, w, h);
+    else
+        RUN(backend, name, fused_kernel<T>, tiles, T::THREADS, shared, *s, resident, x, w, h);
     return true;
 }
 
-bool cuda_nnmf_fused(Backend *backend, const NnmfShape *s, const float *x, const float *w,
-                     float *h)
+/* The same where the GPU has clusters and a multiprocessor for every block of them. */
+template <class T>
+static bool run_cluster(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+                        float *h)
+{
+    unsigned blocks = T::CLUSTER * blocks_for(s->rows, T::ROWS);
+    return backend->clusters && blocks <= (unsigned)backend->multiprocessors &&
+           run<T>(backend, s, x, w, h);
+}
+
+bool cuda_nnmf_fused(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
 {
     /* Do blocks of so many rows give every multiprocessor two or more? */
     size_t busy = 2 * (size_t)backend->multiprocessors;
@@ -239,10 +290,12 @@ bool cuda_nnmf_fused(Backend *backend, const NnmfShape *s, const float *x, const
     if (s->outputs <= 64 && blocks_for(s->rows, 32) >= busy)
         return run<Tile<32, 64, 1>>(backend, s, x, w, h);
     if (s->outputs <= 64)
-        return run<Tile<32, 64, 4>>(backend, s, x, w, h) ||
+        return run_cluster<Tile<32, 64, 1, 4>>(backend, s, x, w, h) ||
+               run<Tile<32, 64, 4>>(backend, s, x, w, h) ||
                run<Tile<32, 64, 2>>(backend, s, x, w, h);
     if (s->outputs <= 96)
-        return run<Tile<16, 96, 4>>(backend, s, x, w, h) ||
+        return run_cluster<Tile<16, 96, 2, 8>>(backend, s, x, w, h) ||
+               run<Tile<16, 96, 4>>(backend, s, x, w, h) ||
                run<Tile<16, 96, 2>>(backend, s, x, w, h);
     return false;
 }

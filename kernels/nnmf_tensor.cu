@@ -332,11 +332,14 @@ static bool run(Backend *backend, const NnmfShape *s, const float *x, const floa
     return true;
 }
 
-/* Has the GPU clusters, and a multiprocessor for every block of so large ones? */
-static bool has_room(const Backend *backend, const NnmfShape *s, unsigned cluster)
+/* The same where the GPU has clusters and a multiprocessor for every block of them. */
+template <class P>
+static bool run_cluster(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+                        float *h)
 {
-    return backend->clusters &&
-           cluster * blocks_for(s->rows, MMA_ROWS) <= (unsigned)backend->multiprocessors;
+    unsigned blocks = P::CLUSTER * blocks_for(s->rows, P::BLOCK_ROWS);
+    return backend->clusters && blocks <= (unsigned)backend->multiprocessors &&
+           run<P>(backend, s, x, w, h);
 }
 
 /* The rows that one warp each would have keep a GPU busy only where they are many; layers with
@@ -349,13 +352,11 @@ static bool choose(Backend *backend, const NnmfShape *s, const float *x, const f
     if (s->outputs <= 32)
         return run<Plan<32, 4, false, true, TERMS>>(backend, s, x, w, h);
     if (s->outputs <= 64)
-        return (has_room(backend, s, 2) &&
-                run<Plan<64, 8, true, true, TERMS, 2>>(backend, s, x, w, h)) ||
+        return run_cluster<Plan<64, 8, true, true, TERMS, 2>>(backend, s, x, w, h) ||
                run<Plan<64, 8, true, true, TERMS>>(backend, s, x, w, h) ||
                run<Plan<64, 8, true, false, TERMS>>(backend, s, x, w, h);
     if (s->outputs <= 96)
-        return (has_room(backend, s, 8) &&
-                run<Plan<96, 8, true, true, TERMS, 8>>(backend, s, x, w, h)) ||
+        return run_cluster<Plan<96, 8, true, true, TERMS, 8>>(backend, s, x, w, h) ||
                run<Plan<96, 8, true, false, TERMS>>(backend, s, x, w, h);
     return false;
 }

@@ -17,6 +17,7 @@
 extern "C" {
 #include "nnmf/network.h"
 }
+#include "cluster.cuh"
 #include "cuda.cuh"
 
 namespace
