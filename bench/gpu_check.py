@@ -666,13 +666,14 @@ def rows_of(rows, epoch):
 def train(args, device):
     """All epochs, or those that are left -> exit status."""
     data = real_data()
-    run = ROOT / "runs" / f"gpu-{file_name(device['name'])}"
+    name = "-".join([device["name"], *(word.lstrip("-") for word in args.options)])
+    run = ROOT / "runs" / f"gpu-{file_name(name)}"
     options = ["--epochs", str(args.train), "--device", "cuda"]
     if (run / "last.safetensors").exists():
         command = [args.build.resolve() / "nnmf-train", "--resume", run, *options]
     elif data:
         command = [args.build.resolve() / "nnmf-train", "train", "--data", data, "--out", run,
-                   *options]
+                   *options, *args.options]  # which a run that is resumed has kept
     else:
         die("no data: CIFAR-10: $NNMF_DATA or data/cifar10 was expected to hold it "
             "(scripts/fetch-data cifar10)")
@@ -689,7 +690,7 @@ def train(args, device):
     published = pathlib.Path(reference) / "training_curve.csv" if reference else None
     if (run / "metrics.csv").exists():
         write_curves(run, published if published and published.exists() else None,
-                     args.results / f"{file_name(device['name'])}-training", device, args.commit,
+                     args.results / f"{file_name(name)}-training", device, args.commit,
                      shown)
     return status if status >= 0 else 128 - status
 
@@ -718,6 +719,7 @@ def main():
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "bench" / "results")
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--train", type=int, nargs="?", const=PUBLISHED_EPOCHS, metavar="EPOCHS")
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="of --train")
     parser.add_argument("--render", type=pathlib.Path, metavar="RESULT.json")
     args = parser.parse_args()
     if args.render:

@@ -136,7 +136,8 @@ class Program(unittest.TestCase):
             """)
         self.script(self.folder / "python", "exit 1\n")
 
-    def run_check(self, *arguments):
+    def run_check(self, *arguments, patch=""):
+        """`patch`: Python, before gpu_check runs."""
         env = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}",
                "NNMF_TORCH_PYTHON": str(self.folder / "python")}
         env.pop("NNMF_DATA", None)
@@ -151,6 +152,7 @@ class Program(unittest.TestCase):
                 gpu_check.PARTS = (("data", gpu_check.find_data), *gpu_check.PARTS[1:])
                 whole = gpu_check.Check.run
                 gpu_check.Check.run = lambda self, c, s, e=None: whole(self, c, min(s, 5), e)
+                {patch}
                 sys.exit(gpu_check.main())"""),
              self.tree, "--results", self.results, "--commit", "abc123", *arguments],
             env=env, capture_output=True, text=True, check=False, timeout=100)
@@ -224,6 +226,33 @@ class Whole(Program):
         self.assertIn("Best: 85.22 % after epoch 1", text)
         self.assertIn("85.0 % by the published stop: yes", text)
         self.assertRegex(text, r"\| 12 \|.*\| published drop \|")
+
+
+class Training(Program):
+    def train(self, *options):
+        """-> what nnmf-train was given, and the names of the results."""
+        patch = (f"gpu_check.ROOT = gpu_check.pathlib.Path({str(self.folder)!r}); "
+                 "gpu_check.real_data = lambda: 'data'")
+        done = self.run_check("--train", "2", *options, patch=patch)
+        self.assertEqual(done.returncode, 0, done)
+        names = {path.name for path in self.results.iterdir()}
+        return done.stdout.splitlines()[0], names
+
+    def test_options(self):
+        self.make_all()
+        command, names = self.train()
+        self.assertRegex(command, "--data data --out runs/gpu-nvidia-test-gpu --epochs 2 "
+                                  "--device cuda$")
+        self.assertEqual(names, {f"nvidia-test-gpu-training.{end}" for end in ("md", "csv")})
+        options = ("--options", "--precision", "3xtf32", "--seed", "2")
+        name = "nvidia-test-gpu-precision-3xtf32-seed-2"
+        command, names = self.train(*options)
+        self.assertRegex(command, f"--out runs/gpu-{name} --epochs 2 --device cuda "
+                                  "--precision 3xtf32 --seed 2$")
+        self.assertLess({f"{name}-training.{end}" for end in ("md", "csv")}, names)
+        (self.folder / "runs" / f"gpu-{name}" / "last.safetensors").touch()
+        command, _ = self.train(*options)
+        self.assertRegex(command, f"--resume runs/gpu-{name} --epochs 2 --device cuda$")
 
 
 class Script(unittest.TestCase):
