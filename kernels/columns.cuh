@@ -75,13 +75,13 @@ static __device__ __forceinline__ bool is_last_block(unsigned *done)
     return last;
 }
 
-/* add(row, column, sums) adds what a row has. True in the threads that end up with a column's sums;
- * that column is column_of_thread(). Needs COLUMN_SHARED bytes. */
 static __device__ __forceinline__ int column_of_thread()
 {
     return (int)(blockIdx.y * WARP + threadIdx.x % WARP);
 }
 
+/* add(row, column, sums) adds what a row has. True in the threads that end up with a column's sums;
+ * that column is column_of_thread(). Needs COLUMN_SHARED bytes. */
 template <class Add>
 static __device__ __forceinline__ bool sum_columns(size_t rows, int columns, const ColumnWork &work,
                                                    Add add, ColumnSums &sums)

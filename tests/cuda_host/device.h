@@ -154,8 +154,8 @@ void launch_cluster(const char *name, void (*kernel)(P...), unsigned cluster, di
                     size_t shared_bytes, cudaStream_t stream,
                     typename Identity<P>::type... arguments)
 {
-    enqueue(name, reinterpret_cast<const void *>(kernel), cluster, grid, block, shared_bytes, stream,
-            [=] { kernel(arguments...); });
+    enqueue(name, reinterpret_cast<const void *>(kernel), cluster, grid, block, shared_bytes,
+            stream, [=] { kernel(arguments...); });
 }
 
 template <class... P>
