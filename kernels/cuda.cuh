@@ -83,6 +83,12 @@ static inline unsigned blocks_for(size_t items, size_t per_block)
     return (unsigned)((items + per_block - 1) / per_block);
 }
 
+/* Has the GPU clusters, and a multiprocessor for each of so many blocks in them? */
+static inline bool has_clusters_for(const Backend *backend, unsigned blocks)
+{
+    return backend->clusters && blocks <= (unsigned)backend->multiprocessors;
+}
+
 /* The sum over a warp, in every lane. */
 template <typename T> static __device__ __forceinline__ T warp_sum(T value)
 {

@@ -253,29 +253,20 @@ static bool run(Backend *backend, const NnmfShape *s, const float *x, const floa
     const char *name = "NNMF forward";
     bool resident = T::shared_bytes(s->features, true) <= backend->shared_limit;
     size_t shared = T::shared_bytes(s->features, resident);
-    if (shared > backend->shared_limit)
+    unsigned tiles = blocks_for(s->rows, T::ROWS);
+    if (shared > backend->shared_limit ||
+        (T::CLUSTER > 1 && !has_clusters_for(backend, tiles * T::CLUSTER)))
         return false;
     if (!TRY(backend, name,
              cudaFuncSetAttribute((const void *)fused_kernel<T>,
                                   cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
         return true; /* and the failure is kept */
-    unsigned tiles = blocks_for(s->rows, T::ROWS);
     if (T::CLUSTER > 1)
         RUN_CLUSTER(backend, name, fused_kernel<T>, T::CLUSTER, tiles * T::CLUSTER, T::THREADS,
                     shared, *s, resident, x, w, h);
     else
         RUN(backend, name, fused_kernel<T>, tiles, T::THREADS, shared, *s, resident, x, w, h);
     return true;
-}
-
-/* The same where the GPU has clusters and a multiprocessor for every block of them. */
-template <class T>
-static bool run_cluster(Backend *backend, const NnmfShape *s, const float *x, const float *w,
-                        float *h)
-{
-    unsigned blocks = T::CLUSTER * blocks_for(s->rows, T::ROWS);
-    return backend->clusters && blocks <= (unsigned)backend->multiprocessors &&
-           run<T>(backend, s, x, w, h);
 }
 
 bool cuda_nnmf_fused(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
@@ -290,11 +281,11 @@ bool cuda_nnmf_fused(Backend *backend, const NnmfShape *s, const float *x, const
     if (s->outputs <= 64 && blocks_for(s->rows, 32) >= busy)
         return run<Tile<32, 64, 1>>(backend, s, x, w, h);
     if (s->outputs <= 64)
-        return run_cluster<Tile<32, 64, 1, 4>>(backend, s, x, w, h) ||
+        return run<Tile<32, 64, 1, 4>>(backend, s, x, w, h) ||
                run<Tile<32, 64, 4>>(backend, s, x, w, h) ||
                run<Tile<32, 64, 2>>(backend, s, x, w, h);
     if (s->outputs <= 96)
-        return run_cluster<Tile<16, 96, 2, 8>>(backend, s, x, w, h) ||
+        return run<Tile<16, 96, 2, 8>>(backend, s, x, w, h) ||
                run<Tile<16, 96, 4>>(backend, s, x, w, h) ||
                run<Tile<16, 96, 2>>(backend, s, x, w, h);
     return false;

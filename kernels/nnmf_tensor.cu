@@ -318,7 +318,8 @@ static bool run(Backend *backend, const NnmfShape *s, const float *x, const floa
 {
     const char *name = "NNMF forward";
     size_t shared = P::shared_bytes(s->features), elements = P::packed_elements(s->features);
-    if (shared > backend->shared_limit)
+    unsigned blocks = blocks_for(s->rows, P::BLOCK_ROWS) * P::CLUSTER;
+    if (shared > backend->shared_limit || (P::CLUSTER > 1 && !has_clusters_for(backend, blocks)))
         return false;
     float *packed = (float *)cuda_scratch(backend, elements * sizeof(float));
     if (!packed)
@@ -332,16 +333,6 @@ static bool run(Backend *backend, const NnmfShape *s, const float *x, const floa
     return true;
 }
 
-/* The same where the GPU has clusters and a multiprocessor for every block of them. */
-template <class P>
-static bool run_cluster(Backend *backend, const NnmfShape *s, const float *x, const float *w,
-                        float *h)
-{
-    unsigned blocks = P::CLUSTER * blocks_for(s->rows, P::BLOCK_ROWS);
-    return backend->clusters && blocks <= (unsigned)backend->multiprocessors &&
-           run<P>(backend, s, x, w, h);
-}
-
 /* The rows that one warp each would have keep a GPU busy only where they are many; layers with
  * many outputs have few. */
 template <int TERMS>
@@ -352,11 +343,11 @@ static bool choose(Backend *backend, const NnmfShape *s, const float *x, const f
     if (s->outputs <= 32)
         return run<Plan<32, 4, false, true, TERMS>>(backend, s, x, w, h);
     if (s->outputs <= 64)
-        return run_cluster<Plan<64, 8, true, true, TERMS, 2>>(backend, s, x, w, h) ||
+        return run<Plan<64, 8, true, true, TERMS, 2>>(backend, s, x, w, h) ||
                run<Plan<64, 8, true, true, TERMS>>(backend, s, x, w, h) ||
                run<Plan<64, 8, true, false, TERMS>>(backend, s, x, w, h);
     if (s->outputs <= 96)
-        return run_cluster<Plan<96, 8, true, true, TERMS, 8>>(backend, s, x, w, h) ||
+        return run<Plan<96, 8, true, true, TERMS, 8>>(backend, s, x, w, h) ||
                run<Plan<96, 8, true, false, TERMS>>(backend, s, x, w, h);
     return false;
 }

@@ -129,7 +129,10 @@ static cublasStatus_t gemm(cublasHandle_t handle, cublasOperation_t transa,
         g.alpha = *alpha;
         g.beta = *beta;
         g.tf32 = g.tf32 || handle->math == CUBLAS_TF32_TENSOR_OP_MATH;
-        return status_of(submit(handle->stream, [=] { run_gemm(g); }));
+        return status_of(submit(handle->stream, [=] {
+            count_product();
+            run_gemm(g);
+        }));
     });
 }
 

@@ -50,7 +50,10 @@ unsigned long cuda_host_calls(void); /* since then */
 unsigned long cuda_host_waits(void);
 
 size_t cuda_host_memory_used(void);
-unsigned long cuda_host_launches(void); /* kernels run since cuda_host_reset */
+/* Run since cuda_host_reset: kernels, those of them in clusters of blocks, cuBLAS's products. */
+unsigned long cuda_host_launches(void);
+unsigned long cuda_host_cluster_launches(void);
+unsigned long cuda_host_products(void);
 
 #ifdef __cplusplus
 }

@@ -23,7 +23,7 @@ static const int blocks_per_multiprocessor = 24, threads_per_block = 1024;
 static const int registers = 65536, l2_bytes = 72 << 20, memory_bus = 384;
 static const size_t shared_reserved = 1024; /* of every block */
 
-static unsigned long launches;
+static unsigned long launches, cluster_launches, products;
 
 /* The dynamic shared memory that each kernel may ask for. */
 static std::map<const void *, size_t> &shared_maxima()
@@ -42,7 +42,12 @@ void reset_device()
 {
     device = usual;
     shared_maxima().clear();
-    launches = 0;
+    launches = cluster_launches = products = 0;
+}
+
+void count_product()
+{
+    products++;
 }
 
 static bool fits(const dim3 &size, unsigned x, unsigned y, unsigned z)
@@ -66,6 +71,7 @@ void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, 
         size_t limit = device.shared_optin;
         return submit(stream, [=] {
             launches++;
+            cluster_launches += cluster > 1;
             run_grid({name, grid, block, cluster, shared_bytes, limit, &body});
         });
     });
@@ -99,6 +105,16 @@ void cuda_host_set_driver(cudaError_t status)
 unsigned long cuda_host_launches(void)
 {
     return launches;
+}
+
+unsigned long cuda_host_cluster_launches(void)
+{
+    return cluster_launches;
+}
+
+unsigned long cuda_host_products(void)
+{
+    return products;
 }
 
 cudaError_t cudaGetDeviceCount(int *count)

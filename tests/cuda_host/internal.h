@@ -36,6 +36,7 @@ struct Device {
 };
 extern Device device;
 void reset_device();
+void count_product(); /* of cuBLAS */
 const size_t shared_default = 48 << 10; /* without asking for more */
 
 /* ---- calls.cc: what every call to the runtime begins and ends with ---- */

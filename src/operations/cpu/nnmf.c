@@ -12,9 +12,9 @@
 static const float TINY_SUM = 1e-19f, TINY_R = 1e-20f;
 
 enum {
-    ROWS = 24,   /* of a tile, a multiple of TILE_ROWS */
-    BLOCK = 128, /* features of a block, a multiple of PANEL */
-    BACKWARD_ROWS = 48,
+    ROWS = 24,          /* of a tile, a multiple of TILE_ROWS */
+    BLOCK = 128,        /* features of a block, a multiple of PANEL */
+    BACKWARD_ROWS = 48, /* of a tile of the backward rule, likewise of TILE_ROWS */
     LEAST_CHUNK = 2 * ROWS,
 };
 
