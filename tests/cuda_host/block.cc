@@ -2,7 +2,8 @@
  * Runs the clusters of a grid one after another (a block, unless the launch says more) and the
  * threads of a cluster in turn. A thread runs until it waits for others; then the next one goes on.
  * Threads that never wait are run by one fibre, as plain calls; each that waits keeps its fibre
- * until it has exited.
+ * until it has exited. Of a cluster one block runs ahead as far as it can, then the next: what
+ * they do not wait for they meet unready, or gone.
  *
  * Every thread of a block has to reach the same barrier, every thread of a cluster its barrier, and
  * every lane that a mask names the same warp function under the same mask; if none can go on, that
@@ -24,7 +25,7 @@ const int warpSize = 32;
 namespace cuda_host
 {
 
-static const unsigned lanes = 32, max_threads = 1024 * max_cluster;
+static const unsigned lanes = 32, block_limit = 1024, max_threads = block_limit * max_cluster;
 
 enum class State : uint8_t { fresh, ready, at_barrier, at_cluster_barrier, in_warp, exited };
 
@@ -35,7 +36,11 @@ struct Barrier {
     Site site;
 };
 
+struct Thread;
+
 struct Block {
+    Thread *queue[block_limit]; /* a ring of those that can run */
+    unsigned head, queued;
     uint3 index;
     unsigned exited;
     Barrier barrier;
@@ -65,8 +70,7 @@ static struct {
     Fibre *idle[max_threads];
     unsigned idle_count;
 
-    Thread *queue[max_threads]; /* a ring of those that can run */
-    unsigned head, queued;
+    unsigned turns[max_cluster]; /* the blocks: each goes on only where those before it wait */
 
     Barrier barrier;                       /* the cluster's */
     unsigned arrived[max_threads / lanes]; /* lanes of each warp that wait for others */
@@ -151,17 +155,22 @@ static bool same_state(const Thread &a, const Thread &b)
 
 static void push(Thread *thread)
 {
-    run.queue[(run.head + run.queued++) % max_threads] = thread;
+    Block &block = *thread->block;
+    block.queue[(block.head + block.queued++) % block_limit] = thread;
 }
 
 static Thread *pop()
 {
-    if (run.queued == 0)
-        return nullptr;
-    Thread *thread = run.queue[run.head];
-    run.head = (run.head + 1) % max_threads;
-    run.queued--;
-    return thread;
+    for (unsigned i = 0; i < run.launch->cluster; i++) {
+        Block &block = run.blocks[run.turns[i]];
+        if (block.queued == 0)
+            continue;
+        Thread *thread = block.queue[block.head];
+        block.head = (block.head + 1) % block_limit;
+        block.queued--;
+        return thread;
+    }
+    return nullptr;
 }
 
 static void worker();
@@ -450,6 +459,7 @@ static void run_cluster()
         if (run.launch->shared_bytes)
             memset(run.blocks[i].dynamic_memory, 0xff, run.launch->shared_bytes);
     }
+    shuffle_order(run.turns, run.launch->cluster);
     shuffle_order(run.order, run.count);
     for (unsigned i = 0; i < run.count; i++) {
         Thread *thread = &run.threads[run.order[i]];
@@ -484,8 +494,10 @@ void run_grid(const Launch &launch)
     gridDim = grid;
     blockDim = block;
     place_threads(launch);
-    for (unsigned i = 0; i < launch.cluster; i++)
+    for (unsigned i = 0; i < launch.cluster; i++) {
         run.blocks[i].dynamic_memory = allocate(launch.shared_bytes);
+        run.turns[i] = i;
+    }
 
     /* A cluster is neighbours in x, of which the grid has a multiple. */
     std::vector<unsigned> clusters(size_t(grid.x) * grid.y * grid.z / launch.cluster);
