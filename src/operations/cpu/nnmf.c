@@ -15,7 +15,7 @@ enum {
     ROWS = 24,          /* of a tile, a multiple of TILE_ROWS */
     BLOCK = 128,        /* features of a block, a multiple of PANEL */
     BACKWARD_ROWS = 48, /* of a tile of the backward rule, likewise of TILE_ROWS */
-    LEAST_CHUNK = 2 * ROWS,
+    LEAST_CHUNK = 2 * TILE_ROWS,
 };
 
 /* Sizes of a problem, padded to what the tiles need. */
@@ -285,13 +285,21 @@ static void sum_parts(const Backend *backend, const NnmfShape *shape, const floa
     }
 }
 
+/* Rows of a chunk whose sums are added up apart: whole tiles, so that few rows are padding. */
+static size_t backward_chunk_rows(size_t rows)
+{
+    size_t even = round_up((rows + CPU_CHUNKS - 1) / CPU_CHUNKS, TILE_ROWS);
+    return even > LEAST_CHUNK ? even : LEAST_CHUNK;
+}
+
 static void nnmf_backward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
                           const float *h, const float *dh, float *dx, float *dw)
 {
     Problem p = problem(shape);
     size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
     size_t lanes = round_up(outputs, OUTER_ROWS);
-    int chunks = cpu_chunks(shape->rows, LEAST_CHUNK);
+    size_t chunk_rows = backward_chunk_rows(shape->rows);
+    int chunks = (int)((shape->rows + chunk_rows - 1) / chunk_rows);
     size_t part_floats = round_up(features, PANEL) * lanes;
     size_t x_floats = BACKWARD_ROWS * p.features, h_floats = BACKWARD_ROWS * lanes;
     Scratch scratch;
@@ -311,9 +319,8 @@ static void nnmf_backward(Backend *backend, const NnmfShape *shape, const float 
         tile.b = tile.a + BACKWARD_ROWS * PANEL;
         float *part = parts + (size_t)chunk * part_floats;
         memset(part, 0, part_floats * sizeof *part);
-        size_t end = cpu_chunk_begin(shape->rows, chunks, chunk + 1);
-        for (size_t first = cpu_chunk_begin(shape->rows, chunks, chunk); first < end;
-             first += BACKWARD_ROWS) {
+        size_t begin = (size_t)chunk * chunk_rows, end = smaller(begin + chunk_rows, shape->rows);
+        for (size_t first = begin; first < end; first += BACKWARD_ROWS) {
             size_t rows = smaller(BACKWARD_ROWS, end - first);
             tile.rows = round_up(rows, TILE_ROWS);
             copy_padded(x + first * features, rows, features, tile.rows, p.features, tile.x);

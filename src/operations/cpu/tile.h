@@ -24,6 +24,7 @@ enum { VECTOR = 4, TILE_ROWS = 6, OUTER_ROWS = 4 };
 enum { PANEL = 2 * VECTOR };
 
 typedef float Vector __attribute__((vector_size(VECTOR * sizeof(float))));
+typedef float Quad __attribute__((vector_size(4 * sizeof(float))));
 typedef float LooseVector
     __attribute__((vector_size(VECTOR * sizeof(float)), aligned(sizeof(float)), may_alias));
 
@@ -44,12 +45,19 @@ INLINE Vector broadcast(float value)
     return value - (Vector){0};
 }
 
+/* By halves, so that few additions wait for each other. */
 INLINE float vector_sum(Vector value)
 {
-    float sum = 0.0f;
-    for (int i = 0; i < VECTOR; i++)
-        sum += value[i];
-    return sum;
+    enum { QUADS = VECTOR / 4 };
+    union {
+        Vector all;
+        Quad quads[QUADS];
+    } parts = {value};
+    for (int step = QUADS / 2; step > 0; step /= 2)
+        for (int i = 0; i < step; i++)
+            parts.quads[i] += parts.quads[i + step];
+    Quad sum = parts.quads[0];
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
 static inline size_t round_up(size_t value, size_t multiple)
