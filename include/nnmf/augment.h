@@ -105,27 +105,35 @@ static inline NNMF_HD void augment_blend(float rgb[3], float other, float factor
         rgb[c] = augment_clamp(factor * rgb[c] + (1.0f - factor) * other);
 }
 
+/* -1 <= value < 2 less its floor: exactly, and without a call. */
+static inline NNMF_HD float augment_turn(float value)
+{
+    return value < 0.0f ? value + 1.0f : value >= 1.0f ? value - 1.0f : value;
+}
+
 /* Turns the hue by `shift` turns: RGB to HSV and back. */
 static inline NNMF_HD void augment_hue(float rgb[3], float shift)
 {
     float r = rgb[0], g = rgb[1], b = rgb[2];
-    float high = fmaxf(r, fmaxf(g, b)), low = fminf(r, fminf(g, b));
+    float high = r > g ? r : g, low = r > g ? g : r;
+    high = b > high ? b : high;
+    low = b < low ? b : low;
     float range = high - low;
     float saturation = 0.0f, hue = 0.0f;
     if (range > 0.0f) {
         saturation = range / high;
         float rc = (high - r) / range, gc = (high - g) / range, bc = (high - b) / range;
         hue = high == r ? bc - gc : high == g ? 2.0f + rc - bc : 4.0f + gc - rc;
-        hue = fmodf(hue / 6.0f + 1.0f, 1.0f);
+        hue = augment_turn(hue / 6.0f + 1.0f);
     }
-    hue += shift;
-    hue -= floorf(hue);
+    hue = augment_turn(hue + shift);
 
-    float sixth = floorf(hue * 6.0f), rest = hue * 6.0f - sixth;
+    int sixth = (int)(hue * 6.0f);
+    float rest = hue * 6.0f - (float)sixth;
     float p = augment_clamp(high * (1.0f - saturation));
     float q = augment_clamp(high * (1.0f - saturation * rest));
     float t = augment_clamp(high * (1.0f - saturation * (1.0f - rest)));
-    switch ((int)sixth % 6) {
+    switch (sixth % 6) {
     case 0: rgb[0] = high, rgb[1] = t, rgb[2] = p; break;
     case 1: rgb[0] = q, rgb[1] = high, rgb[2] = p; break;
     case 2: rgb[0] = p, rgb[1] = high, rgb[2] = t; break;

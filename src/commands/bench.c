@@ -219,8 +219,9 @@ static void print_ceiling(const Bench *bench, int threads)
         printf("\nBLAS: none found, so no share of its rate (Debian: libopenblas0)\n");
         return;
     }
-    printf("\nBLAS: %.1f GFLOP/s, the best of %s on %d x %d float32 matrices in this run",
-           c->flops * 1e-9, c->name, c->side, c->side);
+    printf("\nBLAS: %.1f GFLOP/s, the best of %s%s%s on %d x %d float32 matrices in this run",
+           c->flops * 1e-9, c->name, c->kernels ? ", kernels for " : "",
+           c->kernels ? c->kernels : "", c->side, c->side);
     if (bench->device.kind == DEVICE_CPU)
         printf(", %d thread%s", threads, threads == 1 ? "" : "s");
     printf("\n");

@@ -34,6 +34,9 @@ static void open_cblas(Ceiling *ceiling, int threads)
     void (*set_threads)(int);
     if (ceiling->library && find(ceiling->library, "openblas_set_num_threads", &set_threads))
         set_threads(threads);
+    char *(*kernels)(void);
+    if (ceiling->library && find(ceiling->library, "openblas_get_corename", &kernels))
+        ceiling->kernels = kernels();
 }
 
 void ceiling_open(Ceiling *ceiling, const Device *device, int threads)

@@ -10,10 +10,11 @@
  * the best, for these machines are noisy. */
 typedef struct Ceiling {
     const Device *device;
-    void *library;    /* of the CPU; NULL: none was found */
-    const char *name; /* of the library; NULL: none was found */
-    int side;         /* of the matrices */
-    double flops;     /* best so far, per second */
+    void *library;       /* of the CPU; NULL: none was found */
+    const char *name;    /* of the library; NULL: none was found */
+    const char *kernels; /* that OpenBLAS chose among its own: "Zen"; NULL: another library */
+    int side;            /* of the matrices */
+    double flops;        /* best so far, per second */
 } Ceiling;
 
 void ceiling_open(Ceiling *ceiling, const Device *device, int threads);
