@@ -41,32 +41,23 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
     double *sums = sums_scratch(backend, chunks, width, NULL);
     if (!sums)
         return;
+        /* About the first row: that is near the mean, so in double hardly anything cancels. */
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (int chunk = 0; chunk < chunks; chunk++) {
-        double *sum = sums + (size_t)chunk * 2 * width;
-        size_t end = cpu_chunk_begin(rows, chunks, chunk + 1);
-        for (size_t row = cpu_chunk_begin(rows, chunks, chunk); row < end; row++)
-            for (size_t c = 0; c < width; c++)
-                sum[c] += in[row * width + c];
-    }
-    for (size_t c = 0; c < width; c++)
-        mean[c] = (float)(total(sums, chunks, width, 0, c) / (double)rows);
-
-        /* About the rounded mean: what that is off by is taken out again below. */
-#pragma omp parallel for schedule(static) num_threads(backend->threads)
-    for (int chunk = 0; chunk < chunks; chunk++) {
-        double *squares = sums + ((size_t)chunk * 2 + 1) * width;
+        double *sum = sums + (size_t)chunk * 2 * width, *squares = sum + width;
         size_t end = cpu_chunk_begin(rows, chunks, chunk + 1);
         for (size_t row = cpu_chunk_begin(rows, chunks, chunk); row < end; row++)
             for (size_t c = 0; c < width; c++) {
-                double centred = (double)in[row * width + c] - mean[c];
-                squares[c] += centred * centred;
+                double from_first = (double)in[row * width + c] - in[c];
+                sum[c] += from_first;
+                squares[c] += from_first * from_first;
             }
     }
     for (size_t c = 0; c < width; c++) {
-        double off = total(sums, chunks, width, 0, c) / (double)rows - mean[c];
-        double variance = total(sums, chunks, width, 1, c) / (double)rows - off * off;
-        deviation[c] = (float)(1.0 / sqrt(variance + VARIANCE_TINY));
+        double from_first = total(sums, chunks, width, 0, c) / (double)rows;
+        double variance = total(sums, chunks, width, 1, c) / (double)rows - from_first * from_first;
+        mean[c] = (float)(in[c] + from_first);
+        deviation[c] = (float)(1.0 / sqrt(fmax(variance, 0.0) + VARIANCE_TINY));
     }
 
 #pragma omp parallel for schedule(static) num_threads(backend->threads)

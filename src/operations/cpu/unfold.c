@@ -20,16 +20,16 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
         const float *window = in + (image * (size_t)s->height + oy * stride) * line +
                               ox * stride * (size_t)s->channels;
         float *to = x + row * features, sum = 0.0f;
-        for (int ky = 0; ky < s->kernel; ky++, to += run, window += line)
+        /* Runs may be too short for vectors, so what is computed goes over all features. */
+        for (size_t ky = 0; ky < (size_t)s->kernel; ky++)
+            memcpy(to + ky * run, window + ky * line, run * sizeof *to);
 #pragma omp simd reduction(+ : sum)
-            for (size_t i = 0; i < run; i++) {
-                /* So written, a NaN stays one, and is seen in the loss. */
-                float value = window[i] < 0.0f ? 0.0f : window[i];
-                to[i] = value;
-                sum += value;
-            }
+        for (size_t k = 0; k < features; k++) {
+            /* So written, a NaN stays one, and is seen in the loss. */
+            to[k] = to[k] < 0.0f ? 0.0f : to[k];
+            sum += to[k];
+        }
         float factor = 1.0f / (sum + TINY);
-        to = x + row * features;
         for (size_t k = 0; k < features; k++)
             to[k] *= factor;
         scale[row] = factor;
