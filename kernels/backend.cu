@@ -241,8 +241,8 @@ static Operations make_table()
     table.relu_forward = cuda_relu_forward;
     table.relu_backward = cuda_relu_backward;
     table.transpose = cuda_transpose;
-    table.weight_forward = cuda_weight_forward;
-    table.weight_backward = cuda_weight_backward;
+    table.weights_forward = cuda_weights_forward;
+    table.weights_backward = cuda_weights_backward;
     table.nnmf_forward = cuda_nnmf_forward;
     table.nnmf_backward = cuda_nnmf_backward;
     table.batchnorm_forward = cuda_batchnorm_forward;

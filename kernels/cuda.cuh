@@ -118,10 +118,8 @@ void cuda_unfold_backward(Backend *, const UnfoldShape *, const float *, const f
 void cuda_relu_forward(Backend *, size_t, const float *, float *);
 void cuda_relu_backward(Backend *, size_t, const float *, const float *, float *);
 void cuda_transpose(Backend *, int, int, int, const float *, float *);
-void cuda_weight_forward(Backend *, const WeightShape *, const float *, const float *, float *,
-                         float *);
-void cuda_weight_backward(Backend *, const WeightShape *, const float *, const float *,
-                          const float *, const float *, const float *, float *, float *);
+void cuda_weights_forward(Backend *, const LayerWeights *, int);
+void cuda_weights_backward(Backend *, const LayerWeights *, int);
 void cuda_nnmf_forward(Backend *, const NnmfShape *, const float *, const float *, float *);
 void cuda_nnmf_backward(Backend *, const NnmfShape *, const float *, const float *, const float *,
                         const float *, float *, float *);

@@ -1,7 +1,13 @@
-/* The weights of an NNMF layer: positive function and row normalisation, a block a row. */
+/* The weights of all NNMF layers: positive function and row normalisation, a block a row. Each has
+ * so little work that a launch of its own would cost more. */
 #include "cuda.cuh"
 
 enum { THREADS = 256, WARPS = THREADS / WARP };
+
+/* The layers travel as an argument, so that a recorded launch needs no host memory. */
+struct Layers {
+    LayerWeights of[MAX_NNMF_LAYERS];
+};
 
 static const double EXP_LIMIT = 80.0; /* exp(80) is still a float32 */
 
@@ -19,15 +25,22 @@ static __device__ double block_sum(double value, double *sums)
     return all;
 }
 
-/* The largest magnitude of W and the first element that has it. */
+/* The largest magnitude of a layer's W and the first element that has it. */
 struct Largest {
     double magnitude;
     unsigned long long where;
 };
 
-static __global__ void largest_kernel(const float *W, size_t count, Largest *largest)
+/* largest (layers), of those where the positive function needs it: blockIdx.x is the layer. */
+static __global__ void largest_kernel(Layers layers, Largest *largest)
 {
     DYNAMIC_SHARED(Largest, found);
+    const LayerWeights &layer = layers.of[blockIdx.x];
+    const WeightShape s = layer.shape;
+    if (s.function != POSITIVE_EXP)
+        return;
+    const float *W = layer.W;
+    size_t count = (size_t)s.outputs * (size_t)s.channels * (size_t)s.window;
     Largest mine = {0.0, 0};
     for (size_t i = threadIdx.x; i < count; i += THREADS)
         if (fabs((double)W[i]) > mine.magnitude) {
@@ -42,13 +55,15 @@ static __global__ void largest_kernel(const float *W, size_t count, Largest *lar
         if (found[t].magnitude > mine.magnitude ||
             (found[t].magnitude == mine.magnitude && found[t].where < mine.where))
             mine = found[t];
-    *largest = mine;
+    largest[blockIdx.x] = mine;
 }
 
-/* What POSITIVE_EXP scales W by; `largest` is NULL for the other functions. */
-static __device__ double shrink_of(const Largest *largest)
+/* What POSITIVE_EXP scales W by; the other functions have no `largest`. */
+static __device__ double shrink_of(PositiveFunction function, const Largest *largest)
 {
-    return largest && largest->magnitude > EXP_LIMIT ? EXP_LIMIT / largest->magnitude : 1.0;
+    if (function != POSITIVE_EXP || largest->magnitude <= EXP_LIMIT)
+        return 1.0;
+    return EXP_LIMIT / largest->magnitude;
 }
 
 static __device__ double positive(PositiveFunction function, double W, double beta, double shrink)
@@ -62,14 +77,19 @@ static __device__ double positive(PositiveFunction function, double W, double be
     return W;
 }
 
-static __global__ void weight_forward_kernel(WeightShape s, const Largest *largest, const float *W,
-                                             const float *beta, float *w, float *scale)
+/* blockIdx.x is the row, blockIdx.y the layer; layers with fewer rows have idle blocks. */
+static __global__ void weights_forward_kernel(Layers layers, const Largest *largest)
 {
     DYNAMIC_SHARED(double, sums);
+    const LayerWeights &layer = layers.of[blockIdx.y];
+    const WeightShape s = layer.shape;
+    if (blockIdx.x >= (unsigned)s.outputs)
+        return;
     int features = s.channels * s.window;
-    double shrink = shrink_of(largest), b = beta ? *beta : 0.0, sum = 0.0;
-    W += (size_t)blockIdx.x * (size_t)features;
-    w += (size_t)blockIdx.x * (size_t)features;
+    double shrink = shrink_of(s.function, largest + blockIdx.y);
+    double b = layer.beta ? *layer.beta : 0.0, sum = 0.0;
+    const float *W = layer.W + (size_t)blockIdx.x * (size_t)features;
+    float *w = layer.w + (size_t)blockIdx.x * (size_t)features;
     for (int i = (int)threadIdx.x; i < features; i += THREADS)
         sum += positive(s.function, W[i], b, shrink);
     double factor = 1.0 / (block_sum(sum, sums) + 1e-19);
@@ -78,7 +98,7 @@ static __global__ void weight_forward_kernel(WeightShape s, const Largest *large
         w[k] = (float)(positive(s.function, W[c * s.window + p], b, shrink) * factor);
     }
     if (threadIdx.x == 0)
-        scale[blockIdx.x] = (float)factor;
+        layer.scale[blockIdx.x] = (float)factor;
 }
 
 /* A row's share of the sums that go beyond rows. */
@@ -86,15 +106,26 @@ struct RowSums {
     double beta, shrink;
 };
 
-static __global__ void weight_backward_kernel(WeightShape s, const Largest *largest,
-                                              const float *W, const float *beta, const float *w,
-                                              const float *scale, const float *dw, float *dW,
-                                              RowSums *rows)
+/* Do gradients hang on sums over all rows of a layer? */
+static __host__ __device__ bool goes_beyond_rows(PositiveFunction function)
+{
+    return function == POSITIVE_EXP || function == POSITIVE_TANH;
+}
+
+/* Blocks as above; rows (layers, gridDim.x), of those that go beyond. */
+static __global__ void weights_backward_kernel(Layers layers, const Largest *largest, RowSums *rows)
 {
     DYNAMIC_SHARED(double, sums);
+    const LayerWeights &layer = layers.of[blockIdx.y];
+    const WeightShape s = layer.shape;
+    if (blockIdx.x >= (unsigned)s.outputs)
+        return;
+    const float *W = layer.W, *w = layer.w, *dw = layer.dw;
+    float *dW = layer.dW, scale = layer.scale[blockIdx.x];
     int features = s.channels * s.window;
     size_t row = (size_t)blockIdx.x * (size_t)features;
-    double shrink = shrink_of(largest), b = beta ? *beta : 0.0;
+    double shrink = shrink_of(s.function, largest + blockIdx.y);
+    double b = layer.beta ? *layer.beta : 0.0;
     double slope = (tanh(b) + 1.0) * 0.5, slope_db = 0.5 * (1.0 - tanh(b) * tanh(b));
     double dot = 0.0, db = 0.0, dshrink = 0.0;
     for (int k = (int)threadIdx.x; k < features; k += THREADS)
@@ -102,7 +133,7 @@ static __global__ void weight_backward_kernel(WeightShape s, const Largest *larg
     dot = block_sum(dot, sums);
     for (int i = (int)threadIdx.x; i < features; i += THREADS) {
         int c = i / s.window, p = i % s.window;
-        double df = (dw[row + (size_t)(p * s.channels + c)] - dot) * scale[blockIdx.x];
+        double df = (dw[row + (size_t)(p * s.channels + c)] - dot) * scale;
         double value = W[row + (size_t)i], d = df;
         double f = positive(s.function, value, b, shrink);
         switch (s.function) {
@@ -120,74 +151,104 @@ static __global__ void weight_backward_kernel(WeightShape s, const Largest *larg
         }
         dW[row + (size_t)i] = (float)d;
     }
-    if (!rows)
+    if (!goes_beyond_rows(s.function))
         return;
     db = block_sum(db, sums);
     dshrink = block_sum(dshrink, sums);
-    if (threadIdx.x == 0) {
-        rows[blockIdx.x].beta = db;
-        rows[blockIdx.x].shrink = dshrink;
-    }
+    if (threadIdx.x == 0)
+        rows[(size_t)blockIdx.y * gridDim.x + blockIdx.x] = {db, dshrink};
 }
 
-/* dbeta, and what the largest weight gets for setting the scale: shrink = EXP_LIMIT / |W|. */
-static __global__ void add_rows_kernel(WeightShape s, const Largest *largest, const RowSums *rows,
-                                       const float *W, float *dW, float *dbeta)
+/* dbeta, and what the largest weight gets for setting the scale: shrink = EXP_LIMIT / |W|. rows
+ * (layers, most); blockIdx.x is the layer. */
+static __global__ void add_rows_kernel(Layers layers, const Largest *largest, const RowSums *rows,
+                                       unsigned most)
 {
-    double db = 0.0, dshrink = 0.0, shrink = shrink_of(largest);
+    const LayerWeights &layer = layers.of[blockIdx.x];
+    const WeightShape s = layer.shape;
+    if (!goes_beyond_rows(s.function))
+        return;
+    largest += blockIdx.x;
+    rows += (size_t)blockIdx.x * most;
+    double db = 0.0, dshrink = 0.0, shrink = shrink_of(s.function, largest);
     for (int n = 0; n < s.outputs; n++) {
         db += rows[n].beta;
         dshrink += rows[n].shrink;
     }
-    if (dbeta)
-        *dbeta = (float)db;
+    if (layer.dbeta)
+        *layer.dbeta = (float)db;
     if (shrink < 1.0)
-        dW[largest->where] -= (float)(dshrink * shrink / W[largest->where]);
+        layer.dW[largest->where] -= (float)(dshrink * shrink / layer.W[largest->where]);
 }
 
-static size_t elements(const WeightShape *s)
+enum { MOST_PARAMETERS = 4096 }; /* bytes that CUDA gives a kernel for its parameters */
+
+static_assert(sizeof(Layers) + sizeof(Largest *) + sizeof(RowSums *) + sizeof(unsigned) <=
+                  MOST_PARAMETERS,
+              "all layers fit into a kernel's parameters");
+
+/* ---- launching ---- */
+
+static Layers as_argument(const LayerWeights *layers, int count)
 {
-    return (size_t)s->outputs * (size_t)s->channels * (size_t)s->window;
+    Layers all = {};
+    for (int i = 0; i < count; i++)
+        all.of[i] = layers[i];
+    return all;
 }
 
-/* Finds the largest weight where the positive function needs it; NULL elsewhere. */
-static const Largest *find_largest(Backend *backend, const char *operation, const WeightShape *s,
-                                   const float *W, Largest *largest)
+/* A block for every row of the layer that has the most; blockIdx.y is the layer. */
+static dim3 grid_of(const LayerWeights *layers, int count)
 {
-    if (s->function != POSITIVE_EXP)
-        return NULL;
-    RUN(backend, operation, largest_kernel, 1, THREADS, THREADS * sizeof(Largest), W, elements(s),
-        largest);
-    return largest;
+    int rows = 0;
+    for (int i = 0; i < count; i++)
+        rows = layers[i].shape.outputs > rows ? layers[i].shape.outputs : rows;
+    return dim3((unsigned)rows, (unsigned)count);
 }
 
-void cuda_weight_forward(Backend *backend, const WeightShape *s, const float *W, const float *beta,
-                         float *w, float *scale)
+/* Finds the largest weights where a layer's positive function needs them. */
+static void find_largest(Backend *backend, const char *operation, const Layers &all, int count,
+                         Largest *largest)
 {
-    Largest *scratch = (Largest *)cuda_scratch(backend, sizeof(Largest));
-    if (!scratch)
+    bool wanted = false;
+    for (int i = 0; i < count; i++)
+        wanted = wanted || all.of[i].shape.function == POSITIVE_EXP;
+    if (wanted)
+        RUN(backend, operation, largest_kernel, (unsigned)count, THREADS, THREADS * sizeof(Largest),
+            all, largest);
+}
+
+void cuda_weights_forward(Backend *backend, const LayerWeights *layers, int count)
+{
+    const char *name = "weights forward";
+    Largest *largest = (Largest *)cuda_scratch(backend, (size_t)count * sizeof *largest);
+    if (!largest)
         return;
-    const Largest *largest = find_largest(backend, "weights forward", s, W, scratch);
-    RUN(backend, "weights forward", weight_forward_kernel, (unsigned)s->outputs, THREADS,
-        WARPS * sizeof(double), *s, largest, W, beta, w, scale);
+    Layers all = as_argument(layers, count);
+    find_largest(backend, name, all, count, largest);
+    RUN(backend, name, weights_forward_kernel, grid_of(layers, count), THREADS,
+        WARPS * sizeof(double), all, largest);
 }
 
-void cuda_weight_backward(Backend *backend, const WeightShape *s, const float *W,
-                          const float *beta, const float *w, const float *scale, const float *dw,
-                          float *dW, float *dbeta)
+void cuda_weights_backward(Backend *backend, const LayerWeights *layers, int count)
 {
-    size_t bytes = sizeof(Largest) + (size_t)s->outputs * sizeof(RowSums);
-    Largest *scratch = (Largest *)cuda_scratch(backend, bytes);
-    if (!scratch)
+    const char *name = "weights backward";
+    dim3 grid = grid_of(layers, count);
+    size_t rows = (size_t)grid.x * grid.y;
+    Largest *largest =
+        (Largest *)cuda_scratch(backend, (size_t)count * sizeof *largest + rows * sizeof(RowSums));
+    if (!largest)
         return;
-    const Largest *largest = find_largest(backend, "weights backward", s, W, scratch);
-    bool has_beta = s->function == POSITIVE_EXP || s->function == POSITIVE_TANH;
-    RowSums *rows = has_beta ? (RowSums *)(scratch + 1) : NULL;
-    RUN(backend, "weights backward", weight_backward_kernel, (unsigned)s->outputs, THREADS,
-        WARPS * sizeof(double), *s, largest, W, beta, w, scale, dw, dW, rows);
-    if (rows)
-        RUN(backend, "weights backward", add_rows_kernel, 1, 1, 0, *s, largest, rows, W, dW,
-            dbeta);
+    Layers all = as_argument(layers, count);
+    RowSums *sums = (RowSums *)(largest + count);
+    find_largest(backend, name, all, count, largest);
+    RUN(backend, name, weights_backward_kernel, grid, THREADS, WARPS * sizeof(double), all, largest,
+        sums);
+    bool summed = false;
+    for (int i = 0; i < count; i++)
+        summed = summed || goes_beyond_rows(layers[i].shape.function);
+    if (summed)
+        RUN(backend, name, add_rows_kernel, (unsigned)count, 1, 0, all, largest, sums, grid.x);
 }
 
 /* ---- the order of weights ---- */
@@ -202,8 +263,7 @@ static __global__ void transpose_kernel(size_t elements, size_t rows, size_t col
     out[i] = in[(matrix * rows + row) * columns + column];
 }
 
-void cuda_transpose(Backend *backend, int count, int rows, int columns, const float *in,
-                    float *out)
+void cuda_transpose(Backend *backend, int count, int rows, int columns, const float *in, float *out)
 {
     size_t elements = (size_t)count * (size_t)rows * (size_t)columns;
     RUN(backend, "transpose", transpose_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,

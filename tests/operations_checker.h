@@ -9,7 +9,10 @@
 
 #include "nnmf/device.h"
 
-enum { MAX_BUFFERS = 12, MAX_CANDIDATES = 8, MAX_CASES = 24, THREAD_COUNTS = 4 };
+enum { MAX_CANDIDATES = 8, MAX_CASES = 24, THREAD_COUNTS = 4 };
+
+/* The seven of the weights of all layers are the most that an operation has. */
+enum { MAX_BUFFERS = 7 * MAX_NNMF_LAYERS };
 
 typedef enum BufferRole {
     ABSENT, /* the operation gets NULL */
@@ -132,8 +135,8 @@ void check_unfold_backward(Checker *checker);
 void check_relu_forward(Checker *checker);
 void check_relu_backward(Checker *checker);
 void check_transpose(Checker *checker);
-void check_weight_forward(Checker *checker);
-void check_weight_backward(Checker *checker);
+void check_weights_forward(Checker *checker);
+void check_weights_backward(Checker *checker);
 void check_nnmf_forward(Checker *checker);
 void check_nnmf_backward(Checker *checker);
 void check_batchnorm_forward(Checker *checker);

@@ -126,16 +126,11 @@ void unfold_has_its_derivative(void **state)
 
 enum { WEIGHTS = 4 * 3 * 4 };
 
-typedef struct WeightContext {
-    WeightShape shape;
-    float *W, *beta, *w, *scale, *dw;
-} WeightContext;
-
 static double weight_value(const void *context)
 {
-    const WeightContext *c = context;
-    ops->weight_forward(plain.backend, &c->shape, c->W, c->beta, c->w, c->scale);
-    return dot(c->w, c->dw, WEIGHTS);
+    const LayerWeights *layer = context;
+    ops->weights_forward(plain.backend, layer, 1);
+    return dot(layer->w, layer->dw, WEIGHTS);
 }
 
 static void check_weights(PositiveFunction function, float beta, double low, double high,
@@ -143,19 +138,25 @@ static void check_weights(PositiveFunction function, float beta, double low, dou
 {
     float W[WEIGHTS], w[WEIGHTS], scale[4], dw[WEIGHTS], dW[WEIGHTS], dbeta = 0.0f;
     bool learned = positive_function_has_beta(function);
-    WeightContext c = {{4, 3, 4, function}, W, learned ? &beta : NULL, w, scale, dw};
+    LayerWeights layer = {.shape = {4, 3, 4, function},
+                          .W = W,
+                          .w = w,
+                          .scale = scale,
+                          .dw = dw,
+                          .dW = dW,
+                          .beta = learned ? &beta : NULL,
+                          .dbeta = learned ? &dbeta : NULL};
     fill(W, WEIGHTS, low, high);
     if (function == POSITIVE_IDENTITY)
         for (int i = 0; i < WEIGHTS; i++)
             W[i] = fabsf(W[i]);
     W[17] = (float)copysign(high * 1.2, W[17]); /* the largest by far, when that matters */
     fill(dw, WEIGHTS, 0.0, 1.0);
-    weight_value(&c);
-    ops->weight_backward(plain.backend, &c.shape, W, c.beta, w, scale, dw, dW,
-                         learned ? &dbeta : NULL);
-    assert_derivative("of weights", W, dW, WEIGHTS, step, 1e-4, weight_value, &c);
+    weight_value(&layer);
+    ops->weights_backward(plain.backend, &layer, 1);
+    assert_derivative("of weights", W, dW, WEIGHTS, step, 1e-4, weight_value, &layer);
     if (learned)
-        assert_derivative("of beta", &beta, &dbeta, 1, 0.01, 1e-4, weight_value, &c);
+        assert_derivative("of beta", &beta, &dbeta, 1, 0.01, 1e-4, weight_value, &layer);
 }
 
 void weights_have_their_derivative(void **state)

@@ -14,32 +14,100 @@ static int random_trials(const Checker *checker, int trials)
 
 /* ---- weights ---- */
 
-typedef struct WeightCase {
-    int outputs, channels, window;
-} WeightCase;
-
-static const WeightCase weight_cases[] = {
-    {1, 1, 1},   {1, 7, 1},   {3, 1, 9},    {100, 2, 4}, {17, 16, 1},  {5, 33, 4},
-    {32, 3, 25}, {32, 32, 4}, {64, 32, 25}, {64, 64, 4}, {96, 64, 16}, {10, 96, 1},
+static const WeightShape weight_cases[] = {
+    {.outputs = 1, .channels = 1, .window = 1},    {.outputs = 1, .channels = 7, .window = 1},
+    {.outputs = 3, .channels = 1, .window = 9},    {.outputs = 100, .channels = 2, .window = 4},
+    {.outputs = 17, .channels = 16, .window = 1},  {.outputs = 5, .channels = 33, .window = 4},
+    {.outputs = 32, .channels = 3, .window = 25},  {.outputs = 32, .channels = 32, .window = 4},
+    {.outputs = 64, .channels = 32, .window = 25}, {.outputs = 64, .channels = 64, .window = 4},
+    {.outputs = 96, .channels = 64, .window = 16}, {.outputs = 10, .channels = 96, .window = 1},
 };
 
-static bool next_weight(Checker *checker, int number, WeightShape *shape, char *text)
+enum { PUBLISHED = 6 }; /* the last of them are the published network's */
+
+enum { FUNCTIONS = POSITIVE_IDENTITY + 1 };
+
+static const char *const function_names[FUNCTIONS] = {"abs", "exp", "tanh", "identity"};
+
+/* The layers of a call; their pointers are buffers of the trial, in the order of the structure. */
+typedef struct WeightTrial {
+    Trial trial;
+    LayerWeights layers[MAX_NNMF_LAYERS];
+    int count;
+    char names[MAX_BUFFERS][32]; /* of the buffers */
+} WeightTrial;
+
+/* Of the next buffer. */
+static const char *weight_name(WeightTrial *t, const char *what, int layer)
 {
-    static const char *const names[] = {"abs", "exp", "tanh", "identity"};
+    char *name = t->names[t->trial.count];
+    snprintf(name, sizeof t->names[0], "%s of layer %d", what, layer);
+    return name;
+}
+
+static WeightShape random_weight(Checker *checker)
+{
     static const int windows[] = {1, 4, 9, 16, 25};
-    int functions = COUNT(names);
-    WeightCase c = {between(checker, 1, 100), between(checker, 1, 40),
-                    windows[between(checker, 0, COUNT(windows) - 1)]};
-    if (number < COUNT(weight_cases) * functions)
-        c = weight_cases[number / functions];
-    else if (number - COUNT(weight_cases) * functions >= random_trials(checker, 48))
+    return (WeightShape){.outputs = between(checker, 1, 100),
+                         .channels = between(checker, 1, 40),
+                         .window = windows[between(checker, 0, COUNT(windows) - 1)]};
+}
+
+static WeightShape small_weight(Checker *checker)
+{
+    return (WeightShape){
+        .outputs = between(checker, 1, 9), .channels = between(checker, 1, 3), .window = 4};
+}
+
+/* As many as fit. */
+static void describe_weights(WeightTrial *t)
+{
+    char *text = t->trial.shape;
+    size_t size = sizeof t->trial.shape, used = (size_t)snprintf(text, size, "layers %d", t->count);
+    for (int i = 0; i < t->count && used < size; i++) {
+        const WeightShape *s = &t->layers[i].shape;
+        used += (size_t)snprintf(text + used, size - used, ", %s %dx%dx%d",
+                                 function_names[s->function], s->outputs, s->channels, s->window);
+    }
+}
+
+/* How many layers the trial has: one, those of the published network, as many as there may be, and
+ * then some. */
+static int weight_count(Checker *checker, int which)
+{
+    int cases = COUNT(weight_cases);
+    if (which < cases)
+        return 1;
+    if (which == cases)
+        return PUBLISHED;
+    return which == cases + 1 ? MAX_NNMF_LAYERS : between(checker, 1, 4);
+}
+
+static WeightShape weight_shape(Checker *checker, int which, int layer)
+{
+    int cases = COUNT(weight_cases);
+    if (which < cases)
+        return weight_cases[which];
+    if (which == cases)
+        return weight_cases[cases - PUBLISHED + layer];
+    return which == cases + 1 ? small_weight(checker) : random_weight(checker);
+}
+
+/* Each of these with every positive function, and then with one for each layer. */
+static bool next_weights(Checker *checker, int number, WeightTrial *t)
+{
+    int which = number / (FUNCTIONS + 1), function = number % (FUNCTIONS + 1);
+    int fixed = (COUNT(weight_cases) + 2) * (FUNCTIONS + 1);
+    if (number >= fixed + random_trials(checker, 48))
         return false;
-    *shape = (WeightShape){.outputs = c.outputs,
-                           .channels = c.channels,
-                           .window = c.window,
-                           .function = (PositiveFunction)(number % functions)};
-    snprintf(text, sizeof((Trial *)NULL)->shape, "%s, outputs %d, channels %d, window %d",
-             names[shape->function], shape->outputs, shape->channels, shape->window);
+    t->count = weight_count(checker, which);
+    for (int i = 0; i < t->count; i++) {
+        WeightShape *s = &t->layers[i].shape;
+        *s = weight_shape(checker, which, i);
+        s->function = (PositiveFunction)(function < FUNCTIONS ? function
+                                                              : between(checker, 0, FUNCTIONS - 1));
+    }
+    describe_weights(t);
     return true;
 }
 
@@ -49,12 +117,14 @@ static size_t weight_elements(const WeightShape *s)
 }
 
 /* W and beta, for the function at hand in the ranges where it is used. */
-static const float *published_weights(Checker *checker, Trial *trial, const WeightShape *s,
-                                      const float **beta)
+static void published_weights(Checker *checker, WeightTrial *t, int layer)
 {
+    LayerWeights *l = &t->layers[layer];
+    const WeightShape *s = &l->shape;
     size_t count = weight_elements(s), row = count / (size_t)s->outputs;
     bool large = s->function == POSITIVE_EXP && between(checker, 0, 1) == 1;
-    float *W = trial_random(checker, trial, "W", count, large ? -120.0 : -1.0, large ? 120.0 : 1.0);
+    float *W = trial_random(checker, &t->trial, weight_name(t, "W", layer), count,
+                            large ? -120.0 : -1.0, large ? 120.0 : 1.0);
     for (size_t i = 0; i < count; i++) {
         if (s->function == POSITIVE_IDENTITY)
             W[i] = fabsf(W[i]) + 0.01f;
@@ -64,72 +134,90 @@ static const float *published_weights(Checker *checker, Trial *trial, const Weig
     if (s->function == POSITIVE_ABS && s->outputs > 2 && between(checker, 0, 3) == 0)
         for (size_t i = 0; i < row; i++)
             W[row + i] = 0.0f; /* a row without weight */
-    *beta = NULL;
+    l->W = W;
+    l->beta = NULL;
     if (positive_function_has_beta(s->function))
-        *beta = trial_random(checker, trial, "beta", 1, -2.0, 2.0);
+        l->beta = trial_random(checker, &t->trial, weight_name(t, "beta", layer), 1, -2.0, 2.0);
     else
-        trial_absent(trial, "beta");
-    return W;
+        trial_absent(&t->trial, "beta");
 }
 
-static void call_weight_forward(const Operations *ops, Backend *backend, const void *arguments,
-                                void *const *b)
+static void call_weights_forward(const Operations *ops, Backend *backend, const void *arguments,
+                                 void *const *b)
 {
-    ops->weight_forward(backend, arguments, b[0], b[1], b[2], b[3]);
+    const WeightTrial *t = arguments;
+    LayerWeights layers[MAX_NNMF_LAYERS];
+    for (int i = 0; i < t->count; i++, b += 4)
+        layers[i] = (LayerWeights){
+            .shape = t->layers[i].shape, .W = b[0], .beta = b[1], .w = b[2], .scale = b[3]};
+    ops->weights_forward(backend, layers, t->count);
 }
 
-void check_weight_forward(Checker *checker)
+void check_weights_forward(Checker *checker)
 {
-    WeightShape s;
-    const float *beta;
-    Trial trial = {.arguments = &s, .call = call_weight_forward};
-    for (int i = 0; next_weight(checker, i, &s, trial.shape); i++) {
-        published_weights(checker, &trial, &s, &beta);
-        trial_result(&trial, "w", weight_elements(&s), 0.0);
-        trial_result(&trial, "scale", (size_t)s.outputs, 0.0);
-        check_trial(checker, &trial);
+    static WeightTrial t;
+    t.trial = (Trial){.arguments = &t, .call = call_weights_forward};
+    for (int number = 0; next_weights(checker, number, &t); number++) {
+        for (int i = 0; i < t.count; i++) {
+            const WeightShape *s = &t.layers[i].shape;
+            published_weights(checker, &t, i);
+            trial_result(&t.trial, weight_name(&t, "w", i), weight_elements(s), 0.0);
+            trial_result(&t.trial, weight_name(&t, "scale", i), (size_t)s->outputs, 0.0);
+        }
+        check_trial(checker, &t.trial);
     }
 }
 
-static void call_weight_backward(const Operations *ops, Backend *backend, const void *arguments,
-                                 void *const *b)
+static void call_weights_backward(const Operations *ops, Backend *backend, const void *arguments,
+                                  void *const *b)
 {
-    ops->weight_backward(backend, arguments, b[0], b[1], b[2], b[3], b[4], b[5], b[6]);
+    const WeightTrial *t = arguments;
+    LayerWeights layers[MAX_NNMF_LAYERS];
+    for (int i = 0; i < t->count; i++, b += 7)
+        layers[i] = (LayerWeights){t->layers[i].shape, b[0], b[1], b[2], b[3], b[4], b[5], b[6]};
+    ops->weights_backward(backend, layers, t->count);
 }
 
 /* The size of the terms of dW, which cancel when a row has few features. */
-static double weight_terms(const WeightShape *s, const float *beta, const float *w,
-                           const float *scale)
+static double weight_terms(const LayerWeights *l)
 {
-    double squares = 0.0, w_rms = rms(w, weight_elements(s));
+    const WeightShape *s = &l->shape;
+    double squares = 0.0, w_rms = rms(l->w, weight_elements(s));
     for (int n = 0; n < s->outputs; n++)
-        squares += scale[n] < 1e10f ? (double)scale[n] * scale[n] : 0.0;
+        squares += l->scale[n] < 1e10f ? (double)l->scale[n] * l->scale[n] : 0.0;
     switch (s->function) {
-    case POSITIVE_EXP: return w_rms * (tanh(*beta) + 1.0) * 0.5;
-    case POSITIVE_TANH: return w_rms * fabs((double)*beta);
+    case POSITIVE_EXP: return w_rms * (tanh(*l->beta) + 1.0) * 0.5;
+    case POSITIVE_TANH: return w_rms * fabs((double)*l->beta);
     default: return sqrt(squares / s->outputs);
     }
 }
 
-void check_weight_backward(Checker *checker)
+static void add_backward(Checker *checker, WeightTrial *t, int layer)
 {
-    WeightShape s;
-    Trial trial = {.arguments = &s, .call = call_weight_backward};
-    for (int i = 0; next_weight(checker, i, &s, trial.shape); i++) {
-        size_t count = weight_elements(&s);
-        const float *beta, *W = published_weights(checker, &trial, &s, &beta);
-        float *w = trial_floats(&trial, "w", INPUT, count);
-        float *scale = trial_floats(&trial, "scale", INPUT, (size_t)s.outputs);
-        checker->plain.operations->weight_forward(checker->plain.backend, &s, W, beta, w, scale);
-        const float *dw = trial_random(checker, &trial, "dw", count, -1.0, 1.0);
-        double terms = rms(dw, count) * weight_terms(&s, beta, w, scale);
-        trial_result(&trial, "dW", count, terms);
-        if (beta)
-            trial_result(&trial, "dbeta", 1,
-                         rms(dw, count) * rms(w, count) * rms(W, count) * sqrt((double)count));
-        else
-            trial_absent(&trial, "dbeta");
-        check_trial(checker, &trial);
+    Trial *trial = &t->trial;
+    LayerWeights *l = &t->layers[layer];
+    size_t count = weight_elements(&l->shape);
+    published_weights(checker, t, layer);
+    l->w = trial_floats(trial, weight_name(t, "w", layer), INPUT, count);
+    l->scale = trial_floats(trial, weight_name(t, "scale", layer), INPUT, (size_t)l->shape.outputs);
+    checker->plain.operations->weights_forward(checker->plain.backend, l, 1);
+    l->dw = trial_random(checker, trial, weight_name(t, "dw", layer), count, -1.0, 1.0);
+    double dw = rms(l->dw, count), terms = rms(l->w, count) * rms(l->W, count);
+    trial_result(trial, weight_name(t, "dW", layer), count, dw * weight_terms(l));
+    if (l->beta)
+        trial_result(trial, weight_name(t, "dbeta", layer), 1, dw * terms * sqrt((double)count));
+    else
+        trial_absent(trial, "dbeta");
+}
+
+void check_weights_backward(Checker *checker)
+{
+    static WeightTrial t;
+    t.trial = (Trial){.arguments = &t, .call = call_weights_backward};
+    for (int number = 0; next_weights(checker, number, &t); number++) {
+        for (int i = 0; i < t.count; i++)
+            add_backward(checker, &t, i);
+        check_trial(checker, &t.trial);
     }
 }
 

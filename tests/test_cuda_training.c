@@ -439,10 +439,10 @@ static void kernels_of_a_step(void **state)
 {
     (void)state;
     enum {
-        FORWARD = 6 + 6 + 6 + 2 * 6 + 4 + 1, /* unfold, weights, NNMF, batch norm, bias, softmax */
+        FORWARD = 1 + 6 + 6 + 2 * 6 + 4 + 1, /* weights, unfold, NNMF, batch norm, bias, softmax */
         PACKED = 6,                          /* weights, for tensor cores */
         LOSS = 1,
-        BACKWARD = 4 + 2 * 6 + 2 * 6 + 6 + 2 * 5, /* bias, batch norm, NNMF, weights, unfold */
+        BACKWARD = 4 + 2 * 6 + 2 * 6 + 2 * 5 + 1, /* bias, batch norm, NNMF, unfold, weights */
         PRODUCTS_FORWARD = 4,                     /* convolution */
         PRODUCTS_BACKWARD = 2 * 4 + 2 * 6,        /* convolution, NNMF */
     };

@@ -31,8 +31,8 @@ static const OperationCase operation_cases[] = {
     {"relu_forward", check_relu_forward, 0.0, 0.0, 0.0, 0.0},
     {"relu_backward", check_relu_backward, 0.0, 0.0, 0.0, 0.0},
     {"transpose", check_transpose, 0.0, 0.0, 0.0, 0.0},
-    {"weight_forward", check_weight_forward, 2.5e-7, 5e-7, 0.0, 0.0},
-    {"weight_backward", check_weight_backward, 2.5e-7, 5e-7, 0.0, 0.0},
+    {"weights_forward", check_weights_forward, 2.5e-7, 5e-7, 0.0, 0.0},
+    {"weights_backward", check_weights_backward, 2.5e-7, 5e-7, 0.0, 0.0},
     {"nnmf_forward", check_nnmf_forward, 5e-6, 2e-5, 6e-3, 2e-2},
     {"nnmf_backward", check_nnmf_backward, 3e-6, 1e-5, 1e-3, 6e-3},
     {"batchnorm_forward", check_batchnorm_forward, 2.5e-6, 4e-6, 0.0, 0.0},
@@ -122,11 +122,17 @@ static void off_by_a_thousandth(Backend *backend, const NnmfShape *s, const floa
     h[0] *= 1.001f;
 }
 
-static void off_in_the_last_element(Backend *backend, const WeightShape *s, const float *W,
-                                    const float *beta, float *w, float *scale)
+static void off_in_the_last_element(Backend *backend, const LayerWeights *layers, int count)
 {
-    right.weight_forward(backend, s, W, beta, w, scale);
-    w[(size_t)s->outputs * (size_t)s->channels * (size_t)s->window - 1] *= 0.999f;
+    right.weights_forward(backend, layers, count);
+    const LayerWeights *last = &layers[count - 1];
+    const WeightShape *s = &last->shape;
+    last->w[(size_t)s->outputs * (size_t)s->channels * (size_t)s->window - 1] *= 0.999f;
+}
+
+static void without_the_last_layer(Backend *backend, const LayerWeights *layers, int count)
+{
+    right.weights_backward(backend, layers, count > 1 ? count - 1 : 1);
 }
 
 static void one_past_the_end(Backend *backend, size_t rows, int channels, const float *in,
@@ -244,7 +250,8 @@ static void wrong_devices_are_found(void **state)
         expect_found(&wrong, #entry, expected);                                                    \
     } while (0)
     EXPECT_FOUND(nnmf_forward, off_by_a_thousandth, "h is off by");
-    EXPECT_FOUND(weight_forward, off_in_the_last_element, "w is off by");
+    EXPECT_FOUND(weights_forward, off_in_the_last_element, "w of layer 0 is off by");
+    EXPECT_FOUND(weights_backward, without_the_last_layer, "dW of layer 5[0] is ");
     EXPECT_FOUND(batchnorm_forward, one_past_the_end, "writes 1 bytes past the end of mean");
     EXPECT_FOUND(convolution_forward, one_before_the_begin, "bytes before the begin of out");
     EXPECT_FOUND(softmax, one_not_written, "probabilities[499] is ");

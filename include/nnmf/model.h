@@ -17,6 +17,7 @@ typedef struct LayerBuffers {
     float *scale; /* LAYER_UNFOLD: (rows); LAYER_NNMF: of its weights, (outputs) */
     float *w;     /* (outputs, features) in memory's order; LAYER_NNMF: normalised weights,
                      LAYER_CONVOLUTION: the weight, where its own order is another */
+    float *dw;    /* its gradient, shaped as w */
     float *mean, *deviation; /* LAYER_BATCHNORM: of the batch (channels) */
 } LayerBuffers;
 
@@ -33,6 +34,8 @@ typedef struct Model {
 
     float *parameters, *gradients, *first, *second; /* (network->buffer_elements) each */
     AdamSegment segments[MAX_PARAMETERS];
+    LayerWeights weights[MAX_NNMF_LAYERS]; /* of the NNMF layers, in their order */
+    int weight_count;
 
     /* Each batch norm's mean and variance (network->population_elements), see population.h. */
     float *population;
@@ -45,7 +48,6 @@ typedef struct Model {
     uint8_t *labels; /* (batch) */
     LayerBuffers layers[MAX_LAYERS];
     float *dout, *din; /* gradients for the activations at hand, swapped from layer to layer */
-    float *dw;         /* gradient for the weights w at hand */
     bool to_images;    /* does model_backward go down to the first layer's input? */
 } Model;
 
@@ -79,6 +81,9 @@ bool model_load_weights(Model *model, const TensorFile *file, const char *path, 
 bool model_tensors(const Model *model, const char *prefix, float *host, Tensor *tensors,
                    Error *error);
 void model_free_tensors(const Model *model, Tensor *tensors);
+
+/* w of every NNMF layer from the parameters; model_forward begins with this. */
+void model_normalise_weights(Model *model);
 
 /* Forward through all layers, from the images to the probabilities. */
 void model_forward(Model *model, int batch);

@@ -106,6 +106,9 @@ extern const char *const parameter_group_names[GROUPS];
 
 enum { MAX_LAYERS = 64, MAX_PARAMETERS = 96, PARAMETER_ALIGNMENT = 16 };
 
+/* Each NNMF layer has an unfold of its own before it. */
+enum { MAX_NNMF_LAYERS = MAX_LAYERS / 2 };
+
 typedef struct Parameter {
     char name[32]; /* "18.weight" */
     ParameterGroup group;

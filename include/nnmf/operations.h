@@ -107,6 +107,15 @@ typedef struct WeightShape {
     PositiveFunction function;
 } WeightShape;
 
+/* The weights of one NNMF layer and their gradients. */
+typedef struct LayerWeights {
+    WeightShape shape;
+    const float *W, *beta; /* (outputs, channels, window); (1), NULL without */
+    float *w, *scale;      /* (outputs, window, channels); (outputs) */
+    const float *dw;       /* shaped as w */
+    float *dW, *dbeta;     /* shaped as W; (1), NULL without */
+} LayerWeights;
+
 typedef struct NnmfShape {
     size_t rows;
     int features; /* K */
@@ -219,16 +228,14 @@ typedef struct Operations {
 
     /* ---- NNMF ---- */
 
-    /* W (outputs, channels, window), beta (1; NULL without) -> w (outputs, window, channels),
-     * scale (outputs): w = f(W) scale, scale = 1 / (sum over the row of f(W) + 1e-19). */
-    void (*weight_forward)(Backend *, const WeightShape *, const float *W, const float *beta,
-                           float *w, float *scale);
+    /* Of all layers at once, since each has little work: `layers` (count) is host memory, count
+     * 1 .. MAX_NNMF_LAYERS. Of each, W, beta -> w, scale: w = f(W) scale,
+     * scale = 1 / (sum over the row of f(W) + 1e-19). */
+    void (*weights_forward)(Backend *, const LayerWeights *layers, int count);
 
-    /* dw, shaped as w -> dW, shaped as W; dbeta (1; NULL without). The chain rule; the derivative
-     * of |W| is its sign, 0 at 0. */
-    void (*weight_backward)(Backend *, const WeightShape *, const float *W, const float *beta,
-                            const float *w, const float *scale, const float *dw, float *dW,
-                            float *dbeta);
+    /* The same way back: W, beta, w, scale, dw -> dW, dbeta. The chain rule; the derivative of |W|
+     * is its sign, 0 at 0. */
+    void (*weights_backward)(Backend *, const LayerWeights *layers, int count);
 
     /* x (rows, features) with rows that sum to 1, w (outputs, features) -> h (rows, outputs).
      * h = 1 / outputs, then `iterations` times:

@@ -105,21 +105,18 @@ static void transpose(Backend *b, int count, int rows, int columns, const float 
     end(b, PROFILE_TRANSPOSE, t, 0.0);
 }
 
-static void weight_forward(Backend *b, const WeightShape *s, const float *W, const float *beta,
-                           float *w, float *scale)
+static void weights_forward(Backend *b, const LayerWeights *layers, int count)
 {
     double t = begin(b);
-    inner->weight_forward(b, s, W, beta, w, scale);
-    end(b, PROFILE_WEIGHT_FORWARD, t, 0.0);
+    inner->weights_forward(b, layers, count);
+    end(b, PROFILE_WEIGHTS_FORWARD, t, 0.0);
 }
 
-static void weight_backward(Backend *b, const WeightShape *s, const float *W, const float *beta,
-                            const float *w, const float *scale, const float *dw, float *dW,
-                            float *dbeta)
+static void weights_backward(Backend *b, const LayerWeights *layers, int count)
 {
     double t = begin(b);
-    inner->weight_backward(b, s, W, beta, w, scale, dw, dW, dbeta);
-    end(b, PROFILE_WEIGHT_BACKWARD, t, 0.0);
+    inner->weights_backward(b, layers, count);
+    end(b, PROFILE_WEIGHTS_BACKWARD, t, 0.0);
 }
 
 /* Multiplications and additions of one rows x outputs x features product. */
@@ -218,8 +215,8 @@ void profile_device(const Device *device, Device *timed)
     timed_operations.relu_forward = relu_forward;
     timed_operations.relu_backward = relu_backward;
     timed_operations.transpose = transpose;
-    timed_operations.weight_forward = weight_forward;
-    timed_operations.weight_backward = weight_backward;
+    timed_operations.weights_forward = weights_forward;
+    timed_operations.weights_backward = weights_backward;
     timed_operations.nnmf_forward = nnmf_forward;
     timed_operations.nnmf_backward = nnmf_backward;
     timed_operations.batchnorm_forward = batchnorm_forward;

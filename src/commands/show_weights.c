@@ -22,39 +22,31 @@ static int side(int window)
     return kernel;
 }
 
-/* The normalised weights of one layer, as the device makes them. */
+/* The normalised weights of one layer, as the device made them. */
 static bool fetch(const Session *session, int number, Weights *weights, Error *error)
 {
     const Layer *layer = &session->network.layers[number];
-    const Parameter *parameters = session->network.parameters;
     const Operations *ops = session->device.operations;
     Backend *backend = session->device.backend;
-    const LayerBuffers *buffers = &session->model.layers[number];
-    size_t elements = parameters[layer->weight].elements;
+    size_t elements = session->network.parameters[layer->weight].elements;
     float *w = memory_allocate(elements, sizeof *w, "weights to show", error);
     if (!w)
         return false;
-    WeightShape shape = {.outputs = layer->out.channels,
-                         .channels = layer->in.channels / layer->window,
-                         .window = layer->window,
-                         .function = session->network.options.positive_function};
-    const float *all = session->model.parameters;
-    ops->weight_forward(backend, &shape, all + parameters[layer->weight].offset,
-                        layer->beta < 0 ? NULL : all + parameters[layer->beta].offset, buffers->w,
-                        buffers->scale);
-    ops->download(backend, w, buffers->w, elements * sizeof *w);
+    ops->download(backend, w, session->model.layers[number].w, elements * sizeof *w);
     weights->numbers[weights->count] = w;
-    weights->layers[weights->count++] = (WeightLayer){.index = layer->index,
-                                                      .outputs = shape.outputs,
-                                                      .channels = shape.channels,
-                                                      .kernel = side(shape.window),
-                                                      .w = w};
+    weights->layers[weights->count++] =
+        (WeightLayer){.index = layer->index,
+                      .outputs = layer->out.channels,
+                      .channels = layer->in.channels / layer->window,
+                      .kernel = side(layer->window),
+                      .w = w};
     return ops->finish(backend, error);
 }
 
 /* `only`: index of the layer, 0: all. */
-static bool fetch_all(const Session *session, int64_t only, Weights *weights, Error *error)
+static bool fetch_all(Session *session, int64_t only, Weights *weights, Error *error)
 {
+    model_normalise_weights(&session->model);
     for (int i = 0; i < session->network.layer_count; i++) {
         const Layer *layer = &session->network.layers[i];
         if (layer->kind == LAYER_NNMF && (only == 0 || layer->index == only) &&

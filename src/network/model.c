@@ -32,6 +32,15 @@ static bool has_reordered_weight(const Layer *layer)
     return layer->kind == LAYER_CONVOLUTION && layer->window > 1;
 }
 
+static void reserve_weights(Model *model, int number, const char *what, Error *error)
+{
+    const Network *network = model->network;
+    LayerBuffers *b = &model->layers[number];
+    size_t elements = network->parameters[network->layers[number].weight].elements;
+    b->w = reserve_floats(model, elements, what, error);
+    b->dw = reserve_floats(model, elements, "gradients of weights", error);
+}
+
 static void reserve_layer(Model *model, int number, Error *error)
 {
     const Layer *layer = &model->network->layers[number];
@@ -42,16 +51,36 @@ static void reserve_layer(Model *model, int number, Error *error)
         b->scale = reserve_floats(model, rows(layer, model->batch_size), "L1 norms", error);
     if (layer->kind == LAYER_NNMF) {
         b->scale = reserve_floats(model, channels, "row sums of weights", error);
-        b->w = reserve_floats(model, model->network->parameters[layer->weight].elements,
-                              "normalised weights", error);
+        reserve_weights(model, number, "normalised weights", error);
     }
     if (has_reordered_weight(layer))
-        b->w = reserve_floats(model, model->network->parameters[layer->weight].elements,
-                              "reordered weights", error);
+        reserve_weights(model, number, "reordered weights", error);
     if (layer->kind == LAYER_BATCHNORM) {
         b->mean = reserve_floats(model, channels, "batch norm means", error);
         b->deviation = reserve_floats(model, channels, "batch norm deviations", error);
     }
+}
+
+static float *parameter(const Model *model, float *buffer, int number)
+{
+    return number < 0 ? NULL : buffer + model->network->parameters[number].offset;
+}
+
+static LayerWeights layer_weights(const Model *model, int number)
+{
+    const Layer *l = &model->network->layers[number];
+    const LayerBuffers *b = &model->layers[number];
+    return (LayerWeights){.shape = {.outputs = l->out.channels,
+                                    .channels = l->in.channels / l->window,
+                                    .window = l->window,
+                                    .function = model->network->options.positive_function},
+                          .W = parameter(model, model->parameters, l->weight),
+                          .beta = parameter(model, model->parameters, l->beta),
+                          .w = b->w,
+                          .scale = b->scale,
+                          .dw = b->dw,
+                          .dW = parameter(model, model->gradients, l->weight),
+                          .dbeta = parameter(model, model->gradients, l->beta)};
 }
 
 bool model_create(const Network *network, const Device *device, int batch_size, Model *model,
@@ -60,15 +89,10 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
     Error first = {0};
     *model = (Model){.network = network, .device = device, .batch_size = batch_size};
     size_t elements = network->buffer_elements, batch = (size_t)batch_size;
-    size_t widest = 0, largest_weight = 0;
+    size_t widest = 0;
     for (int i = 0; i < network->layer_count; i++) {
-        const Layer *layer = &network->layers[i];
-        size_t wide = extent_elements(layer->out);
+        size_t wide = extent_elements(network->layers[i].out);
         widest = wide > widest ? wide : widest;
-        if (layer->kind == LAYER_NNMF || has_reordered_weight(layer)) {
-            size_t weight = network->parameters[layer->weight].elements;
-            largest_weight = weight > largest_weight ? weight : largest_weight;
-        }
         reserve_layer(model, i, &first);
     }
     model->parameters = reserve_floats(model, elements, "parameters", &first);
@@ -86,7 +110,6 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
     model->labels = reserve(model, batch, 1, "labels", &first);
     model->dout = reserve_floats(model, batch * widest, "gradients of activations", &first);
     model->din = reserve_floats(model, batch * widest, "gradients of activations", &first);
-    model->dw = reserve_floats(model, largest_weight, "gradients of weights", &first);
     if (first.status != STATUS_OK) {
         *error = first;
         model_destroy(model);
@@ -96,6 +119,9 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
         model->segments[i] = (AdamSegment){.offset = network->parameters[i].offset,
                                            .elements = network->parameters[i].elements,
                                            .group = (int)network->parameters[i].group};
+    for (int i = 0; i < network->layer_count; i++)
+        if (network->layers[i].kind == LAYER_NNMF)
+            model->weights[model->weight_count++] = layer_weights(model, i);
     return true;
 }
 
@@ -110,12 +136,13 @@ void model_destroy(Model *model)
         release(backend, b->out);
         release(backend, b->scale);
         release(backend, b->w);
+        release(backend, b->dw);
         release(backend, b->mean);
         release(backend, b->deviation);
     }
     void *buffers[] = {model->parameters, model->gradients, model->first,  model->second,
                        model->population, model->sums,      model->images, model->labels,
-                       model->dout,       model->din,       model->dw};
+                       model->dout,       model->din};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         release(backend, buffers[i]);
     *model = (Model){0};
@@ -139,11 +166,6 @@ bool model_write(Model *model, float *buffer, const float *host, Error *error)
 
 /* ---- computing ---- */
 
-static float *parameter(const Model *model, float *buffer, int number)
-{
-    return number < 0 ? NULL : buffer + model->network->parameters[number].offset;
-}
-
 static UnfoldShape unfold_shape(const Layer *layer, int batch)
 {
     return (UnfoldShape){.batch = batch,
@@ -154,14 +176,6 @@ static UnfoldShape unfold_shape(const Layer *layer, int batch)
                          .stride = layer->stride,
                          .out_height = layer->out.height,
                          .out_width = layer->out.width};
-}
-
-static WeightShape weight_shape(const Network *network, const Layer *layer)
-{
-    return (WeightShape){.outputs = layer->out.channels,
-                         .channels = layer->in.channels / layer->window,
-                         .window = layer->window,
-                         .function = network->options.positive_function};
 }
 
 static NnmfShape nnmf_shape(const Network *network, const Layer *layer, int batch)
@@ -230,10 +244,7 @@ static void forward_layer(Model *model, int number, int batch)
         break;
     }
     case LAYER_NNMF: {
-        WeightShape of_weight = weight_shape(network, l);
         NnmfShape shape = nnmf_shape(network, l, batch);
-        ops->weight_forward(backend, &of_weight, weight,
-                            parameter(model, model->parameters, l->beta), b->w, b->scale);
         ops->nnmf_forward(backend, &shape, in, b->w, b->out);
         break;
     }
@@ -283,16 +294,16 @@ static void backward_convolution(Model *model, int number, int batch)
     const Operations *ops = model->device->operations;
     Backend *backend = model->device->backend;
     const Layer *l = &model->network->layers[number];
+    const LayerBuffers *b = &model->layers[number];
     bool reordered = has_reordered_weight(l);
     ConvolutionShape shape = convolution_shape(l, batch);
     float *dweight = parameter(model, model->gradients, l->weight);
-    const float *weight =
-        reordered ? model->layers[number].w : parameter(model, model->parameters, l->weight);
+    const float *weight = reordered ? b->w : parameter(model, model->parameters, l->weight);
     ops->convolution_backward(backend, &shape, layer_input(model, number), weight, model->dout,
-                              wanted_input_gradient(model, number), reordered ? model->dw : dweight,
+                              wanted_input_gradient(model, number), reordered ? b->dw : dweight,
                               parameter(model, model->gradients, l->bias));
     if (reordered)
-        ops->transpose(backend, l->out.channels, l->window, l->in.channels / l->window, model->dw,
+        ops->transpose(backend, l->out.channels, l->window, l->in.channels / l->window, b->dw,
                        dweight);
 }
 
@@ -306,7 +317,6 @@ static void backward_layer(Model *model, int number, int batch)
     const Layer *l = &network->layers[number];
     const LayerBuffers *b = &model->layers[number];
     const float *in = layer_input(model, number);
-    const float *weight = parameter(model, model->parameters, l->weight);
     switch (l->kind) {
     case LAYER_UNFOLD: {
         UnfoldShape shape = unfold_shape(l, batch);
@@ -314,14 +324,9 @@ static void backward_layer(Model *model, int number, int batch)
         break;
     }
     case LAYER_NNMF: {
-        WeightShape of_weight = weight_shape(network, l);
         NnmfShape shape = nnmf_shape(network, l, batch);
         ops->nnmf_backward(backend, &shape, in, b->w, b->out, model->dout,
-                           wanted_input_gradient(model, number), model->dw);
-        ops->weight_backward(backend, &of_weight, weight,
-                             parameter(model, model->parameters, l->beta), b->w, b->scale,
-                             model->dw, parameter(model, model->gradients, l->weight),
-                             parameter(model, model->gradients, l->beta));
+                           wanted_input_gradient(model, number), b->dw);
         break;
     }
     case LAYER_BATCHNORM: backward_batchnorm(model, number, batch); break;
@@ -333,8 +338,16 @@ static void backward_layer(Model *model, int number, int batch)
     }
 }
 
+void model_normalise_weights(Model *model)
+{
+    if (model->weight_count)
+        model->device->operations->weights_forward(model->device->backend, model->weights,
+                                                   model->weight_count);
+}
+
 void model_forward(Model *model, int batch)
 {
+    model_normalise_weights(model);
     for (int i = 0; i < model->network->layer_count; i++)
         forward_layer(model, i, batch);
 }
@@ -371,6 +384,9 @@ void model_backward(Model *model, int batch, const Clock *clock, Totals *totals)
         model->dout = model->din;
         model->din = done;
     }
+    if (model->weight_count)
+        model->device->operations->weights_backward(model->device->backend, model->weights,
+                                                    model->weight_count);
 }
 
 void model_backward_to_images(Model *model, int batch, const Clock *clock, Totals *totals,

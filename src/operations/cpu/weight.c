@@ -8,15 +8,11 @@
 
 static const double TINY = 1e-19;
 
-static void weight_forward(Backend *backend, const WeightShape *s, const float *W,
-                           const float *beta, float *w, float *scale)
+static void forward(const Backend *backend, const LayerWeights *l)
 {
-    if (s->function != POSITIVE_ABS) {
-        Operations plain;
-        plain_weight_table(&plain);
-        plain.weight_forward(backend, s, W, beta, w, scale);
-        return;
-    }
+    const WeightShape *s = &l->shape;
+    const float *W = l->W;
+    float *w = l->w, *scale = l->scale;
     size_t channels = (size_t)s->channels, window = (size_t)s->window;
     size_t features = channels * window;
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
@@ -35,16 +31,22 @@ static void weight_forward(Backend *backend, const WeightShape *s, const float *
     }
 }
 
-static void weight_backward(Backend *backend, const WeightShape *s, const float *W,
-                            const float *beta, const float *w, const float *scale, const float *dw,
-                            float *dW, float *dbeta)
+static void weights_forward(Backend *backend, const LayerWeights *layers, int count)
 {
-    if (s->function != POSITIVE_ABS) {
-        Operations plain;
-        plain_weight_table(&plain);
-        plain.weight_backward(backend, s, W, beta, w, scale, dw, dW, dbeta);
-        return;
-    }
+    Operations plain;
+    plain_weight_table(&plain);
+    for (int i = 0; i < count; i++)
+        if (layers[i].shape.function == POSITIVE_ABS)
+            forward(backend, &layers[i]);
+        else
+            plain.weights_forward(backend, &layers[i], 1);
+}
+
+static void backward(const Backend *backend, const LayerWeights *l)
+{
+    const WeightShape *s = &l->shape;
+    const float *W = l->W, *w = l->w, *scale = l->scale, *dw = l->dw;
+    float *dW = l->dW;
     size_t channels = (size_t)s->channels, window = (size_t)s->window;
     size_t features = channels * window;
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
@@ -65,8 +67,19 @@ static void weight_backward(Backend *backend, const WeightShape *s, const float 
     }
 }
 
+static void weights_backward(Backend *backend, const LayerWeights *layers, int count)
+{
+    Operations plain;
+    plain_weight_table(&plain);
+    for (int i = 0; i < count; i++)
+        if (layers[i].shape.function == POSITIVE_ABS)
+            backward(backend, &layers[i]);
+        else
+            plain.weights_backward(backend, &layers[i], 1);
+}
+
 void CPU_NAME(cpu_weight_table)(Operations *table)
 {
-    table->weight_forward = weight_forward;
-    table->weight_backward = weight_backward;
+    table->weights_forward = weights_forward;
+    table->weights_backward = weights_backward;
 }

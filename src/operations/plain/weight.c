@@ -36,14 +36,15 @@ static double positive(PositiveFunction function, double W, double beta, double 
     return W;
 }
 
-static void weight_forward(Backend *backend, const WeightShape *s, const float *W,
-                           const float *beta, float *w, float *scale)
+static void forward(const LayerWeights *l)
 {
-    (void)backend;
+    const WeightShape *s = &l->shape;
+    const float *W = l->W;
+    float *w = l->w;
     size_t channels = (size_t)s->channels, window = (size_t)s->window;
     size_t features = channels * window, unused;
     double shrink = exp_shrink(W, (size_t)s->outputs * features, &unused);
-    double b = beta ? *beta : 0.0;
+    double b = l->beta ? *l->beta : 0.0;
     for (int n = 0; n < s->outputs; n++, W += features, w += features) {
         double sum = 0.0;
         for (size_t i = 0; i < features; i++)
@@ -53,22 +54,29 @@ static void weight_forward(Backend *backend, const WeightShape *s, const float *
             for (size_t p = 0; p < window; p++)
                 w[p * channels + c] =
                     (float)(positive(s->function, W[c * window + p], b, shrink) * factor);
-        scale[n] = (float)factor;
+        l->scale[n] = (float)factor;
     }
 }
 
-static void weight_backward(Backend *backend, const WeightShape *s, const float *W,
-                            const float *beta, const float *w, const float *scale, const float *dw,
-                            float *dW, float *dbeta)
+static void weights_forward(Backend *backend, const LayerWeights *layers, int count)
 {
     (void)backend;
+    for (int i = 0; i < count; i++)
+        forward(&layers[i]);
+}
+
+static void backward(const LayerWeights *l)
+{
+    const WeightShape *s = &l->shape;
+    const float *W = l->W;
+    float *dW = l->dW;
     size_t channels = (size_t)s->channels, window = (size_t)s->window;
     size_t features = channels * window, count = (size_t)s->outputs * features, top;
     double shrink = exp_shrink(W, count, &top);
-    double b = beta ? *beta : 0.0, db = 0.0, dshrink = 0.0;
+    double b = l->beta ? *l->beta : 0.0, db = 0.0, dshrink = 0.0;
     double slope = (tanh(b) + 1.0) * 0.5, slope_db = 0.5 * (1.0 - tanh(b) * tanh(b));
     for (size_t n = 0; n < (size_t)s->outputs; n++) {
-        const float *wn = w + n * features, *dwn = dw + n * features;
+        const float *wn = l->w + n * features, *dwn = l->dw + n * features;
         double dot = 0.0;
         for (size_t k = 0; k < features; k++)
             dot += (double)dwn[k] * wn[k];
@@ -76,7 +84,7 @@ static void weight_backward(Backend *backend, const WeightShape *s, const float 
             for (size_t p = 0; p < window; p++) {
                 size_t i = n * features + c * window + p;
                 /* with respect to the positive weight, through the row normalisation */
-                double df = (dwn[p * channels + c] - dot) * scale[n];
+                double df = (dwn[p * channels + c] - dot) * l->scale[n];
                 double value = W[i], f = positive(s->function, value, b, shrink);
                 switch (s->function) {
                 case POSITIVE_ABS:
@@ -98,8 +106,15 @@ static void weight_backward(Backend *backend, const WeightShape *s, const float 
     /* The largest weight also sets the scale: shrink = EXP_LIMIT / |W[top]|. */
     if (s->function == POSITIVE_EXP && shrink < 1.0)
         dW[top] -= (float)(dshrink * shrink / W[top]);
-    if (dbeta)
-        *dbeta = (float)db;
+    if (l->dbeta)
+        *l->dbeta = (float)db;
+}
+
+static void weights_backward(Backend *backend, const LayerWeights *layers, int count)
+{
+    (void)backend;
+    for (int i = 0; i < count; i++)
+        backward(&layers[i]);
 }
 
 static void transpose(Backend *backend, int count, int rows, int columns, const float *in,
@@ -115,7 +130,7 @@ static void transpose(Backend *backend, int count, int rows, int columns, const 
 
 void plain_weight_table(Operations *table)
 {
-    table->weight_forward = weight_forward;
-    table->weight_backward = weight_backward;
+    table->weights_forward = weights_forward;
+    table->weights_backward = weights_backward;
     table->transpose = transpose;
 }
