@@ -11,8 +11,10 @@
  * TERMS 1 rounds the operands to TF32. TERMS 3 splits each into a TF32 number and the rest, and
  * leaves out the product of the rests: an error like float32's (CUTLASS calls it 3xTF32).
  *
- * w comes in blocks of 8 outputs by 8 features, one after the other in 64 floats, block (f, j)
+ * w is used in blocks of 8 outputs by 8 features, one after the other in 64 floats, block (f, j)
  * being number f * (outputs / 8) + j: warps then read both products' fragments without conflicts.
+ * Where a block of threads keeps w, or its part of it, in shared memory, it brings it into that
+ * order on the way; elsewhere a kernel does before.
  */
 #include "cluster.cuh"
 #include "mma.cuh"
@@ -21,21 +23,64 @@ enum { BLOCK = MMA_SIDE * MMA_SIDE, C = 4 /* of a lane in an accumulator */ };
 
 /* ---- w in blocks ---- */
 
-enum { PACK_THREADS = 256 };
+enum { PACK_THREADS = 256, FOURS = BLOCK / 4 /* of a block */ };
 
-/* Zeros beyond the shape's outputs and features. */
-static __global__ void pack_kernel(NnmfShape shape, int outputs, bool round, size_t elements,
+/* Four floats of w in blocks, number `i` of block `block`, of `blocks` side by side: of one output,
+ * for four features. Zeros beyond the shape's outputs and features. ALIGNED: are rows multiples of
+ * four? Loads without a branch, so that several can be under way. */
+template <bool ALIGNED>
+static __device__ __forceinline__ float4 four_of(const NnmfShape &shape, int blocks, bool round,
+                                                 const float *w, int block, int i)
+{
+    int n = block % blocks * MMA_SIDE + i / 2, k = block / blocks * MMA_SIDE + i % 2 * 4;
+    const float *row = w + (size_t)min(n, shape.outputs - 1) * (size_t)shape.features;
+    int last = shape.features - 1;
+    float v[4];
+    if (ALIGNED) {
+        float4 four = *(const float4 *)(row + min(k, last - 3));
+        v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        if (!ALIGNED)
+            v[j] = row[min(k + j, last)];
+        v[j] = n < shape.outputs && k + j < shape.features ? v[j] : 0.0f;
+        v[j] = round ? to_tf32(v[j]) : v[j];
+    }
+    return make_float4(v[0], v[1], v[2], v[3]);
+}
+
+static __global__ void pack_kernel(NnmfShape shape, int blocks, bool round, size_t fours,
                                    const float *w, float *packed)
 {
-    size_t i = (size_t)blockIdx.x * PACK_THREADS + threadIdx.x;
-    if (i >= elements)
+    size_t at = (size_t)blockIdx.x * PACK_THREADS + threadIdx.x;
+    if (at >= fours)
         return;
-    size_t blocks = (size_t)outputs / MMA_SIDE, block = i / BLOCK, within = i % BLOCK;
-    size_t n = block % blocks * MMA_SIDE + within / MMA_SIDE;
-    size_t k = block / blocks * MMA_SIDE + within % MMA_SIDE;
-    bool inside = n < (size_t)shape.outputs && k < (size_t)shape.features;
-    float value = inside ? w[n * (size_t)shape.features + k] : 0.0f;
-    packed[i] = round ? to_tf32(value) : value;
+    int block = (int)(at / FOURS), i = (int)(at % FOURS);
+    ((float4 *)packed)[at] = shape.features % 4 == 0
+                                 ? four_of<true>(shape, blocks, round, w, block, i)
+                                 : four_of<false>(shape, blocks, round, w, block, i);
+}
+
+/* w in blocks from block `first` on, so many fours, by all threads of a block. */
+template <class P, bool ALIGNED>
+static __device__ __forceinline__ void pack_on_chip(const NnmfShape &shape, const float *w,
+                                                    int first, int fours, float4 *to)
+{
+    constexpr int AT_ONCE = 4;
+    for (int begin = (int)threadIdx.x; begin < fours; begin += AT_ONCE * P::THREADS) {
+        float4 values[AT_ONCE];
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) {
+            int i = min(begin + j * P::THREADS, fours - 1);
+            values[j] =
+                four_of<ALIGNED>(shape, P::BLOCKS, P::TERMS == 1, w, first + i / FOURS, i % FOURS);
+        }
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++)
+            if (begin + j * P::THREADS < fours)
+                to[begin + j * P::THREADS] = values[j];
+    }
 }
 
 /* ---- products ---- */
@@ -233,9 +278,10 @@ static __device__ __forceinline__ int output_of(Lane lane, int j, int i)
     return j * MMA_SIDE + 2 * lane.member + (i / 2 ? 1 - lane.swapped : lane.swapped);
 }
 
+/* w comes as it is where the plan is RESIDENT, else in blocks. */
 template <class P>
 static __global__ void __launch_bounds__(P::THREADS)
-    tensor_kernel(NnmfShape shape, float start, const float *x, const float *packed, float *h_out)
+    tensor_kernel(NnmfShape shape, float start, const float *x, const float *w, float *h_out)
 {
     DYNAMIC_SHARED(float, shared);
     float *sums = shared, *stage = sums + P::ALL_SUMS;
@@ -253,13 +299,14 @@ static __global__ void __launch_bounds__(P::THREADS)
     x += first_row * (size_t)shape.features;
 
     int at_hand = 0; /* the group of features that `weights` begin with */
-    const float *weights = packed;
+    const float *weights = w;
     if (P::RESIDENT) { /* the block's part of w */
         at_hand = groups * rank / P::CLUSTER;
-        int floats = (groups * (rank + 1) / P::CLUSTER - at_hand) * P::BLOCKS * BLOCK;
-        packed += at_hand * P::BLOCKS * BLOCK;
-        for (int i = (int)threadIdx.x; i < floats / 4; i += P::THREADS)
-            ((float4 *)resident)[i] = ((const float4 *)packed)[i];
+        int fours = (groups * (rank + 1) / P::CLUSTER - at_hand) * P::BLOCKS * FOURS;
+        if (shape.features % 4 == 0)
+            pack_on_chip<P, true>(shape, w, at_hand * P::BLOCKS, fours, (float4 *)resident);
+        else
+            pack_on_chip<P, false>(shape, w, at_hand * P::BLOCKS, fours, (float4 *)resident);
         __syncthreads();
         weights = resident;
     }
@@ -302,34 +349,43 @@ static __global__ void __launch_bounds__(P::THREADS)
 
 template <class P>
 static void launch(Backend *backend, const char *name, const NnmfShape &s, size_t shared,
-                   const float *x, const float *packed, float *h)
+                   const float *x, const float *w, float *h)
 {
     unsigned tiles = blocks_for(s.rows, P::BLOCK_ROWS);
     float start = 1.0f / (float)s.outputs;
     if (P::CLUSTER > 1)
         RUN_CLUSTER(backend, name, tensor_kernel<P>, P::CLUSTER, tiles * P::CLUSTER, P::THREADS,
-                    shared, s, start, x, packed, h);
+                    shared, s, start, x, w, h);
     else
-        RUN(backend, name, tensor_kernel<P>, tiles, P::THREADS, shared, s, start, x, packed, h);
+        RUN(backend, name, tensor_kernel<P>, tiles, P::THREADS, shared, s, start, x, w, h);
+}
+
+/* w in blocks, in scratch memory; NULL after keeping the failure. */
+template <class P>
+static const float *pack(Backend *backend, const char *name, const NnmfShape &s, const float *w)
+{
+    size_t elements = P::packed_elements(s.features), fours = elements / 4;
+    float *packed = (float *)cuda_scratch(backend, elements * sizeof(float));
+    if (packed)
+        RUN(backend, name, pack_kernel, blocks_for(fours, PACK_THREADS), PACK_THREADS, 0, s,
+            P::BLOCKS, P::TERMS == 1, fours, w, packed);
+    return packed;
 }
 
 template <class P>
 static bool run(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
 {
     const char *name = "NNMF forward";
-    size_t shared = P::shared_bytes(s->features), elements = P::packed_elements(s->features);
+    size_t shared = P::shared_bytes(s->features);
     unsigned blocks = blocks_for(s->rows, P::BLOCK_ROWS) * P::CLUSTER;
     if (shared > backend->shared_limit || (P::CLUSTER > 1 && !has_clusters_for(backend, blocks)))
         return false;
-    float *packed = (float *)cuda_scratch(backend, elements * sizeof(float));
-    if (!packed)
+    if (!P::RESIDENT && !(w = pack<P>(backend, name, *s, w)))
         return true; /* and the failure is kept */
-    RUN(backend, name, pack_kernel, blocks_for(elements, PACK_THREADS), PACK_THREADS, 0, *s,
-        P::OUTPUTS, P::TERMS == 1, elements, w, packed);
     if (TRY(backend, name,
             cudaFuncSetAttribute((const void *)tensor_kernel<P>,
                                  cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
-        launch<P>(backend, name, *s, shared, x, packed, h);
+        launch<P>(backend, name, *s, shared, x, w, h);
     return true;
 }
 
