@@ -30,17 +30,21 @@ ZERO_GRADIENTS = {f"{name}.bias.grad" for name in ("5", "6", "19", "20")}
 # 5.weight and 19.weight have norms of 2e-12 and 2e-10 there and are compared like zeros.
 UNDONE_GRADIENTS = {"5.weight.grad", "19.weight.grad"}
 
-# In two traces a value in front of the ReLU at index 8 (7.output) is so near to 0, in float64, that
-# float32 arithmetic, PyTorch's included, may see it on the other side. The derivative there
-# jumps from 0 to 1, and the gradients of the first block with it: by up to 2e-2 and 7e-4. Where our
-# sign is the float64 one, these gradients are held to the usual tolerance; where not, to
-# a wide one. Every other tensor of these traces is held to the usual tolerance in either case.
+# Some values in front of the ReLU at index 8 (7.output) are so near to 0, in float64, that float32
+# arithmetic, PyTorch's included, may see them on the other side: its error there is 1e-6 (root mean
+# square). The derivative jumps from 0 to 1, and in two traces that moves the gradients of the first
+# block: by up to 2e-2 and 7e-4. For these two, all values within 3e-6 of 0 are below, as float64 has
+# them. Where our signs are these, the gradients are held to the usual tolerance; where not, to a wide
+# one. Every other tensor of these traces is held to the usual tolerance in either case.
 FIRST_BLOCK_GRADIENTS = {f"{name}.grad" for name in (
     "4.weight", "5.weight", "6.weight", "7.weight", "7.bias")}
 # trace -> positions (image, channel, y, x) in 7.output with their float64 value, wide tolerance
 UNCERTAIN_SIGNS = {
-    "local_mse": ({(46, 1, 21, 0): -1.28e-07}, 3e-2),
-    "epsilon0.5": ({(11, 5, 11, 19): 1.49e-06, (33, 29, 6, 12): 7.3e-07}, 2e-3),
+    "local_mse": ({(2, 12, 13, 3): 1.43e-06, (13, 12, 19, 19): 1.62e-07,
+                   (46, 1, 21, 0): -1.28e-07}, 3e-2),
+    "epsilon0.5": ({(11, 5, 11, 19): 1.49e-06, (15, 21, 5, 13): -2.16e-06,
+                    (19, 1, 10, 21): -1.10e-06, (33, 29, 6, 12): 7.32e-07,
+                    (47, 12, 13, 22): -2.41e-06}, 2e-3),
 }
 
 # trace -> weights, split, offset, options
