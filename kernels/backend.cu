@@ -266,7 +266,7 @@ static void close_device(Backend *backend)
     /* Nobody is left to tell a failure to. */
     release_retired(backend);
     cudaFree(backend->scratch);
-    cudaFree(backend->column_counts);
+    cudaFree(backend->block_counts);
     cudaFree(backend->blas_workspace);
     if (backend->blas)
         cublasDestroy(backend->blas);
@@ -332,9 +332,9 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     backend->blas_workspace = allocate(backend, BLAS_WORKSPACE, "work space of cuBLAS", error);
     if (!backend->blas_workspace)
         return false;
-    backend->column_counts = (unsigned *)allocate(
-        backend, COLUMN_COUNTS * sizeof *backend->column_counts, "counts of blocks", error);
-    if (!backend->column_counts)
+    backend->block_counts = (unsigned *)allocate(
+        backend, BLOCK_COUNTS * sizeof *backend->block_counts, "counts of blocks", error);
+    if (!backend->block_counts)
         return false;
     TRY_BLAS(backend, name, cublasSetStream(backend->blas, backend->stream));
     /* A workspace of one's own makes cuBLAS deterministic under graphs too. */

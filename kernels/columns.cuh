@@ -7,6 +7,7 @@
 #define NNMF_COLUMNS_CUH
 
 #include "cuda.cuh"
+#include "last_block.cuh"
 
 enum { COLUMN_THREADS = 256, COLUMN_ROWS = COLUMN_THREADS / WARP };
 
@@ -36,15 +37,15 @@ static inline bool column_work(Backend *backend, size_t rows, int columns, size_
                                ColumnWork *work)
 {
     dim3 grid = column_grid(rows, columns);
-    if (grid.y > COLUMN_COUNTS) {
+    if (grid.y > BLOCK_COUNTS) {
         if (backend->error.status == STATUS_OK)
             fail(&backend->error, "too many columns: %d: at most %d were expected", columns,
-                 COLUMN_COUNTS * WARP);
+                 BLOCK_COUNTS * WARP);
         return false;
     }
     size_t parts = (size_t)grid.x * 2 * (size_t)columns;
     work->parts = (double *)cuda_scratch(backend, parts * sizeof(double) + extra);
-    work->done = backend->column_counts;
+    work->done = backend->block_counts;
     return work->parts != NULL;
 }
 
@@ -57,22 +58,6 @@ static __device__ __forceinline__ void add_rows_of_block(ColumnSums *shared, Col
         sums.first += shared[row * WARP + (int)threadIdx.x].first;
         sums.second += shared[row * WARP + (int)threadIdx.x].second;
     }
-}
-
-/* Is this the last block of its columns, for which all others' parts are there to be read? */
-static __device__ __forceinline__ bool is_last_block(unsigned *done)
-{
-    SHARED(bool, last);
-    __threadfence(); /* this block's part before its count */
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        last = atomicAdd(done, 1u) == gridDim.x - 1;
-        if (last)
-            *done = 0;
-    }
-    __syncthreads();
-    __threadfence();
-    return last;
 }
 
 static __device__ __forceinline__ int column_of_thread()
@@ -102,7 +87,7 @@ static __device__ __forceinline__ bool sum_columns(size_t rows, int columns, con
         return false;
     sums = {0.0, 0.0};
     for (unsigned chunk = threadIdx.x / WARP; column < columns && chunk < gridDim.x;
-         chunk += COLUMN_ROWS) { /* past the first-level cache, which may hold older values */
+         chunk += COLUMN_ROWS) {
         sums.first += __ldcg(parts + 2 * chunk * (unsigned)columns);
         sums.second += __ldcg(parts + (2 * chunk + 1) * (unsigned)columns);
     }

@@ -21,7 +21,7 @@
 
 struct RetiredScratch;
 
-enum { COLUMN_COUNTS = 1024 };
+enum { BLOCK_COUNTS = 1024 };
 
 struct Backend {
     int device;
@@ -34,8 +34,8 @@ struct Backend {
     cudaStream_t copies; /* of what is sent beside the operations */
     cublasHandle_t blas;
     void *blas_workspace;
-    unsigned *column_counts; /* (COLUMN_COUNTS), all 0 between operations: columns.cuh */
-    Error error;             /* the first failure since the last finish */
+    unsigned *block_counts; /* (BLOCK_COUNTS), all 0 between operations: last_block.cuh */
+    Error error;            /* the first failure since the last finish */
     void *scratch;
     size_t scratch_bytes;
     RetiredScratch *retired; /* what was scratch when recordings were made that still live */
