@@ -89,6 +89,16 @@ static inline bool has_clusters_for(const Backend *backend, unsigned blocks)
     return backend->clusters && blocks <= (unsigned)backend->multiprocessors;
 }
 
+static __device__ __forceinline__ float part(const float4 &v, int i)
+{
+    return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
+static __device__ __forceinline__ float4 four(const float *from)
+{
+    return *(const float4 *)from;
+}
+
 /* The sum over a warp, in every lane. */
 template <typename T> static __device__ __forceinline__ T warp_sum(T value)
 {
@@ -150,5 +160,11 @@ void cuda_advance(Backend *, Clock *);
 bool cuda_nnmf_fused(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
 bool cuda_nnmf_tensor(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
 void cuda_nnmf_cublas(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
+
+/* The backward rule likewise. */
+bool cuda_nnmf_backward_fused(Backend *, const NnmfShape *, const float *x, const float *w,
+                              const float *h, const float *dh, float *dx, float *dw);
+void cuda_nnmf_backward_cublas(Backend *, const NnmfShape *, const float *x, const float *w,
+                               const float *h, const float *dh, float *dx, float *dw);
 
 #endif

@@ -2,6 +2,7 @@
  * other through device memory. The way for any shape, and the one to compare the fused way with.
  * The backward rule likewise. */
 #include "cuda.cuh"
+#include "nnmf_terms.cuh"
 
 enum { THREADS = 256, WARPS = THREADS / WARP };
 
@@ -90,17 +91,18 @@ static __global__ void backward_kernel(size_t elements, LocalLearning local, con
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= elements)
         return;
-    float r = r_to_b[i], q = 1.0f / (r + 1e-20f), d = u_to_a[i] * q, a = x[i] * q;
+    BackwardTerms terms = backward_terms(local, x[i], r_to_b[i], u_to_a[i]);
     if (dx)
-        dx[i] = d;
-    r_to_b[i] = local == LOCAL_NONE ? -a * d : local == LOCAL_KL ? -a : -2.0f * (x[i] - r);
-    u_to_a[i] = a;
+        dx[i] = terms.dx;
+    r_to_b[i] = terms.b;
+    u_to_a[i] = terms.a;
 }
 
 /* h and h dh lie behind each other, and so do what is multiplied with them: one product of twice
  * the rows for r and u, and one for both parts of dw. */
-void cuda_nnmf_backward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
-                        const float *h, const float *dh, float *dx, float *dw)
+void cuda_nnmf_backward_cublas(Backend *backend, const NnmfShape *shape, const float *x,
+                               const float *w, const float *h, const float *dh, float *dx,
+                               float *dw)
 {
     const char *name = "NNMF backward";
     size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
@@ -116,4 +118,11 @@ void cuda_nnmf_backward(Backend *backend, const NnmfShape *shape, const float *x
         shape->local_learning, x, r, u, dx);
     size_t rows = shape->local_learning == LOCAL_NONE ? 2 * shape->rows : shape->rows;
     cuda_product(backend, name, true, false, outputs, features, rows, both, r, 0.0f, dw);
+}
+
+void cuda_nnmf_backward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
+                        const float *h, const float *dh, float *dx, float *dw)
+{
+    if (!backend->fused || !cuda_nnmf_backward_fused(backend, shape, x, w, h, dh, dx, dw))
+        cuda_nnmf_backward_cublas(backend, shape, x, w, h, dh, dx, dw);
 }

@@ -36,16 +36,6 @@ template <int ROWS_, int OUTPUTS_, int GROUPS_, int CLUSTER_ = 1> struct Tile {
     }
 };
 
-static __device__ __forceinline__ float part(const float4 &v, int i)
-{
-    return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
-}
-
-static __device__ __forceinline__ float4 four(const float *from)
-{
-    return *(const float4 *)from;
-}
-
 /* One block of w into shared memory, by `threads` threads of which this is number `thread`; zeros
  * beyond its outputs and features. */
 template <class T>

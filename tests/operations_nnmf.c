@@ -229,7 +229,14 @@ static const NnmfShape nnmf_real[] = {
     {.rows = 2, .features = 1024, .outputs = 96},  {.rows = 2, .features = 96, .outputs = 10},
 };
 
-static bool next_nnmf(Checker *checker, int number, NnmfShape *shape, char *text)
+/* So many features that each block of a GPU's backward rule goes through several tiles of rows. */
+static const NnmfShape nnmf_wide[] = {
+    {.rows = 150, .features = 4099, .outputs = 30},
+    {.rows = 140, .features = 4100, .outputs = 33, .local_learning = LOCAL_KL},
+    {.rows = 60, .features = 4100, .outputs = 66, .local_learning = LOCAL_MSE},
+};
+
+static bool next_nnmf(Checker *checker, int number, bool backward, NnmfShape *shape, char *text)
 {
     static const int feature_counts[] = {1,  2,  3,  4,  5,  7,  8,   9,   15,  16,  17,
                                          31, 32, 33, 63, 64, 65, 127, 128, 129, 160, 257};
@@ -244,10 +251,13 @@ static bool next_nnmf(Checker *checker, int number, NnmfShape *shape, char *text
     int iterations = between(checker, 1, 20);
     if (number == 0)
         shape->rows = 1, shape->features = 1, shape->outputs = 1;
-    int real = number - random_trials(checker, 64);
-    if (real >= COUNT(nnmf_real))
+    int real = number - random_trials(checker, 64), wide = real - COUNT(nnmf_real);
+    if (wide >= (backward ? COUNT(nnmf_wide) : 0))
         return false;
-    if (real >= 0) {
+    if (wide >= 0) {
+        *shape = nnmf_wide[wide];
+        variant = 2 * (int)shape->local_learning;
+    } else if (real >= 0) {
         *shape = nnmf_real[real];
         shape->rows = checker->quick ? (shape->rows + 15) / 16 : shape->rows;
         iterations = checker->quick ? 3 : 20;
@@ -303,7 +313,7 @@ void check_nnmf_forward(Checker *checker)
     NnmfShape s;
     float *x, *w;
     Trial trial = {.arguments = &s, .call = call_nnmf_forward};
-    for (int i = 0; next_nnmf(checker, i, &s, trial.shape); i++) {
+    for (int i = 0; next_nnmf(checker, i, false, &s, trial.shape); i++) {
         nnmf_inputs(checker, &trial, &s, &x, &w);
         trial_result(&trial, "h", s.rows * (size_t)s.outputs, 0.0);
         check_trial(checker, &trial);
@@ -347,7 +357,7 @@ void check_nnmf_backward(Checker *checker)
     NnmfShape s;
     float *x, *w;
     Trial trial = {.arguments = &s, .call = call_nnmf_backward};
-    for (int i = 0; next_nnmf(checker, i, &s, trial.shape); i++) {
+    for (int i = 0; next_nnmf(checker, i, true, &s, trial.shape); i++) {
         size_t features = (size_t)s.features, outputs = (size_t)s.outputs;
         nnmf_inputs(checker, &trial, &s, &x, &w);
         float *h = trial_floats(&trial, "h", INPUT, s.rows * outputs);

@@ -432,6 +432,67 @@ static void shared_memory_of_training(void **state)
     }
 }
 
+/* dx and dw of NNMF, one behind the other; x, h, dh and w from noise. x and dx lie `shift` floats
+ * behind where memory begins. */
+static void nnmf_backward(const NnmfShape *shape, size_t shift, float *gradients)
+{
+    Device device;
+    Error error = {0};
+    size_t x = shape->rows * (size_t)shape->features, h = shape->rows * (size_t)shape->outputs;
+    size_t w = (size_t)shape->outputs * (size_t)shape->features, inputs = x + w + 2 * h;
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    const Operations *ops = device.operations;
+    float *host = malloc(inputs * sizeof *host);
+    assert_non_null(host);
+    for (size_t i = 0; i < inputs; i++)
+        host[i] = philox_uniform(noise((uint32_t)i));
+    float *in = ops->allocate(device.backend, (inputs - x) * sizeof *in, "inputs", &error);
+    float *of_x = ops->allocate(device.backend, (x + shift) * sizeof *of_x, "x", &error);
+    float *dx = ops->allocate(device.backend, (x + shift) * sizeof *dx, "dx", &error);
+    float *dw = ops->allocate(device.backend, w * sizeof *dw, "dw", &error);
+    assert_true(in && of_x && dx && dw);
+    ops->upload(device.backend, of_x + shift, host, x * sizeof *host);
+    ops->upload(device.backend, in, host + x, (inputs - x) * sizeof *host);
+    ops->nnmf_backward(device.backend, shape, of_x + shift, in + 2 * h, in, in + h, dx + shift, dw);
+    ops->download(device.backend, gradients, dx + shift, x * sizeof *gradients);
+    ops->download(device.backend, gradients + x, dw, w * sizeof *gradients);
+    must(ops->finish(device.backend, &error), &error);
+    ops->release(device.backend, in);
+    ops->release(device.backend, of_x);
+    ops->release(device.backend, dx);
+    ops->release(device.backend, dw);
+    free(host);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+/* Four features are read and written at once where they lie so, and one by one to the same bits
+ * where they do not; in any order of blocks and threads. */
+static void backward_of_nnmf(void **state)
+{
+    (void)state;
+    static const NnmfShape shapes[] = {
+        {.rows = 200, .features = 76, .outputs = 20}, /* four chunks, three panels */
+        {.rows = 70, .features = 36, .outputs = 64, .local_learning = LOCAL_MSE},
+        {.rows = 70, .features = 36, .outputs = 96},
+    };
+    static float expected[200 * 200], gradients[200 * 200];
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        size_t count = (shapes[i].rows + (size_t)shapes[i].outputs) * (size_t)shapes[i].features;
+        assert_true(count <= COUNT(expected));
+        cuda_host_set_seed(0);
+        nnmf_backward(&shapes[i], 0, expected);
+        assert_int_equal(cuda_host_launches(), 2); /* one looks whether the GPU can be used */
+        assert_int_equal(cuda_host_products(), 0);
+        for (uint64_t seed = 0; seed < 4; seed++) {
+            cuda_host_set_seed(seed);
+            nnmf_backward(&shapes[i], seed % 2, gradients);
+            assert_memory_equal(gradients, expected, count * sizeof *expected);
+        }
+        cuda_host_reset();
+    }
+}
+
 /* Whatever it does, a kernel costs a GPU a microsecond or two, of the few hundred that a step may
  * take: so many are in the published network's, forward and back, ours and cuBLAS's. Where they
  * become fewer on purpose, write the new number here. */
@@ -442,9 +503,9 @@ static void kernels_of_a_step(void **state)
         FORWARD = 1 + 6 + 6 + 2 * 6 + 4 + 1, /* weights, unfold, NNMF, batch norm, bias, softmax */
         PACKED = 2, /* w of layers 18 and 32 for tensor cores, where it is not kept on chip */
         LOSS = 1,
-        BACKWARD = 4 + 2 * 6 + 2 * 6 + 2 * 5 + 1, /* bias, batch norm, NNMF, unfold, weights */
-        PRODUCTS_FORWARD = 4,                     /* convolution */
-        PRODUCTS_BACKWARD = 2 * 4 + 2 * 6,        /* convolution, NNMF */
+        BACKWARD = 4 + 2 * 6 + 6 + 2 * 5 + 1, /* bias, batch norm, NNMF, unfold, weights */
+        PRODUCTS_FORWARD = 4,                 /* convolution */
+        PRODUCTS_BACKWARD = 2 * 4,
     };
     Network network;
     Error error = {0};
@@ -517,6 +578,7 @@ int main(void)
         cmocka_unit_test_setup(shared_memory_of_nnmf, reset),
         cmocka_unit_test_setup(shared_memory_of_training, reset),
         cmocka_unit_test_setup(clusters_of_nnmf, reset),
+        cmocka_unit_test_setup(backward_of_nnmf, reset),
         cmocka_unit_test_setup(kernels_of_a_step, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
