@@ -16,8 +16,8 @@ typedef struct Device {
     void (*close)(Backend *);
 } Device;
 
-/* How a GPU does the NNMF iterations: all in one kernel where the shape fits, or product by
- * product. */
+/* How a GPU does the NNMF iterations, and NNMF's backward rule: each in one kernel where the shape
+ * fits, or product by product. */
 typedef enum NnmfKernel { NNMF_KERNEL_FUSED, NNMF_KERNEL_CUBLAS } NnmfKernel;
 
 /* Of a GPU's matrix products. */
@@ -25,7 +25,8 @@ typedef enum Precision {
     PRECISION_FP32,   /* float32 units */
     PRECISION_3XTF32, /* the fused NNMF iterations on tensor cores, each operand split into two TF32
                          numbers: errors like float32's; all else float32 */
-    PRECISION_TF32,   /* tensor cores, the operands of all products rounded to TF32 (10 bits) */
+    PRECISION_TF32,   /* tensor cores, operands rounded to TF32 (10 bits): the NNMF iterations and
+                         cuBLAS's products; the fused backward rule remains float32 */
 } Precision;
 
 /* "fp32", ... by Precision; NULL at the end. */

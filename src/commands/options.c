@@ -161,7 +161,7 @@ const OptionSpec option_specs[] = {
     {"device", SECTION_DEVICE, OPTION_CHOICE, AT(device), ALL, KEEP_FREE, "auto", 0, 0,
      device_choices, "NAME", "auto, cpu or cuda"},
     {"nnmf-kernel", SECTION_DEVICE, OPTION_CHOICE, AT(nnmf_kernel), ALL, KEEP_FREE, "fused", 0, 0,
-     kernel_choices, "NAME", "CUDA: fused (all iterations in one kernel) or cublas"},
+     kernel_choices, "NAME", "CUDA: fused (NNMF in one kernel each way) or cublas"},
     {"precision", SECTION_DEVICE, OPTION_CHOICE, AT(precision), ALL, KEEP_FREE, "fp32", 0, 0,
      precision_names, "NAME", "CUDA: of the matrix products: fp32, 3xtf32 or tf32 (tensor cores)"},
     {"threads", SECTION_DEVICE, OPTION_INTEGER, AT(threads), ALL, KEEP_FREE, "0", 0, 1024, NULL,
