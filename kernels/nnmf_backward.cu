@@ -3,8 +3,8 @@
  * rows, a tile of rows at a time. h and h dh of the tile and the panel's columns of w lie in shared
  * memory; r = h w and u = (h dh) w come about in registers, where dx, a and b are made of them; a
  * and b pass through shared memory to the sums of dw = h^T b + (h dh)^T a, which stay in registers
- * from the chunk's first tile to its last. So x and w are read and dx is written once, and h and dh
- * are read once for every panel.
+ * from the chunk's first tile to its last. So x is read and dx is written once, h and dh are read
+ * once for every panel, and w once for every chunk.
  *
  * The same threads fit both products: for the first they are spread over the tile's rows, for the
  * second over the outputs. Where outputs are few several groups of threads share the tile's rows in
