@@ -15,7 +15,7 @@ enum {
     ROWS = 24,          /* of a tile, a multiple of TILE_ROWS */
     BLOCK = 128,        /* features of a block, a multiple of PANEL */
     BACKWARD_ROWS = 48, /* of a tile of the backward rule, likewise of TILE_ROWS */
-    LEAST_CHUNK = 2 * TILE_ROWS,
+    LEAST_CHUNK = 2 * ROWS,
 };
 
 /* Sizes of a problem, padded to what the tiles need. */
@@ -288,8 +288,8 @@ static void sum_parts(const Backend *backend, const NnmfShape *shape, const floa
 /* Rows of a chunk whose sums are added up apart: whole tiles, so that few rows are padding. */
 static size_t backward_chunk_rows(size_t rows)
 {
-    size_t even = round_up((rows + CPU_CHUNKS - 1) / CPU_CHUNKS, TILE_ROWS);
-    return even > LEAST_CHUNK ? even : LEAST_CHUNK;
+    size_t chunks = (size_t)cpu_chunks(rows, LEAST_CHUNK);
+    return round_up((rows + chunks - 1) / chunks, TILE_ROWS);
 }
 
 static void nnmf_backward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
