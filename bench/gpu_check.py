@@ -414,7 +414,7 @@ def counted(batch):
         add("weights", 0, 2 * weights)
         add("NNMF", 4 * ITERATIONS * x * neurons, x + weights + h)
         dx = x if number else 0  # nobody asks for the gradient of the image
-        add("NNMF backward", (8 if number else 6) * x * neurons, x + dx + 2 * h + 2 * weights)
+        add("NNMF backward", 8 * x * neurons, x + dx + 2 * h + 2 * weights)
         add("weights backward", 0, 4 * weights)
         if number:
             add("unfold backward", 0, 2 * x + rows + 2 * inputs)
