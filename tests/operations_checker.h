@@ -46,6 +46,7 @@ struct Trial {
     void (*call)(const Operations *, Backend *, const void *arguments, void *const *buffers);
     /* What else must hold afterwards; NULL: nothing. Returns what does not hold, or NULL. */
     const char *(*verify)(const Trial *, void *const *after);
+    bool has_nan; /* results may be NaN, where the plain version's are and nowhere else */
     int count;
     Buffer buffers[MAX_BUFFERS];
 };
@@ -117,7 +118,7 @@ void trial_result(Trial *trial, const char *name, size_t count, double typical);
 /* Runs the trial everywhere, compares, and frees its buffers. */
 void check_trial(Checker *checker, Trial *trial);
 
-/* Root mean square. */
+/* Root mean square of those that are not NaN. */
 double rms(const float *values, size_t count);
 
 /* malloc that does not return without memory. */

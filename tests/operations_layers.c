@@ -31,6 +31,18 @@ static const UnfoldShape unfold_special[] = {
     {.batch = 2, .height = 3, .width = 9, .channels = 2, .kernel = 3, .stride = 2},
     {.batch = 2, .height = 6, .width = 5, .channels = 3, .kernel = 2, .stride = 3}, /* gaps */
     {.batch = 1, .height = 9, .width = 4, .channels = 17, .kernel = 4, .stride = 3},
+    /* every pixel in one window: rows of so many features as threads may hold, and of more */
+    {.batch = 3, .height = 6, .width = 9, .channels = 1, .kernel = 3, .stride = 3},
+    {.batch = 2, .height = 3, .width = 3, .channels = 7, .kernel = 3, .stride = 5},
+    {.batch = 3, .height = 2, .width = 3, .channels = 256, .kernel = 1, .stride = 1},
+    {.batch = 3, .height = 2, .width = 3, .channels = 257, .kernel = 1, .stride = 1},
+    {.batch = 2, .height = 6, .width = 12, .channels = 28, .kernel = 6, .stride = 6}, /* 1008 */
+    {.batch = 3, .height = 1, .width = 1, .channels = 1025, .kernel = 1, .stride = 1},
+    {.batch = 2, .height = 11, .width = 11, .channels = 17, .kernel = 11, .stride = 1}, /* 2057 */
+    /* some in none: right, below, both, though as many windows as kernels would fit */
+    {.batch = 2, .height = 4, .width = 7, .channels = 3, .kernel = 2, .stride = 2},
+    {.batch = 2, .height = 7, .width = 4, .channels = 3, .kernel = 2, .stride = 2},
+    {.batch = 2, .height = 6, .width = 6, .channels = 5, .kernel = 3, .stride = 2},
 };
 
 static UnfoldShape random_unfold(Checker *checker)
@@ -44,22 +56,28 @@ static UnfoldShape random_unfold(Checker *checker)
     return s;
 }
 
-/* Real shapes, special shapes and random ones, in this order; `number` counts them. */
-static bool next_unfold(Checker *checker, int number, UnfoldShape *shape, char *text)
+/* Special shapes, real ones and random ones, and the special ones once more with a NaN in the
+ * image; `number` counts them. */
+static bool next_unfold(Checker *checker, int number, UnfoldShape *shape, Trial *trial)
 {
+    int random = random_trials(checker, 40);
+    trial->has_nan = false;
     if (number < COUNT(unfold_special))
         *shape = unfold_special[number];
     else if ((number -= COUNT(unfold_special)) < COUNT(unfold_real))
         *shape = unfold_real[number];
-    else if (number - COUNT(unfold_real) < random_trials(checker, 40))
+    else if ((number -= COUNT(unfold_real)) < random)
         *shape = random_unfold(checker);
-    else
+    else if ((number -= random) < COUNT(unfold_special)) {
+        *shape = unfold_special[number];
+        trial->has_nan = true;
+    } else
         return false;
     shape->out_height = (shape->height - shape->kernel) / shape->stride + 1;
     shape->out_width = (shape->width - shape->kernel) / shape->stride + 1;
-    snprintf(text, sizeof((Trial *)NULL)->shape, "batch %d, %d x %d x %d, kernel %d, stride %d",
+    snprintf(trial->shape, sizeof trial->shape, "batch %d, %d x %d x %d, kernel %d, stride %d%s",
              shape->batch, shape->height, shape->width, shape->channels, shape->kernel,
-             shape->stride);
+             shape->stride, trial->has_nan ? ", a NaN" : "");
     return true;
 }
 
@@ -69,7 +87,7 @@ static size_t unfold_inputs(const UnfoldShape *s)
 }
 
 /* Positive and negative numbers and exact zeros; sometimes a run with nothing positive, so that
- * whole windows are empty. */
+ * whole windows are empty; a NaN where the trial wants one. */
 static float *unfold_image(Checker *checker, Trial *trial, const UnfoldShape *s)
 {
     size_t count = unfold_inputs(s);
@@ -80,6 +98,8 @@ static float *unfold_image(Checker *checker, Trial *trial, const UnfoldShape *s)
     if (between(checker, 0, 2) == 0)
         for (size_t i = count / 3; i < count; i++)
             in[i] = -fabsf(in[i]);
+    if (trial->has_nan)
+        in[between(checker, 0, (int)count - 1)] = NAN;
     return in;
 }
 
@@ -93,7 +113,7 @@ void check_unfold_forward(Checker *checker)
 {
     UnfoldShape s;
     Trial trial = {.arguments = &s, .call = call_unfold_forward};
-    for (int i = 0; next_unfold(checker, i, &s, trial.shape); i++) {
+    for (int i = 0; next_unfold(checker, i, &s, &trial); i++) {
         unfold_image(checker, &trial, &s);
         trial_result(&trial, "x", unfold_rows(&s) * unfold_features(&s), 0.0);
         trial_result(&trial, "scale", unfold_rows(&s), 0.0);
@@ -111,7 +131,7 @@ void check_unfold_backward(Checker *checker)
 {
     UnfoldShape s;
     Trial trial = {.arguments = &s, .call = call_unfold_backward};
-    for (int i = 0; next_unfold(checker, i, &s, trial.shape); i++) {
+    for (int i = 0; next_unfold(checker, i, &s, &trial); i++) {
         size_t rows = unfold_rows(&s), features = unfold_features(&s);
         const float *in = unfold_image(checker, &trial, &s);
         float *x = trial_floats(&trial, "x", INPUT, rows * features);
