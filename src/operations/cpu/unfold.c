@@ -3,7 +3,26 @@
 
 #include <string.h>
 
-static const float TINY = 1e-19f;
+static const double TINY = 1e-19;
+
+/* values = max(values, 0); their sum, in parts so that rounding does not grow with a long row. */
+static double rectify(size_t count, float *values)
+{
+    enum { PART = 128 };
+    double sum = 0.0;
+    for (size_t begin = 0; begin < count; begin += PART) {
+        size_t end = begin + PART < count ? begin + PART : count;
+        float part = 0.0f;
+#pragma omp simd reduction(+ : part)
+        for (size_t k = begin; k < end; k++) {
+            /* So written, a NaN stays one, and is seen in the loss. */
+            values[k] = values[k] < 0.0f ? 0.0f : values[k];
+            part += values[k];
+        }
+        sum += part;
+    }
+    return sum;
+}
 
 static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *in, float *x,
                            float *scale)
@@ -19,17 +38,11 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
         size_t oy = row / out_width % out_height, ox = row % out_width;
         const float *window = in + (image * (size_t)s->height + oy * stride) * line +
                               ox * stride * (size_t)s->channels;
-        float *to = x + row * features, sum = 0.0f;
+        float *to = x + row * features;
         /* Runs may be too short for vectors, so what is computed goes over all features. */
         for (size_t ky = 0; ky < (size_t)s->kernel; ky++)
             memcpy(to + ky * run, window + ky * line, run * sizeof *to);
-#pragma omp simd reduction(+ : sum)
-        for (size_t k = 0; k < features; k++) {
-            /* So written, a NaN stays one, and is seen in the loss. */
-            to[k] = to[k] < 0.0f ? 0.0f : to[k];
-            sum += to[k];
-        }
-        float factor = 1.0f / (sum + TINY);
+        float factor = (float)(1.0 / (rectify(features, to) + TINY));
         for (size_t k = 0; k < features; k++)
             to[k] *= factor;
         scale[row] = factor;
