@@ -13,6 +13,8 @@
  * cudaGetLastError().
  * LAUNCH_CLUSTER(kernel, cluster, grid, ...): the same, in clusters of so many blocks, of which
  * grid.x is a multiple; on GPUs of compute capability 9.0 and newer.
+ * LAUNCH_COOPERATIVE(kernel, grid, ...): the same with all blocks at once, so that they may wait
+ * for each other (grid.cuh). The grid has to fit.
  * DYNAMIC_SHARED(type, name): `type *name` is the block's shared_bytes, 16-byte aligned.
  * SHARED(type, name): a static array or variable in shared memory: SHARED(float[32][33], tile).
  */
@@ -24,14 +26,10 @@ template <class T> using SharedType = T; /* so that arrays can be declared by ty
     kernel<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__)
 
 template <class... Parameters, class... Arguments>
-static inline void launch_cluster(void (*kernel)(Parameters...), unsigned cluster, dim3 grid,
-                                  dim3 block, size_t shared_bytes, cudaStream_t stream,
-                                  Arguments... arguments)
+static inline void launch_with(cudaLaunchAttribute attribute, void (*kernel)(Parameters...),
+                               dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                               Arguments... arguments)
 {
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = cluster;
-    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = block;
@@ -42,7 +40,27 @@ static inline void launch_cluster(void (*kernel)(Parameters...), unsigned cluste
     cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 
-#define LAUNCH_CLUSTER(kernel, ...) launch_cluster(kernel, __VA_ARGS__)
+static inline cudaLaunchAttribute in_clusters_of(unsigned blocks)
+{
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = blocks;
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    return attribute;
+}
+
+static inline cudaLaunchAttribute cooperatively()
+{
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+    return attribute;
+}
+
+#define LAUNCH_CLUSTER(kernel, cluster, ...)                                                       \
+    launch_with(in_clusters_of(cluster), kernel, __VA_ARGS__)
+
+#define LAUNCH_COOPERATIVE(kernel, ...) launch_with(cooperatively(), kernel, __VA_ARGS__)
 
 #define DYNAMIC_SHARED(type, name)                                                                 \
     extern __shared__ __align__(16) unsigned char dynamic_shared_memory[];                         \
@@ -57,6 +75,9 @@ static inline void launch_cluster(void (*kernel)(Parameters...), unsigned cluste
     ::cuda_host::launch(#kernel, kernel, (grid), (block), (shared_bytes), __VA_ARGS__)
 
 #define LAUNCH_CLUSTER(kernel, ...) ::cuda_host::launch_cluster(#kernel, kernel, __VA_ARGS__)
+
+#define LAUNCH_COOPERATIVE(kernel, ...)                                                            \
+    ::cuda_host::launch_cooperative(#kernel, kernel, __VA_ARGS__)
 
 #define DYNAMIC_SHARED(type, name)                                                                 \
     type *const name = static_cast<type *>(::cuda_host::dynamic_shared())

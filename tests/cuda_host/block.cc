@@ -1,13 +1,16 @@
 /*
- * Runs the clusters of a grid one after another (a block, unless the launch says more) and the
- * threads of a cluster in turn. A thread runs until it waits for others; then the next one goes on.
- * Threads that never wait are run by one fibre, as plain calls; each that waits keeps its fibre
- * until it has exited. Of a cluster one block runs ahead as far as it can, then the next: what
- * they do not wait for they meet unready, or gone.
+ * Runs the clusters of a grid one after another (a block, unless the launch says more; all of a
+ * cooperative grid) and the threads of a cluster in turn. A thread runs until it waits for others;
+ * then the next one goes on. Threads that never wait are run by one fibre, as plain calls; each
+ * that waits keeps its fibre until it has exited. Of a cluster one block runs ahead as far as it
+ * can, then the next: what they do not wait for they meet unready, or gone.
+ *
+ * Who spins on memory looks again when nobody else can go on, and by chance before, so that it may
+ * find others in the midst of what they do.
  *
  * Every thread of a block has to reach the same barrier, every thread of a cluster its barrier, and
- * every lane that a mask names the same warp function under the same mask; if none can go on, that
- * is reported and the program aborts.
+ * every lane that a mask names the same warp function under the same mask; if none can go on
+ * but to spin in vain, that is reported and the program aborts.
  */
 #include "fibre.h"
 #include "internal.h"
@@ -16,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <vector>
 
 uint3 threadIdx, blockIdx;
@@ -25,9 +29,17 @@ const int warpSize = 32;
 namespace cuda_host
 {
 
-static const unsigned lanes = 32, block_limit = 1024, max_threads = block_limit * max_cluster;
+static const unsigned lanes = 32, block_limit = 1024;
 
-enum class State : uint8_t { fresh, ready, at_barrier, at_cluster_barrier, in_warp, exited };
+enum class State : uint8_t {
+    fresh,
+    ready,
+    at_barrier,
+    at_cluster_barrier,
+    in_warp,
+    spinning,
+    exited
+};
 
 /* Threads that wait for all of a block or cluster. */
 struct Barrier {
@@ -57,11 +69,11 @@ struct Thread {
     uint64_t result;
 };
 
-/* One cluster runs at a time. */
+/* One cluster runs at a time; a cooperative grid is one. */
 static struct {
     const Launch *launch;
     uint64_t cluster_number; /* of all launches, from 1 */
-    Block blocks[max_cluster];
+    Block blocks[max_together];
     Thread threads[max_threads]; /* those of a block in whole warps */
     unsigned order[max_threads]; /* of the threads that there are */
     unsigned block_threads, places, count, exited;
@@ -70,7 +82,10 @@ static struct {
     Fibre *idle[max_threads];
     unsigned idle_count;
 
-    unsigned turns[max_cluster]; /* the blocks: each goes on only where those before it wait */
+    unsigned turns[max_together]; /* the blocks: each goes on only where those before it wait */
+
+    std::deque<Thread *> spinners;
+    unsigned spins; /* one after another while nobody could do anything else */
 
     Barrier barrier;                       /* the cluster's */
     unsigned arrived[max_threads / lanes]; /* lanes of each warp that wait for others */
@@ -97,7 +112,7 @@ static const char *short_name(Collective kind)
 static void print_state(const Thread &thread)
 {
     const uint3 &at = thread.block->index;
-    if (run.launch->cluster > 1)
+    if (run.launch->together > 1)
         fprintf(stderr, "block (%u, %u, %u), ", at.x, at.y, at.z);
     fprintf(stderr, "thread (%u, %u, %u) ", thread.index.x, thread.index.y, thread.index.z);
     if (thread.state == State::exited)
@@ -107,6 +122,8 @@ static void print_state(const Thread &thread)
     else if (thread.state == State::at_cluster_barrier)
         fprintf(stderr, "waits at the cluster's barrier in %s:%d", thread.site.file,
                 thread.site.line);
+    else if (thread.state == State::spinning)
+        fprintf(stderr, "spins in %s:%d", thread.site.file, thread.site.line);
     else if (thread.state == State::in_warp)
         fprintf(stderr, "waits in %s under mask %08x in %s:%d", short_name(thread.meeting.kind),
                 thread.meeting.mask, thread.site.file, thread.site.line);
@@ -159,9 +176,9 @@ static void push(Thread *thread)
     block.queue[(block.head + block.queued++) % block_limit] = thread;
 }
 
-static Thread *pop()
+static Thread *pop_queued()
 {
-    for (unsigned i = 0; i < run.launch->cluster; i++) {
+    for (unsigned i = 0; i < run.launch->together; i++) {
         Block &block = run.blocks[run.turns[i]];
         if (block.queued == 0)
             continue;
@@ -173,6 +190,28 @@ static Thread *pop()
     return nullptr;
 }
 
+/* Never under seed 0. */
+static bool spinner_goes_first()
+{
+    unsigned coin[] = {0, 1};
+    if (run.spinners.empty())
+        return false;
+    shuffle_order(coin, 2);
+    return coin[0] == 1;
+}
+
+/* NULL: nobody can go on, or all that can have spun in vain. */
+static Thread *pop()
+{
+    bool early = spinner_goes_first();
+    Thread *thread = early ? nullptr : pop_queued();
+    if (thread || run.spinners.empty() || (!early && ++run.spins > run.count))
+        return thread;
+    thread = run.spinners.front();
+    run.spinners.pop_front();
+    return thread;
+}
+
 static void worker();
 
 /* Makes `thread` the one that runs; the caller switches to its fibre. */
@@ -181,6 +220,8 @@ static void give_turn(Thread *thread)
     if (thread->state == State::fresh && !thread->fibre) {
         thread->fibre = run.idle_count ? run.idle[--run.idle_count] : fibre_create(worker);
     }
+    if (thread->state != State::spinning)
+        run.spins = 0;
     thread->state = State::ready;
     run.current = thread;
     threadIdx = thread->index;
@@ -267,10 +308,27 @@ int barrier(int predicate, Site site)
                    site);
 }
 
-void cluster_barrier(Site site)
+void spin(Site site)
+{
+    Thread *self = run.current;
+    self->state = State::spinning;
+    self->site = site;
+    run.spinners.push_back(self);
+    yield();
+}
+
+/* A cooperative grid has no clusters here. */
+static void check_cluster()
 {
     if (!run.current)
-        report("a barrier outside of kernels");
+        report("a cluster's function outside of kernels");
+    if (run.launch->cooperative)
+        report("a cluster's function in a cooperative launch");
+}
+
+void cluster_barrier(Site site)
+{
+    check_cluster();
     wait_at(run.barrier, State::at_cluster_barrier, run.count, 0, site);
 }
 
@@ -406,14 +464,22 @@ void *dynamic_shared()
     return run.current->block->dynamic_memory;
 }
 
-unsigned cluster_rank()
+/* Among those that live at once. */
+static unsigned number_of_block()
 {
     return unsigned(run.current->block - run.blocks);
 }
 
+unsigned cluster_rank()
+{
+    check_cluster();
+    return number_of_block();
+}
+
 void *cluster_dynamic_shared(unsigned rank)
 {
-    if (rank >= run.launch->cluster)
+    check_cluster();
+    if (rank >= run.launch->together)
         report("the shared memory of a block that the cluster does not have");
     if (run.blocks[rank].exited)
         report("the shared memory of a block that may have ended");
@@ -432,7 +498,7 @@ static void *allocate(size_t bytes)
 
 void *static_shared(SharedSlot &slot, size_t bytes)
 {
-    size_t all = run.launch->cluster * bytes; /* one after the other, by rank */
+    size_t all = run.launch->together * bytes; /* one after the other, by rank */
     if (!slot.memory) {
         run.static_bytes += bytes;
         if (run.static_bytes > shared_default ||
@@ -445,7 +511,7 @@ void *static_shared(SharedSlot &slot, size_t bytes)
         slot.cluster = run.cluster_number;
         memset(slot.memory, 0xff, all);
     }
-    return static_cast<char *>(slot.memory) + cluster_rank() * bytes;
+    return static_cast<char *>(slot.memory) + number_of_block() * bytes;
 }
 
 /* ---- clusters ---- */
@@ -453,13 +519,13 @@ void *static_shared(SharedSlot &slot, size_t bytes)
 static void run_cluster()
 {
     run.cluster_number++;
-    run.exited = 0;
-    for (unsigned i = 0; i < run.launch->cluster; i++) {
+    run.exited = run.spins = 0;
+    for (unsigned i = 0; i < run.launch->together; i++) {
         run.blocks[i].exited = 0;
         if (run.launch->shared_bytes)
             memset(run.blocks[i].dynamic_memory, 0xff, run.launch->shared_bytes);
     }
-    shuffle_order(run.turns, run.launch->cluster);
+    shuffle_order(run.turns, run.launch->together);
     shuffle_order(run.order, run.count);
     for (unsigned i = 0; i < run.count; i++) {
         Thread *thread = &run.threads[run.order[i]];
@@ -474,7 +540,7 @@ static void place_threads(const Launch &launch)
 {
     const dim3 &block = launch.block;
     unsigned stride = (run.block_threads + lanes - 1) / lanes * lanes;
-    run.places = stride * launch.cluster;
+    run.places = stride * launch.together;
     run.count = 0;
     for (unsigned place = 0; place < run.places; place++) {
         Thread &thread = run.threads[place];
@@ -494,25 +560,25 @@ void run_grid(const Launch &launch)
     gridDim = grid;
     blockDim = block;
     place_threads(launch);
-    for (unsigned i = 0; i < launch.cluster; i++) {
+    for (unsigned i = 0; i < launch.together; i++) {
         run.blocks[i].dynamic_memory = allocate(launch.shared_bytes);
         run.turns[i] = i;
     }
 
-    /* A cluster is neighbours in x, of which the grid has a multiple. */
-    std::vector<unsigned> clusters(size_t(grid.x) * grid.y * grid.z / launch.cluster);
+    /* A cluster is neighbours in x, of which the grid has a multiple; or the whole grid. */
+    std::vector<unsigned> clusters(size_t(grid.x) * grid.y * grid.z / launch.together);
     for (size_t i = 0; i < clusters.size(); i++)
         clusters[i] = unsigned(i);
     shuffle_order(clusters.data(), clusters.size());
     for (unsigned cluster : clusters) {
-        for (unsigned rank = 0; rank < launch.cluster; rank++) {
-            unsigned i = cluster * launch.cluster + rank;
+        for (unsigned rank = 0; rank < launch.together; rank++) {
+            unsigned i = cluster * launch.together + rank;
             run.blocks[rank].index = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
         }
         run_cluster();
     }
 
-    for (unsigned i = 0; i < launch.cluster; i++)
+    for (unsigned i = 0; i < launch.together; i++)
         free(run.blocks[i].dynamic_memory);
     for (SharedSlot *slot : run.slots) {
         free(slot->memory);

@@ -36,6 +36,7 @@ bool cuda_host_same_for_seeds(int seeds, void (*run)(void *context), void *conte
 void cuda_host_set_memory(size_t bytes);
 void cuda_host_set_shared_optin(size_t bytes); /* shared memory per block: 101376 */
 void cuda_host_set_capability(int major, int minor); /* 8, 9; clusters from 9, 0 */
+void cuda_host_set_cooperative(bool has); /* cooperative launches: true */
 void cuda_host_set_driver(cudaError_t status); /* cudaErrorInsufficientDriver, ..NoDevice */
 
 /* The nth call from now to the runtime or cuBLAS fails with `error`, as if an earlier operation or
@@ -50,9 +51,11 @@ unsigned long cuda_host_calls(void); /* since then */
 unsigned long cuda_host_waits(void);
 
 size_t cuda_host_memory_used(void);
-/* Run since cuda_host_reset: kernels, those of them in clusters of blocks, cuBLAS's products. */
+/* Run since cuda_host_reset: kernels, those of them in clusters of blocks and by cooperative
+ * launches, cuBLAS's products. */
 unsigned long cuda_host_launches(void);
 unsigned long cuda_host_cluster_launches(void);
+unsigned long cuda_host_cooperative_launches(void);
 unsigned long cuda_host_products(void);
 
 #ifdef __cplusplus

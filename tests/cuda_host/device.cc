@@ -1,4 +1,5 @@
-/* What the device is, and whether it would take a launch: an RTX 4090's limits unless set. */
+/* What the device is, and whether it would take a launch: an RTX 4090's limits unless set, but for
+ * the number of multiprocessors and the registers. */
 #include "internal.h"
 
 #include <algorithm>
@@ -15,15 +16,18 @@ static size_t usual_memory()
     return text && *text ? strtoull(text, nullptr, 0) : size_t(2) << 30;
 }
 
-static const Device usual = {usual_memory(), 101376, 8, 9, cudaSuccess};
+static const Device usual = {usual_memory(), 101376, 8, 9, true, cudaSuccess};
 Device device = usual;
 
-static const int multiprocessors = 128, threads_per_multiprocessor = 1536;
+static const int multiprocessors = 32, threads_per_multiprocessor = 1536;
 static const int blocks_per_multiprocessor = 24, threads_per_block = 1024;
-static const int registers = 65536, l2_bytes = 72 << 20, memory_bus = 384;
+/* Every kernel is taken to have as many as there can be, so that a cooperative grid is small: all
+ * of its threads have a fibre. */
+static const int registers = 65536, registers_of_thread = 256;
+static const int l2_bytes = 72 << 20, memory_bus = 384;
 static const size_t shared_reserved = 1024; /* of every block */
 
-static unsigned long launches, cluster_launches, products;
+static unsigned long launches, cluster_launches, cooperative_launches, products;
 
 /* The dynamic shared memory that each kernel may ask for. */
 static std::map<const void *, size_t> &shared_maxima()
@@ -42,7 +46,7 @@ void reset_device()
 {
     device = usual;
     shared_maxima().clear();
-    launches = cluster_launches = products = 0;
+    launches = cluster_launches = cooperative_launches = products = 0;
 }
 
 void count_product()
@@ -55,6 +59,35 @@ static bool fits(const dim3 &size, unsigned x, unsigned y, unsigned z)
     return size.x - 1 < x && size.y - 1 < y && size.z - 1 < z; /* 0 - 1 is too large as well */
 }
 
+/* Blocks that a multiprocessor holds at once. */
+static int occupancy(const void *kernel, int block_size, size_t shared_bytes)
+{
+    if (block_size > threads_per_block || shared_bytes > shared_maximum(kernel))
+        return 0;
+    int threads = (block_size + 31) / 32 * 32;
+    size_t by_memory = (device.shared_optin + shared_reserved) / (shared_bytes + shared_reserved);
+    int by_registers = registers / registers_of_thread / threads;
+    return int(std::min({by_memory, size_t(threads_per_multiprocessor / threads),
+                         size_t(by_registers), size_t(blocks_per_multiprocessor)}));
+}
+
+/* Do the blocks that have to live at once? */
+static cudaError_t check_together(const void *kernel, unsigned cluster, const dim3 &grid,
+                                  const dim3 &block, size_t shared_bytes)
+{
+    if (cluster == whole_grid) {
+        int threads = int(block.x * block.y * block.z);
+        size_t room = size_t(multiprocessors * occupancy(kernel, threads, shared_bytes));
+        if (!device.cooperative)
+            return cudaErrorNotSupported;
+        return size_t(grid.x) * grid.y * grid.z <= room ? cudaSuccess
+                                                        : cudaErrorCooperativeLaunchTooLarge;
+    }
+    if (cluster != 1 && device.major < 9)
+        return cudaErrorNotSupported;
+    return cluster > max_cluster || grid.x % cluster ? cudaErrorInvalidClusterSize : cudaSuccess;
+}
+
 void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, dim3 block,
              size_t shared_bytes, cudaStream_t stream, std::function<void()> body)
 {
@@ -62,17 +95,19 @@ void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, 
         if (!fits(grid, 0x7fffffff, 65535, 65535) || !fits(block, 1024, 1024, 64) ||
             block.x * block.y * block.z > unsigned(threads_per_block))
             return cudaErrorInvalidConfiguration;
-        if (cluster != 1 && device.major < 9)
-            return cudaErrorNotSupported;
-        if (cluster < 1 || cluster > max_cluster || grid.x % cluster)
-            return cudaErrorInvalidClusterSize;
         if (shared_bytes > shared_maximum(kernel))
             return cudaErrorInvalidValue;
+        cudaError_t error = check_together(kernel, cluster, grid, block, shared_bytes);
+        if (error != cudaSuccess)
+            return error;
         size_t limit = device.shared_optin;
+        bool cooperative = cluster == whole_grid;
+        unsigned together = cooperative ? grid.x * grid.y * grid.z : cluster;
         return submit(stream, [=] {
             launches++;
             cluster_launches += cluster > 1;
-            run_grid({name, grid, block, cluster, shared_bytes, limit, &body});
+            cooperative_launches += cooperative;
+            run_grid({name, grid, block, together, cooperative, shared_bytes, limit, &body});
         });
     });
 }
@@ -97,6 +132,11 @@ void cuda_host_set_capability(int major, int minor)
     device.minor = minor;
 }
 
+void cuda_host_set_cooperative(bool has)
+{
+    device.cooperative = has;
+}
+
 void cuda_host_set_driver(cudaError_t status)
 {
     device.driver = status;
@@ -110,6 +150,11 @@ unsigned long cuda_host_launches(void)
 unsigned long cuda_host_cluster_launches(void)
 {
     return cluster_launches;
+}
+
+unsigned long cuda_host_cooperative_launches(void)
+{
+    return cooperative_launches;
 }
 
 unsigned long cuda_host_products(void)
@@ -196,6 +241,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int num
             {cudaDevAttrMaxThreadsPerMultiProcessor, threads_per_multiprocessor},
             {cudaDevAttrComputeCapabilityMajor, size_t(device.major)},
             {cudaDevAttrComputeCapabilityMinor, size_t(device.minor)},
+            {cudaDevAttrCooperativeLaunch, device.cooperative},
             {cudaDevAttrMaxSharedMemoryPerMultiprocessor, device.shared_optin + shared_reserved},
             {cudaDevAttrMaxSharedMemoryPerBlockOptin, device.shared_optin},
             {cudaDevAttrMaxBlocksPerMultiprocessor, blocks_per_multiprocessor},
@@ -234,7 +280,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *ke
             return cudaErrorInvalidDeviceFunction;
         *attributes = {};
         attributes->maxThreadsPerBlock = threads_per_block;
-        attributes->numRegs = 32;
+        attributes->numRegs = registers_of_thread;
         attributes->ptxVersion = attributes->binaryVersion = 10 * device.major + device.minor;
         attributes->maxDynamicSharedSizeBytes = int(shared_maximum(kernel));
         return cudaSuccess;
@@ -247,14 +293,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const voi
     return call(Capturing::allowed, [&] {
         if (!kernel || block_size <= 0)
             return cudaErrorInvalidValue;
-        *blocks = 0;
-        if (block_size > threads_per_block || shared_bytes > shared_maximum(kernel))
-            return cudaSuccess;
-        int threads = (block_size + 31) / 32 * 32;
-        size_t by_memory =
-            (device.shared_optin + shared_reserved) / (shared_bytes + shared_reserved);
-        *blocks = int(std::min({by_memory, size_t(threads_per_multiprocessor / threads),
-                                size_t(blocks_per_multiprocessor)}));
+        *blocks = occupancy(kernel, block_size, shared_bytes);
         return cudaSuccess;
     });
 }

@@ -1,8 +1,8 @@
 /*
  * The language of kernels as C++ understands it: qualifiers, vector types, indices, barriers, warp
  * shuffles, atomics. All threads of all blocks run in turn on one CPU thread, each from one meeting
- * with others to the next: atomics are plain, fences nothing, and whoever spins on memory never
- * ends. Stricter than a GPU where a GPU's answer would be luck:
+ * with others to the next: atomics are plain, fences nothing, and whoever spins on memory has to
+ * call spin() in the loop. Stricter than a GPU where a GPU's answer would be luck:
  *   - all threads of a block reach the same __syncthreads, by file and line: none has exited;
  *   - all lanes that a mask names call the same warp function with that mask: none has exited, and
  *     a block that uses full masks consists of whole warps;
@@ -136,10 +136,13 @@ int barrier(int predicate, Site site); /* how many predicates hold */
 uint64_t meet(const Meeting &meeting, Site site);
 unsigned active_lanes();
 void cluster_barrier(Site site);
+void spin(Site site); /* all others go first */
 unsigned cluster_rank();
 void *dynamic_shared();
 void *cluster_dynamic_shared(unsigned rank);
 void *static_shared(SharedSlot &slot, size_t bytes);
+
+const unsigned whole_grid = 0; /* as a cluster: a cooperative launch */
 
 void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, dim3 block,
              size_t shared_bytes, cudaStream_t stream, std::function<void()> body);
@@ -163,6 +166,14 @@ void launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_
             cudaStream_t stream, typename Identity<P>::type... arguments)
 {
     launch_cluster(name, kernel, 1, grid, block, shared_bytes, stream, arguments...);
+}
+
+template <class... P>
+void launch_cooperative(const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
+                        size_t shared_bytes, cudaStream_t stream,
+                        typename Identity<P>::type... arguments)
+{
+    launch_cluster(name, kernel, whole_grid, grid, block, shared_bytes, stream, arguments...);
 }
 
 template <class T> inline uint64_t to_bits(T value)

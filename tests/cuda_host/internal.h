@@ -13,10 +13,12 @@ namespace cuda_host
 
 /* ---- block.cc: runs one grid to its end ---- */
 const unsigned max_cluster = 8; /* that every GPU with clusters has */
+const unsigned max_together = 256, max_threads = 8192; /* that live at once */
 struct Launch {
     const char *name;
     dim3 grid, block;
-    unsigned cluster; /* blocks of a cluster: 1, or what cudaLaunchKernelEx was given */
+    unsigned together; /* blocks that live at once: a cluster, or the grid if it is cooperative */
+    bool cooperative;
     size_t shared_bytes;
     size_t shared_limit; /* of static and dynamic together */
     const std::function<void()> *body;
@@ -32,6 +34,7 @@ struct Device {
     size_t memory;
     size_t shared_optin;
     int major, minor; /* compute capability */
+    bool cooperative; /* has it cooperative launches? */
     cudaError_t driver;
 };
 extern Device device;

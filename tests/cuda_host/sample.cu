@@ -6,6 +6,7 @@
 #include "sample.h"
 
 #include "cluster.cuh"
+#include "grid.cuh"
 #include "launch.cuh"
 
 static const unsigned full = 0xffffffffu;
@@ -204,6 +205,37 @@ static __global__ void absent_block(int)
         cluster_barrier();
 }
 
+/* Every block leaves a number, and after the barrier finds those of all; and again, with others. */
+template <bool barrier> __global__ void grid_exchange(int *parts, unsigned *count, int *out)
+{
+    unsigned block = blockIdx.y * gridDim.x + blockIdx.x, blocks = gridDim.x * gridDim.y;
+    for (int round = 0; round < 3; round++) {
+        if (threadIdx.x == 40)
+            parts[unsigned(round) * blocks + block] = int(block + 1) << round;
+        if (barrier)
+            grid_barrier(count);
+        int sum = 0;
+        for (unsigned i = 0; i < blocks; i++)
+            sum += __ldcg(parts + unsigned(round) * blocks + i);
+        out[(unsigned(round) * blocks + block) * blockDim.x + threadIdx.x] = sum;
+    }
+}
+
+static __global__ void absent_from_grid(unsigned *count, bool waits)
+{
+    if (blockIdx.x != 1) {
+        grid_barrier(count);
+        return;
+    }
+    if (waits && threadIdx.x == 0)
+        __syncthreads();
+}
+
+static __global__ void cluster_in_grid(int)
+{
+    cluster_barrier();
+}
+
 static unsigned blocks_for(int count, int each)
 {
     return unsigned((count + each - 1) / each);
@@ -328,5 +360,39 @@ cudaError_t sample_early_end(int *out, cudaStream_t stream)
 cudaError_t sample_absent_block(cudaStream_t stream)
 {
     LAUNCH_CLUSTER(absent_block, 2, 2, 32, 0, stream, 0);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_grid(int *parts, unsigned *count, int columns, int rows, int barrier, int *out,
+                        cudaStream_t stream)
+{
+    dim3 grid = {unsigned(columns), unsigned(rows)};
+    if (barrier)
+        LAUNCH_COOPERATIVE(grid_exchange<true>, grid, 64, 0, stream, parts, count, out);
+    else
+        LAUNCH_COOPERATIVE(grid_exchange<false>, grid, 64, 0, stream, parts, count, out);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_grid_room(int *blocks)
+{
+    return cudaOccupancyMaxActiveBlocksPerMultiprocessor(blocks, grid_exchange<true>, 64, 0);
+}
+
+cudaError_t sample_absent_from_grid(unsigned *count, int waits, cudaStream_t stream)
+{
+    LAUNCH_COOPERATIVE(absent_from_grid, 3, 32, 0, stream, count, waits != 0);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_alone_at_grid_barrier(unsigned *count, cudaStream_t stream)
+{
+    LAUNCH(absent_from_grid, 3, 32, 0, stream, count, false);
+    return cudaGetLastError();
+}
+
+cudaError_t sample_cluster_in_grid(cudaStream_t stream)
+{
+    LAUNCH_COOPERATIVE(cluster_in_grid, 2, 32, 0, stream, 0);
     return cudaGetLastError();
 }

@@ -31,6 +31,12 @@ cudaError_t sample_barriers(int *out, int blocks, int threads, int rounds, cudaS
 /* Blocks of 40 threads in clusters: out (blocks, cluster, 40) is what every block of the own
  * cluster has put into its shared memory, 100 times its number and the thread. */
 cudaError_t sample_cluster(int *out, int cluster, int blocks, cudaStream_t stream);
+/* A cooperative grid (columns, rows) of blocks of 64 threads, three times: parts (3, blocks) are
+ * the blocks' numbers from 1 times 1, 2 and 4, out (3, blocks, 64) their sums, `barrier` or not. */
+cudaError_t sample_grid(int *parts, unsigned *count, int columns, int rows, int barrier, int *out,
+                        cudaStream_t stream);
+/* How many of these blocks a multiprocessor holds. */
+cudaError_t sample_grid_room(int *blocks);
 /* Writes the given element of a dynamic or static array of 64. */
 cudaError_t sample_overrun(int index, int dynamic, cudaStream_t stream);
 /* Needs this much dynamic shared memory. */
@@ -47,6 +53,12 @@ cudaError_t sample_absent_lane(float *out, cudaStream_t stream);
 cudaError_t sample_early_end(int *out, cudaStream_t stream);
 /* One block of the cluster does not come to the barrier. */
 cudaError_t sample_absent_block(cudaStream_t stream);
+/* One block of a cooperative grid does not come to the barrier: it ends, or waits elsewhere. */
+cudaError_t sample_absent_from_grid(unsigned *count, int waits, cudaStream_t stream);
+/* The barrier of the grid where the launch is not cooperative. */
+cudaError_t sample_alone_at_grid_barrier(unsigned *count, cudaStream_t stream);
+/* The barrier of a cluster where the launch is cooperative. */
+cudaError_t sample_cluster_in_grid(cudaStream_t stream);
 
 #ifdef __cplusplus
 }

@@ -290,6 +290,101 @@ static void test_clusters(void)
     cuda_host_reset();
 }
 
+static void test_cooperative_grids(void)
+{
+    const int columns = 5, rows = 2, blocks = columns * rows, threads = 64;
+    Buffer<int> parts(size_t(3 * blocks)), out(size_t(3 * blocks * threads));
+    Buffer<unsigned> count(std::vector<unsigned>{0});
+    std::vector<int> got(out.count);
+    for (int barrier = 0; barrier < 2; barrier++) {
+        auto run = [&] {
+            OK(cudaMemset(parts.data, 0, parts.count * sizeof(int)));
+            OK(sample_grid(parts.data, count.data, columns, rows, barrier, out.data, nullptr));
+            std::vector<int> all = out.read();
+            std::copy(all.begin(), all.end(), got.begin());
+        };
+        if (!barrier)
+            fprintf(stderr, "(expected) ");
+        EXPECT(cuda_host_same_for_seeds(8, run, got.data(), got.size() * sizeof(int)) == barrier);
+        EXPECT((count.read()[0] & 0x7fffffffu) == 0);
+    }
+    for (int i = 0; i < 3 * blocks * threads; i++)
+        EXPECT(got[size_t(i)] == blocks * (blocks + 1) / 2 << i / (blocks * threads));
+    EXPECT(cuda_host_cooperative_launches() == 10 && cuda_host_cluster_launches() == 0);
+    cuda_host_reset();
+}
+
+static void test_cooperative_errors(void)
+{
+    int room = 0, able = 0;
+    cudaDeviceProp properties;
+    Buffer<unsigned> count(std::vector<unsigned>{0});
+    OK(cudaGetDeviceProperties(&properties, 0));
+    OK(sample_grid_room(&room));
+    int most = room * properties.multiProcessorCount;
+    Buffer<int> parts(size_t(3 * most)), out(size_t(3 * most * 64));
+    OK(sample_grid(parts.data, count.data, 1, most, 1, out.data, nullptr));
+    EXPECT(out.read()[0] == most * (most + 1) / 2);
+    GIVES(cudaErrorCooperativeLaunchTooLarge,
+          sample_grid(parts.data, count.data, 1, most + 1, 1, out.data, nullptr));
+    cuda_host_set_cooperative(false);
+    OK(cudaDeviceGetAttribute(&able, cudaDevAttrCooperativeLaunch, 0));
+    EXPECT(able == 0);
+    GIVES(cudaErrorNotSupported, sample_grid(parts.data, count.data, 1, 1, 1, out.data, nullptr));
+    cuda_host_reset();
+    OK(cudaDeviceGetAttribute(&able, cudaDevAttrCooperativeLaunch, 0));
+    EXPECT(able == 1);
+
+    for (int waits = 0; waits < 2; waits++) {
+        std::string text = death([&] {
+            sample_absent_from_grid(count.data, waits, nullptr);
+            cudaDeviceSynchronize();
+        });
+        HAS(text, "some threads wait for others that never come");
+        HAS(text, "block (0, 0, 0), thread (0, 0, 0) spins in ");
+        HAS(text, "grid.cuh:");
+        HAS(text, waits ? "block (1, 0, 0), thread (0, 0, 0) waits at the barrier in "
+                        : "block (1, 0, 0), thread (0, 0, 0) has exited");
+    }
+    HAS(death([&] {
+            sample_alone_at_grid_barrier(count.data, nullptr);
+            cudaDeviceSynchronize();
+        }),
+        "some threads wait for others that never come");
+    HAS(death([] {
+            sample_cluster_in_grid(nullptr);
+            cudaDeviceSynchronize();
+        }),
+        "a cluster's function in a cooperative launch");
+}
+
+/* Recorded and replayed, with a barrier that goes on from where the run before has left it. */
+static void test_cooperative_graph(void)
+{
+    const int blocks = 3;
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t executable;
+    Buffer<int> parts(size_t(3 * blocks)), out(size_t(3 * blocks * 64));
+    Buffer<unsigned> count(std::vector<unsigned>{0});
+    OK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    OK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    OK(sample_grid(parts.data, count.data, blocks, 1, 1, out.data, stream));
+    OK(cudaStreamEndCapture(stream, &graph));
+    OK(cudaGraphInstantiate(&executable, graph, 0));
+    OK(cudaGraphDestroy(graph));
+    for (int run = 1; run <= 3; run++) {
+        OK(cudaMemsetAsync(out.data, 0, out.count * sizeof(int), stream));
+        OK(cudaGraphLaunch(executable, stream));
+        OK(cudaStreamSynchronize(stream));
+        EXPECT(cuda_host_cooperative_launches() == unsigned(run));
+        EXPECT(out.read().back() == 6 << 2);
+    }
+    OK(cudaGraphExecDestroy(executable));
+    OK(cudaStreamDestroy(stream));
+    cuda_host_reset();
+}
+
 static void test_launch_errors(void)
 {
     Buffer<float> out(1);
@@ -546,7 +641,7 @@ static void test_device(void)
     OK(cudaGetDeviceCount(&value));
     EXPECT(value == 1);
     OK(cudaGetDeviceProperties(&properties, 0));
-    EXPECT(!strcmp(properties.name, "host emulation") && properties.multiProcessorCount == 128);
+    EXPECT(!strcmp(properties.name, "host emulation") && properties.multiProcessorCount == 32);
     OK(cudaDeviceGetAttribute(&value, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
     EXPECT(value == 101376);
 
@@ -627,6 +722,9 @@ int main(void)
     test_seeds_reveal_a_missing_barrier();
     test_faults_are_reported();
     test_clusters();
+    test_cooperative_grids();
+    test_cooperative_errors();
+    test_cooperative_graph();
     test_launch_errors();
     test_streams();
     test_uploads();
