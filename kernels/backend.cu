@@ -333,9 +333,11 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     if (!backend->blas_workspace)
         return false;
     backend->block_counts = (unsigned *)allocate(
-        backend, BLOCK_COUNTS * sizeof *backend->block_counts, "counts of blocks", error);
+        backend, (BLOCK_COUNTS + 1) * sizeof *backend->block_counts, "counts of blocks", error);
     if (!backend->block_counts)
         return false;
+    backend->grid_count = backend->block_counts + BLOCK_COUNTS;
+    cuda_open_batchnorm(backend);
     TRY_BLAS(backend, name, cublasSetStream(backend->blas, backend->stream));
     /* A workspace of one's own makes cuBLAS deterministic under graphs too. */
     TRY_BLAS(backend, name,

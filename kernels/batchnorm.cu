@@ -1,7 +1,21 @@
-/* Batch norm: sums of chunks of rows in double, then every element. */
+/*
+ * Batch norm: sums of chunks of rows in double, then every element. Where the GPU holds all blocks
+ * at once, one kernel does both, with a barrier of the grid between them: a cooperative launch.
+ */
 #include "columns.cuh"
 
 enum { THREADS = 256 };
+
+/* Where one kernel does it: the columns of a block, so few that there are few chunks, since every
+ * block reads all chunks' sums, but not fewer floats than a sector of memory has; and the elements
+ * that a thread keeps in registers. */
+enum { NARROW = 8, KEPT = 16 };
+
+/* ---- formulas ---- */
+
+struct Moments {
+    float mean, deviation;
+};
 
 /* Adds an element and its square. */
 static __device__ __forceinline__ void add_moments(float element, ColumnSums &sums)
@@ -10,6 +24,42 @@ static __device__ __forceinline__ void add_moments(float element, ColumnSums &su
     sums.first += value;
     sums.second += value * value;
 }
+
+static __device__ __forceinline__ Moments moments_of(const ColumnSums &sums, size_t rows)
+{
+    double centre = sums.first / (double)rows;
+    double variance = fmax(sums.second / (double)rows - centre * centre, 0.0);
+    return {(float)centre, (float)(1.0 / sqrt(variance + 1e-5))};
+}
+
+static __device__ __forceinline__ float normalised(float element, const Moments &of)
+{
+    return (element - of.mean) * of.deviation;
+}
+
+/* An element of the input and its output's derivative. */
+struct Slope {
+    float in, dout;
+};
+
+/* dbias: the sums of dout; dweight: of dout times the normalised input. */
+static __device__ __forceinline__ void add_slope(const Slope &slope, const Moments &of,
+                                                 ColumnSums &sums)
+{
+    sums.first += slope.dout;
+    sums.second += (double)slope.dout * normalised(slope.in, of);
+}
+
+/* share: 1 / rows. */
+static __device__ __forceinline__ float input_gradient(const Slope &slope, const Moments &of,
+                                                       float weight, float dweight, float dbias,
+                                                       float share)
+{
+    float centred = slope.dout - (dbias + normalised(slope.in, of) * dweight) * share;
+    return centred * weight * of.deviation;
+}
+
+/* ---- in two kernels ---- */
 
 static __global__ void moments_kernel(size_t rows, int channels, const float *in, ColumnWork work,
                                       float *mean, float *deviation)
@@ -21,10 +71,9 @@ static __global__ void moments_kernel(size_t rows, int channels, const float *in
     if (!sum_columns(rows, channels, work, add, sums))
         return;
     int c = column_of_thread();
-    double centre = sums.first / (double)rows;
-    double variance = fmax(sums.second / (double)rows - centre * centre, 0.0);
-    mean[c] = (float)centre;
-    deviation[c] = (float)(1.0 / sqrt(variance + 1e-5));
+    Moments moments = moments_of(sums, rows);
+    mean[c] = moments.mean;
+    deviation[c] = moments.deviation;
 }
 
 static __global__ void normalise_kernel(size_t elements, int channels, const float *in,
@@ -35,14 +84,13 @@ static __global__ void normalise_kernel(size_t elements, int channels, const flo
     if (i >= elements)
         return;
     int c = (int)(i % (size_t)channels);
-    out[i] = (in[i] - mean[c]) * deviation[c] * weight[c] + bias[c];
+    out[i] = normalised(in[i], {mean[c], deviation[c]}) * weight[c] + bias[c];
 }
 
-void cuda_batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
-                            const float *weight, const float *bias, float *out, float *mean,
-                            float *deviation)
+static void forward_in_two(Backend *backend, const char *name, size_t rows, int channels,
+                           const float *in, const float *weight, const float *bias, float *out,
+                           float *mean, float *deviation)
 {
-    const char *name = "batch norm forward";
     size_t elements = rows * (size_t)channels;
     ColumnWork work;
     if (!column_work(backend, rows, channels, 0, &work))
@@ -53,7 +101,6 @@ void cuda_batchnorm_forward(Backend *backend, size_t rows, int channels, const f
         channels, in, mean, deviation, weight, bias, out);
 }
 
-/* dbias: the sums of dout; dweight: of dout times the normalised input. */
 static __global__ void gradients_kernel(size_t rows, int channels, const float *in,
                                         const float *mean, const float *deviation,
                                         const float *dout, ColumnWork work, float *dweight,
@@ -62,9 +109,7 @@ static __global__ void gradients_kernel(size_t rows, int channels, const float *
     ColumnSums sums;
     auto add = [=](size_t row, int c, ColumnSums &to) {
         size_t i = row * (size_t)channels + (size_t)c;
-        float normalised = (in[i] - mean[c]) * deviation[c];
-        to.first += dout[i];
-        to.second += (double)dout[i] * normalised;
+        add_slope({in[i], dout[i]}, {mean[c], deviation[c]}, to);
     };
     if (!sum_columns(rows, channels, work, add, sums))
         return;
@@ -73,7 +118,7 @@ static __global__ void gradients_kernel(size_t rows, int channels, const float *
     dweight[c] = (float)sums.second;
 }
 
-static __global__ void input_gradient_kernel(size_t elements, size_t rows, int channels,
+static __global__ void input_gradient_kernel(size_t elements, int channels, float share,
                                              const float *in, const float *weight,
                                              const float *mean, const float *deviation,
                                              const float *dweight, const float *dbias,
@@ -83,9 +128,8 @@ static __global__ void input_gradient_kernel(size_t elements, size_t rows, int c
     if (i >= elements)
         return;
     int c = (int)(i % (size_t)channels);
-    float normalised = (in[i] - mean[c]) * deviation[c], share = (float)(1.0 / (double)rows);
-    float centred = dout[i] - (dbias[c] + normalised * dweight[c]) * share;
-    din[i] = centred * weight[c] * deviation[c];
+    din[i] = input_gradient({in[i], dout[i]}, {mean[c], deviation[c]}, weight[c], dweight[c],
+                            dbias[c], share);
 }
 
 static void parameter_gradients(Backend *backend, const char *name, size_t rows, int channels,
@@ -97,11 +141,16 @@ static void parameter_gradients(Backend *backend, const char *name, size_t rows,
         rows, channels, in, mean, deviation, dout, work, dweight, dbias);
 }
 
-void cuda_batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
-                             const float *weight, const float *mean, const float *deviation,
-                             const float *dout, float *din, float *dweight, float *dbias)
+static float share_of_row(size_t rows)
 {
-    const char *name = "batch norm backward";
+    return (float)(1.0 / (double)rows);
+}
+
+static void backward_in_two(Backend *backend, const char *name, size_t rows, int channels,
+                            const float *in, const float *weight, const float *mean,
+                            const float *deviation, const float *dout, float *din, float *dweight,
+                            float *dbias)
+{
     size_t elements = rows * (size_t)channels;
     ColumnWork work;
     if (!column_work(backend, rows, channels, 0, &work))
@@ -109,8 +158,171 @@ void cuda_batchnorm_backward(Backend *backend, size_t rows, int channels, const 
     parameter_gradients(backend, name, rows, channels, in, mean, deviation, dout, work, dweight,
                         dbias);
     RUN(backend, name, input_gradient_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
-        rows, channels, in, weight, mean, deviation, dweight, dbias, dout, din);
+        channels, share_of_row(rows), in, weight, mean, deviation, dweight, dbias, dout, din);
 }
+
+/* ---- in one kernel ---- */
+
+/* load(i) of a thread's first elements; i numbers all elements. */
+template <class Element, class Load>
+static __device__ __forceinline__ void keep(Element (&kept)[KEPT], const ThreadRows<NARROW> &mine,
+                                            int channels, Load load)
+{
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) {
+        size_t row = mine.first + (size_t)(k * mine.STEP);
+        if (mine.column < channels && row < mine.end)
+            kept[k] = load(row * (size_t)channels + (size_t)mine.column);
+    }
+}
+
+/* use(i, element) for all of them: beyond those kept they are loaded. */
+template <class Element, class Load, class Use>
+static __device__ __forceinline__ void for_elements(const Element (&kept)[KEPT],
+                                                    const ThreadRows<NARROW> &mine, int channels,
+                                                    Load load, Use use)
+{
+    if (mine.column >= channels)
+        return;
+    size_t row = mine.first, width = (size_t)channels, column = (size_t)mine.column;
+#pragma unroll
+    for (int k = 0; k < KEPT; k++, row += mine.STEP)
+        if (row < mine.end)
+            use(row * width + column, kept[k]);
+    for (; row < mine.end; row += mine.STEP)
+        use(row * width + column, load(row * width + column));
+}
+
+/* From the first NARROW threads, one a column, to all of the block. */
+template <class Value>
+static __device__ __forceinline__ Value from_first(Value *shared, const Value &value)
+{
+    if (threadIdx.x < NARROW)
+        shared[threadIdx.x] = value;
+    __syncthreads();
+    return shared[threadIdx.x % NARROW];
+}
+
+/* Is this the one thread that writes what all blocks know of a column? */
+static __device__ __forceinline__ bool writes(int column, int channels)
+{
+    return blockIdx.x == 0 && threadIdx.x < NARROW && column < channels;
+}
+
+static __global__ void __launch_bounds__(COLUMN_THREADS)
+    norm_kernel(size_t rows, int channels, const float *in, ColumnWork work, unsigned *grid_count,
+                const float *weight, const float *bias, float *out, float *mean, float *deviation)
+{
+    SHARED(Moments[NARROW], shared);
+    ThreadRows<NARROW> mine = rows_of_thread<NARROW>(rows);
+    int c = mine.column;
+    float scale = c < channels ? weight[c] : 0.0f, shift = c < channels ? bias[c] : 0.0f;
+    float kept[KEPT];
+    ColumnSums sums = {0.0, 0.0};
+    auto load = [=](size_t i) { return in[i]; };
+    keep(kept, mine, channels, load);
+    for_elements(kept, mine, channels, load,
+                 [&](size_t, float element) { add_moments(element, sums); });
+    sum_over_grid<NARROW>(c, channels, work, grid_count, sums);
+    Moments moments = from_first(shared, threadIdx.x < NARROW ? moments_of(sums, rows) : Moments{});
+    if (writes(c, channels)) {
+        mean[c] = moments.mean;
+        deviation[c] = moments.deviation;
+    }
+    for_elements(kept, mine, channels, load, [=](size_t i, float element) {
+        out[i] = normalised(element, moments) * scale + shift;
+    });
+}
+
+static __global__ void __launch_bounds__(COLUMN_THREADS)
+    norm_gradient_kernel(size_t rows, int channels, float share, const float *in, ColumnWork work,
+                         unsigned *grid_count, const float *weight, const float *mean,
+                         const float *deviation, const float *dout, float *din, float *dweight,
+                         float *dbias)
+{
+    struct Gradients {
+        float bias, weight;
+    };
+    SHARED(Gradients[NARROW], shared);
+    ThreadRows<NARROW> mine = rows_of_thread<NARROW>(rows);
+    int c = mine.column;
+    Moments moments = c < channels ? Moments{mean[c], deviation[c]} : Moments{};
+    float scale = c < channels ? weight[c] : 0.0f;
+    Slope kept[KEPT];
+    ColumnSums sums = {0.0, 0.0};
+    auto load = [=](size_t i) { return Slope{in[i], dout[i]}; };
+    keep(kept, mine, channels, load);
+    for_elements(kept, mine, channels, load,
+                 [&](size_t, const Slope &slope) { add_slope(slope, moments, sums); });
+    sum_over_grid<NARROW>(c, channels, work, grid_count, sums);
+    Gradients all = from_first(shared, Gradients{(float)sums.first, (float)sums.second});
+    if (writes(c, channels)) {
+        dbias[c] = all.bias;
+        dweight[c] = all.weight;
+    }
+    for_elements(kept, mine, channels, load, [=](size_t i, const Slope &slope) {
+        din[i] = input_gradient(slope, moments, scale, all.weight, all.bias, share);
+    });
+}
+
+void cuda_open_batchnorm(Backend *backend)
+{
+    const char *name = "opening the GPU";
+    int able = 0, forward = 0, backward = 0;
+    if (!TRY(backend, name,
+             cudaDeviceGetAttribute(&able, cudaDevAttrCooperativeLaunch, backend->device)) ||
+        !TRY(backend, name,
+             cudaOccupancyMaxActiveBlocksPerMultiprocessor(&forward, norm_kernel, COLUMN_THREADS,
+                                                           COLUMN_SHARED)) ||
+        !TRY(backend, name,
+             cudaOccupancyMaxActiveBlocksPerMultiprocessor(&backward, norm_gradient_kernel,
+                                                           COLUMN_THREADS, COLUMN_SHARED)))
+        return;
+    int least = forward < backward ? forward : backward;
+    backend->norm_blocks = able ? (unsigned)(least * backend->multiprocessors) : 0;
+}
+
+/* Of the one kernel; false where it has to be two. */
+static bool grid_at_once(const Backend *backend, size_t rows, int channels, dim3 *grid)
+{
+    const unsigned most = 64, least_rows = 128;
+    unsigned room = backend->norm_blocks / blocks_for((size_t)channels, NARROW);
+    *grid = column_grid(rows, channels, NARROW, least_rows, room < most ? room : most);
+    return room > 0;
+}
+
+void cuda_batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
+                            const float *weight, const float *bias, float *out, float *mean,
+                            float *deviation)
+{
+    const char *name = "batch norm forward";
+    ColumnWork work;
+    dim3 grid;
+    if (!grid_at_once(backend, rows, channels, &grid))
+        forward_in_two(backend, name, rows, channels, in, weight, bias, out, mean, deviation);
+    else if (column_work(backend, grid, channels, 0, &work))
+        RUN_COOPERATIVE(backend, name, norm_kernel, grid, COLUMN_THREADS, COLUMN_SHARED, rows,
+                        channels, in, work, backend->grid_count, weight, bias, out, mean,
+                        deviation);
+}
+
+void cuda_batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
+                             const float *weight, const float *mean, const float *deviation,
+                             const float *dout, float *din, float *dweight, float *dbias)
+{
+    const char *name = "batch norm backward";
+    ColumnWork work;
+    dim3 grid;
+    if (!grid_at_once(backend, rows, channels, &grid))
+        backward_in_two(backend, name, rows, channels, in, weight, mean, deviation, dout, din,
+                        dweight, dbias);
+    else if (column_work(backend, grid, channels, 0, &work))
+        RUN_COOPERATIVE(backend, name, norm_gradient_kernel, grid, COLUMN_THREADS, COLUMN_SHARED,
+                        rows, channels, share_of_row(rows), in, work, backend->grid_count, weight,
+                        mean, deviation, dout, din, dweight, dbias);
+}
+
+/* ---- sums over several batches ---- */
 
 static __global__ void accumulate_kernel(size_t rows, int channels, const float *in,
                                          ColumnWork work, double *all)

@@ -1,15 +1,16 @@
 /*
  * Two sums over rows for every column, in double and in a fixed order, by one kernel: a block adds
- * a chunk of rows for WARP columns, and whichever block of these columns comes last adds the
- * chunks.
+ * a chunk of rows for some columns, and the chunks are added by whichever block of these columns
+ * comes last, or by all of them after a barrier of the grid.
  */
 #ifndef NNMF_COLUMNS_CUH
 #define NNMF_COLUMNS_CUH
 
 #include "cuda.cuh"
+#include "grid.cuh"
 #include "last_block.cuh"
 
-enum { COLUMN_THREADS = 256, COLUMN_ROWS = COLUMN_THREADS / WARP };
+enum { COLUMN_THREADS = 256 };
 
 struct ColumnSums {
     double first, second;
@@ -24,15 +25,30 @@ struct ColumnWork {
 
 static const size_t COLUMN_SHARED = COLUMN_THREADS * sizeof(ColumnSums);
 
-/* A block for every chunk and WARP columns. */
+/* A block for every chunk and `wide` columns. */
+static inline dim3 column_grid(size_t rows, int columns, size_t wide, unsigned least_rows,
+                               unsigned most)
+{
+    unsigned chunks = blocks_for(rows, least_rows);
+    return dim3(chunks < most ? chunks : most, blocks_for((size_t)columns, wide));
+}
+
+/* For sum_columns. */
 static inline dim3 column_grid(size_t rows, int columns)
 {
-    const unsigned most = 128, least_rows = 64;
-    unsigned chunks = blocks_for(rows, least_rows);
-    return dim3(chunks < most ? chunks : most, blocks_for((size_t)columns, WARP));
+    return column_grid(rows, columns, WARP, 64, 128);
 }
 
 /* In scratch memory, before `extra` bytes of the caller's; false after keeping the failure. */
+static inline bool column_work(Backend *backend, dim3 grid, int columns, size_t extra,
+                               ColumnWork *work)
+{
+    size_t parts = (size_t)grid.x * 2 * (size_t)columns;
+    work->parts = (double *)cuda_scratch(backend, parts * sizeof(double) + extra);
+    work->done = backend->block_counts;
+    return work->parts != NULL;
+}
+
 static inline bool column_work(Backend *backend, size_t rows, int columns, size_t extra,
                                ColumnWork *work)
 {
@@ -43,21 +59,66 @@ static inline bool column_work(Backend *backend, size_t rows, int columns, size_
                  BLOCK_COUNTS * WARP);
         return false;
     }
-    size_t parts = (size_t)grid.x * 2 * (size_t)columns;
-    work->parts = (double *)cuda_scratch(backend, parts * sizeof(double) + extra);
-    work->done = backend->block_counts;
-    return work->parts != NULL;
+    return column_work(backend, grid, columns, extra, work);
 }
 
-/* Adds the sums of the block's COLUMN_ROWS rows of threads, in order, into those of the first. */
-static __device__ __forceinline__ void add_rows_of_block(ColumnSums *shared, ColumnSums &sums)
+/* ---- in kernels: WIDE columns a block, a power of two up to WARP ---- */
+
+/* A thread's column, the rows of its block's chunk from its first to the end, and their step. */
+template <int WIDE> struct ThreadRows {
+    enum { STEP = COLUMN_THREADS / WIDE };
+    int column;
+    size_t first, end;
+};
+
+template <int WIDE> static __device__ __forceinline__ ThreadRows<WIDE> rows_of_thread(size_t rows)
 {
+    return {(int)(blockIdx.y * WIDE + threadIdx.x % WIDE),
+            rows * blockIdx.x / gridDim.x + threadIdx.x / WIDE,
+            rows * (blockIdx.x + 1) / gridDim.x};
+}
+
+/* Adds the sums of the block's threads of a column, in a fixed order, into those of its first. */
+template <int WIDE>
+static __device__ __forceinline__ void add_threads_of_block(ColumnSums *shared, ColumnSums &sums)
+{
+    for (int lanes = WIDE; lanes < WARP; lanes *= 2) {
+        sums.first += __shfl_xor_sync(0xffffffffu, sums.first, lanes);
+        sums.second += __shfl_xor_sync(0xffffffffu, sums.second, lanes);
+    }
     shared[threadIdx.x] = sums;
     __syncthreads();
-    for (int row = 1; threadIdx.x < WARP && row < COLUMN_ROWS; row++) {
-        sums.first += shared[row * WARP + (int)threadIdx.x].first;
-        sums.second += shared[row * WARP + (int)threadIdx.x].second;
+    for (int at = WARP; threadIdx.x < WIDE && at < COLUMN_THREADS; at += WARP) {
+        sums.first += shared[at + (int)threadIdx.x].first;
+        sums.second += shared[at + (int)threadIdx.x].second;
     }
+}
+
+/* The block's sums, which its first threads have, to where all blocks find them. */
+template <int WIDE>
+static __device__ __forceinline__ void leave_part(int column, int columns, const ColumnWork &work,
+                                                  const ColumnSums &sums)
+{
+    if (threadIdx.x >= WIDE || column >= columns)
+        return;
+    double *part = work.parts + 2 * blockIdx.x * (unsigned)columns + column;
+    part[0] = sums.first;
+    part[columns] = sums.second;
+}
+
+/* The sums of all chunks, in the column's first thread. */
+template <int WIDE>
+static __device__ __forceinline__ void add_parts(int column, int columns, const ColumnWork &work,
+                                                 ColumnSums *shared, ColumnSums &sums)
+{
+    sums = {0.0, 0.0};
+    for (unsigned chunk = threadIdx.x / WIDE; column < columns && chunk < gridDim.x;
+         chunk += ThreadRows<WIDE>::STEP) {
+        const double *part = work.parts + 2 * chunk * (unsigned)columns + column;
+        sums.first += __ldcg(part);
+        sums.second += __ldcg(part + columns);
+    }
+    add_threads_of_block<WIDE>(shared, sums);
 }
 
 static __device__ __forceinline__ int column_of_thread()
@@ -72,27 +133,32 @@ static __device__ __forceinline__ bool sum_columns(size_t rows, int columns, con
                                                    Add add, ColumnSums &sums)
 {
     DYNAMIC_SHARED(ColumnSums, shared);
-    int column = column_of_thread();
-    size_t row = rows * blockIdx.x / gridDim.x, end = rows * (blockIdx.x + 1) / gridDim.x;
+    ThreadRows<WARP> mine = rows_of_thread<WARP>(rows);
     sums = {0.0, 0.0};
-    for (row += threadIdx.x / WARP; column < columns && row < end; row += COLUMN_ROWS)
-        add(row, column, sums);
-    add_rows_of_block(shared, sums);
-    double *parts = work.parts + column;
-    if (threadIdx.x < WARP && column < columns) {
-        parts[2 * blockIdx.x * (unsigned)columns] = sums.first;
-        parts[(2 * blockIdx.x + 1) * (unsigned)columns] = sums.second;
-    }
+    for (size_t row = mine.first; mine.column < columns && row < mine.end; row += mine.STEP)
+        add(row, mine.column, sums);
+    add_threads_of_block<WARP>(shared, sums);
+    leave_part<WARP>(mine.column, columns, work, sums);
     if (!is_last_block(work.done + blockIdx.y))
         return false;
-    sums = {0.0, 0.0};
-    for (unsigned chunk = threadIdx.x / WARP; column < columns && chunk < gridDim.x;
-         chunk += COLUMN_ROWS) {
-        sums.first += __ldcg(parts + 2 * chunk * (unsigned)columns);
-        sums.second += __ldcg(parts + (2 * chunk + 1) * (unsigned)columns);
-    }
-    add_rows_of_block(shared, sums);
-    return threadIdx.x < WARP && column < columns;
+    add_parts<WARP>(mine.column, columns, work, shared, sums);
+    return threadIdx.x < WARP && mine.column < columns;
+}
+
+/* `sums`, a thread's of its rows, become those of all rows in the first WIDE threads of every block
+ * of a cooperative grid. Needs COLUMN_SHARED bytes. */
+template <int WIDE>
+static __device__ __forceinline__ void sum_over_grid(int column, int columns,
+                                                     const ColumnWork &work, unsigned *grid_count,
+                                                     ColumnSums &sums)
+{
+    DYNAMIC_SHARED(ColumnSums, shared);
+    add_threads_of_block<WIDE>(shared, sums);
+    if (gridDim.x == 1)
+        return;
+    leave_part<WIDE>(column, columns, work, sums);
+    grid_barrier(grid_count);
+    add_parts<WIDE>(column, columns, work, shared, sums);
 }
 
 #endif

@@ -35,6 +35,8 @@ struct Backend {
     cublasHandle_t blas;
     void *blas_workspace;
     unsigned *block_counts; /* (BLOCK_COUNTS), all 0 between operations: last_block.cuh */
+    unsigned *grid_count;   /* 0 between operations but for its upper bit: grid.cuh */
+    unsigned norm_blocks;   /* of a cooperative batch norm, at most; 0: there is none */
     Error error;            /* the first failure since the last finish */
     void *scratch;
     size_t scratch_bytes;
@@ -61,6 +63,13 @@ bool cublas_try(Backend *backend, const char *operation, const char *call, cubla
 #define RUN_CLUSTER(backend, operation, kernel, cluster, grid, block, shared, ...)                 \
     do {                                                                                           \
         LAUNCH_CLUSTER(kernel, cluster, grid, block, shared, (backend)->stream, __VA_ARGS__);      \
+        cuda_try(backend, operation, "launch of " #kernel, cudaGetLastError());                    \
+    } while (0)
+
+/* The same with all blocks at once: grid.cuh. */
+#define RUN_COOPERATIVE(backend, operation, kernel, grid, block, shared, ...)                      \
+    do {                                                                                           \
+        LAUNCH_COOPERATIVE(kernel, grid, block, shared, (backend)->stream, __VA_ARGS__);           \
         cuda_try(backend, operation, "launch of " #kernel, cudaGetLastError());                    \
     } while (0)
 
@@ -133,6 +142,7 @@ void cuda_weights_backward(Backend *, const LayerWeights *, int);
 void cuda_nnmf_forward(Backend *, const NnmfShape *, const float *, const float *, float *);
 void cuda_nnmf_backward(Backend *, const NnmfShape *, const float *, const float *, const float *,
                         const float *, float *, float *);
+void cuda_open_batchnorm(Backend *); /* sets norm_blocks */
 void cuda_batchnorm_forward(Backend *, size_t, int, const float *, const float *, const float *,
                             float *, float *, float *);
 void cuda_batchnorm_backward(Backend *, size_t, int, const float *, const float *, const float *,

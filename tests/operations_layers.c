@@ -252,8 +252,11 @@ typedef struct RowShape {
     int channels;
 } RowShape;
 
+/* At last one chunk of rows with columns for several blocks, more columns than are added at once,
+ * and so many rows that a thread of a kernel does not keep its elements. */
 static const RowShape row_shapes[] = {
-    {1, 1}, {1, 5}, {2, 1}, {3, 17}, {1152, 32}, {288, 32}, {128, 64}, {32, 64},
+    {1, 1},    {1, 5},    {2, 1},   {3, 17},   {1152, 32},
+    {288, 32}, {128, 64}, {32, 64}, {40, 300}, {70000, 3},
 };
 
 static bool next_rows(Checker *checker, int number, RowShape *shape, char *text)
@@ -365,6 +368,8 @@ void check_batchnorm_accumulate(Checker *checker)
     Trial trial = {.arguments = &s, .call = call_batchnorm_accumulate};
     for (int i = 0; next_rows(checker, i, &s, trial.shape); i++) {
         size_t width = (size_t)s.channels;
+        if (s.rows > 2000)
+            continue; /* of so many, the plain sums too are off by more than is allowed */
         channels_input(checker, &trial, &s);
         double *sums = trial_bytes(&trial, "sums", CHANGED, DOUBLES, 2 * width * sizeof *sums);
         for (size_t c = 0; c < 2 * width; c++)

@@ -500,11 +500,12 @@ static void kernels_of_a_step(void **state)
 {
     (void)state;
     enum {
-        FORWARD = 1 + 6 + 6 + 2 * 6 + 4 + 1, /* weights, unfold, NNMF, batch norm, bias, softmax */
+        FORWARD = 1 + 6 + 6 + 6 + 4 + 1, /* weights, unfold, NNMF, batch norm, bias, softmax */
         PACKED = 2, /* w of layers 18 and 32 for tensor cores, where it is not kept on chip */
         LOSS = 1,
         /* Bias, batch norm, NNMF, unfold with two where windows overlap (layer 14), weights. */
-        BACKWARD = 4 + 2 * 6 + 6 + (4 + 2) + 1,
+        BACKWARD = 4 + 6 + 6 + (4 + 2) + 1,
+        NORMS = 6,            /* each way; in two kernels without cooperative launches */
         PRODUCTS_FORWARD = 4, /* convolution */
         PRODUCTS_BACKWARD = 2 * 4,
     };
@@ -513,20 +514,26 @@ static void kernels_of_a_step(void **state)
     NetworkOptions options = network_default_options;
     options.iterations = 1;
     must(network_for_dataset(DATASET_CIFAR10, &options, &network, &error), &error);
-    for (int i = 0; i < 2 * (PRECISION_TF32 + 1); i++) {
-        int p = i / 2;
+    for (int i = 0; i < 4 * (PRECISION_TF32 + 1); i++) {
+        int p = i / 4;
+        bool cooperative = i / 2 % 2 == 1;
         bool clusters = i % 2 == 1, packs = p != PRECISION_FP32 && !clusters;
         Device device;
         Model model;
         cuda_host_set_capability(clusters ? 9 : 8, clusters ? 0 : 9);
         cuda_host_set_shared_optin(clusters ? MOST_SHARED : USUAL_SHARED);
+        cuda_host_set_cooperative(cooperative);
         open_cuda(NNMF_KERNEL_FUSED, (Precision)p, &device);
         must(model_create(&network, &device, 1, &model, &error), &error);
         for (int training = 0; training <= 1; training++) {
             unsigned long launches = cuda_host_launches(), products = cuda_host_products();
+            unsigned long together = cuda_host_cooperative_launches();
+            int norms = training ? 2 * NORMS : NORMS;
             must(steps_rehearse(&model, training, &error), &error);
             assert_int_equal(cuda_host_launches() - launches,
-                             FORWARD + LOSS + (packs ? PACKED : 0) + (training ? BACKWARD : 0));
+                             FORWARD + LOSS + (packs ? PACKED : 0) + (training ? BACKWARD : 0) +
+                                 (cooperative ? 0 : norms));
+            assert_int_equal(cuda_host_cooperative_launches() - together, cooperative ? norms : 0);
             assert_int_equal(cuda_host_products() - products,
                              PRODUCTS_FORWARD + (training ? PRODUCTS_BACKWARD : 0));
         }
@@ -534,6 +541,76 @@ static void kernels_of_a_step(void **state)
         device_close(&device);
         assert_nothing_left();
     }
+}
+
+/* Where batch norms take two kernels each way. */
+static void without_cooperative_launches(void **state)
+{
+    (void)state;
+    Plan plan = usual_plan(2 * STEPS_AN_EPOCH);
+    cuda_host_set_cooperative(false);
+    check_both_kernels("two kernels", &plan);
+    assert_int_equal(cuda_host_cooperative_launches(), 0);
+}
+
+enum { NORM_ROWS = 1000, NORM_CHANNELS = 21, NORM_FLOATS = NORM_ROWS * NORM_CHANNELS };
+
+typedef struct Norm {
+    float out[NORM_FLOATS], din[NORM_FLOATS];
+    float mean[NORM_CHANNELS], deviation[NORM_CHANNELS];
+    float dweight[NORM_CHANNELS], dbias[NORM_CHANNELS];
+} Norm;
+
+/* A batch norm of noise both ways, twice: the barrier is used again. */
+static void norm(Norm *n)
+{
+    enum { C = NORM_CHANNELS, BOTH = 2 };
+    Device device;
+    Error error = {0};
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    const Operations *ops = device.operations;
+    Backend *backend = device.backend;
+    static float host[BOTH * NORM_FLOATS];
+    for (size_t i = 0; i < COUNT(host); i++)
+        host[i] = philox_uniform(noise((uint32_t)i));
+    float *in = ops->allocate(backend, sizeof host, "inputs", &error);
+    float *results = ops->allocate(backend, sizeof *n, "results", &error);
+    assert_true(in && results);
+    float *out = results, *din = out + NORM_FLOATS, *mean = din + NORM_FLOATS;
+    ops->upload(backend, in, host, sizeof host);
+    for (int i = 0; i < BOTH; i++) {
+        ops->batchnorm_forward(backend, NORM_ROWS, C, in, in, in + C, out, mean, mean + C);
+        ops->batchnorm_backward(backend, NORM_ROWS, C, in, in, mean, mean + C, in + NORM_FLOATS,
+                                din, mean + 2 * C, mean + 3 * C);
+    }
+    ops->download(backend, n, results, sizeof *n);
+    must(ops->finish(backend, &error), &error);
+    ops->release(backend, in);
+    ops->release(backend, results);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+/* Several chunks of rows and blocks of columns in one kernel: the same bits in any order of blocks
+ * and threads, and those of two kernels but for the order of the sums. */
+static void batch_norm_in_one(void **state)
+{
+    (void)state;
+    static Norm one, again, two;
+    enum { FLOATS_OF_NORM = sizeof one / sizeof(float) };
+    cuda_host_set_seed(0);
+    norm(&one);
+    assert_int_equal(cuda_host_cooperative_launches(), 4);
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        cuda_host_set_seed(seed);
+        norm(&again);
+        assert_memory_equal(&one, &again, sizeof one);
+    }
+    cuda_host_set_cooperative(false);
+    norm(&two);
+    assert_within("two kernels", "batch norm of rows", NORM_ROWS,
+                  relative_distance((const float *)&one, (const float *)&two, FLOATS_OF_NORM),
+                  1e-7);
 }
 
 /* In clusters blocks share rows, where that gives every block a multiprocessor: the sums may have
@@ -580,6 +657,8 @@ int main(void)
         cmocka_unit_test_setup(shared_memory_of_training, reset),
         cmocka_unit_test_setup(clusters_of_nnmf, reset),
         cmocka_unit_test_setup(backward_of_nnmf, reset),
+        cmocka_unit_test_setup(without_cooperative_launches, reset),
+        cmocka_unit_test_setup(batch_norm_in_one, reset),
         cmocka_unit_test_setup(kernels_of_a_step, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
