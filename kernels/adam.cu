@@ -34,16 +34,15 @@ static __global__ void adam_kernel(Segments segments, const Clock *clock, const 
     }
 }
 
-void cuda_adam(Backend *backend, const AdamSegment *segments, int segment_count,
-               const Clock *clock, const float *gradients, float *parameters, float *first,
-               float *second)
+void cuda_adam(Backend *backend, const AdamSegment *segments, int segment_count, const Clock *clock,
+               const float *gradients, float *parameters, float *first, float *second)
 {
     enum { THREADS = 256, BLOCKS = 32 }; /* blocks a segment: the largest has 98304 elements */
     Segments all = {};
     for (int i = 0; i < segment_count; i++)
         all.of[i] = segments[i];
-    RUN(backend, "Adam", adam_kernel, dim3(BLOCKS, (unsigned)segment_count), THREADS,
-        sizeof(Rates), all, clock, gradients, parameters, first, second);
+    RUN(backend, "Adam", adam_kernel, dim3(BLOCKS, (unsigned)segment_count), THREADS, sizeof(Rates),
+        all, clock, gradients, parameters, first, second);
 }
 
 static __global__ void advance_kernel(Clock *clock)

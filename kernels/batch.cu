@@ -1,4 +1,5 @@
-/* Which images make up a batch, and their augmentation: a thread an image, then a block an image. */
+/* Which images make up a batch, and their augmentation: a thread an image, then a block an image.
+ */
 #include "cuda.cuh"
 
 static __global__ void sample_kernel(SampleShape s, const Clock *clock, uint32_t *indices,
@@ -77,11 +78,11 @@ static __global__ void augment_kernel(CropShape s, const uint8_t *pixels, const 
 }
 
 void cuda_augment(Backend *backend, const CropShape *s, const uint8_t *pixels,
-                  const uint8_t *labels, const uint32_t *indices,
-                  const Augmentation *augmentations, float *images, uint8_t *batch_labels)
+                  const uint8_t *labels, const uint32_t *indices, const Augmentation *augmentations,
+                  float *images, uint8_t *batch_labels)
 {
     size_t shared = AUGMENT_WARPS * sizeof(double) +
                     (size_t)(s->crop_height * s->crop_width * s->channels) * sizeof(float);
-    RUN(backend, "augment", augment_kernel, (unsigned)s->batch, AUGMENT_THREADS, shared, *s,
-        pixels, labels, indices, augmentations, images, batch_labels);
+    RUN(backend, "augment", augment_kernel, (unsigned)s->batch, AUGMENT_THREADS, shared, *s, pixels,
+        labels, indices, augmentations, images, batch_labels);
 }

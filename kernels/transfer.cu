@@ -28,8 +28,10 @@ static bool allocate_host(Backend *backend, size_t bytes, const char *what, void
     if (status != cudaErrorMemoryAllocation)
         return cuda_try(backend, what, "cudaHostAlloc", status);
     cudaGetLastError(); /* it is told here, so it must not meet the next launch */
-    return fail(error, "out of page-locked memory: %s: %zu bytes were asked for: a smaller "
-                "--batch-size needs less", what, bytes);
+    return fail(error,
+                "out of page-locked memory: %s: %zu bytes were asked for: a smaller "
+                "--batch-size needs less",
+                what, bytes);
 }
 
 Transfer *cuda_open_transfer(Backend *backend, size_t bytes, const char *what, void **host,
@@ -83,8 +85,7 @@ void cuda_send(Backend *backend, Transfer *transfer, size_t offset, void *device
 
 void cuda_await(Backend *backend, Transfer *transfer)
 {
-    TRY(backend, "awaiting what was sent",
-        cudaStreamWaitEvent(backend->stream, transfer->done, 0));
+    TRY(backend, "awaiting what was sent", cudaStreamWaitEvent(backend->stream, transfer->done, 0));
 }
 
 void cuda_fetch(Backend *backend, Transfer *transfer, size_t offset, const void *device,
