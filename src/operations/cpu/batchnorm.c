@@ -57,7 +57,7 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
         double from_first = total(sums, chunks, width, 0, c) / (double)rows;
         double variance = total(sums, chunks, width, 1, c) / (double)rows - from_first * from_first;
         mean[c] = (float)(in[c] + from_first);
-        deviation[c] = (float)(1.0 / sqrt(fmax(variance, 0.0) + VARIANCE_TINY));
+        deviation[c] = (float)(1.0 / sqrt(variance + VARIANCE_TINY));
     }
 
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
