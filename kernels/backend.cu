@@ -1,7 +1,7 @@
 /* The CUDA device: opening and closing, memory, failures, recordings, the table. */
 #include "cuda.cuh"
 
-#include "nnmf/cuda_device.h"
+#include "nnmf/device.h"
 #include "nnmf/memory.h"
 
 #include <stdio.h>
@@ -248,8 +248,8 @@ static Operations make_table()
     table.batchnorm_forward = cuda_batchnorm_forward;
     table.batchnorm_backward = cuda_batchnorm_backward;
     table.batchnorm_accumulate = cuda_batchnorm_accumulate;
-    table.batchnorm_given_forward = cuda_batchnorm_given_forward;
-    table.batchnorm_given_backward = cuda_batchnorm_given_backward;
+    table.batchnorm_frozen_forward = cuda_batchnorm_frozen_forward;
+    table.batchnorm_frozen_backward = cuda_batchnorm_frozen_backward;
     table.convolution_forward = cuda_convolution_forward;
     table.convolution_backward = cuda_convolution_backward;
     table.softmax = cuda_softmax;
@@ -373,7 +373,7 @@ bool device_open_cuda(Device *device, const CudaOptions *options, Error *error)
     device->backend = backend;
     device->close = close_device;
     snprintf(device->description, sizeof device->description, "%.64s, CUDA, %s, %s",
-             properties.name, options->kernel == NNMF_KERNEL_FUSED ? "fused" : "cublas",
+             properties.name, nnmf_kernel_names[options->kernel],
              precision_names[options->precision]);
     return true;
 }

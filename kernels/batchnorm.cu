@@ -14,7 +14,7 @@ enum { NARROW = 8, KEPT = 16 };
 /* ---- formulas ---- */
 
 struct Moments {
-    float mean, deviation;
+    float mean, rstd;
 };
 
 /* Adds an element and its square. */
@@ -29,12 +29,12 @@ static __device__ __forceinline__ Moments moments_of(const ColumnSums &sums, siz
 {
     double centre = sums.first / (double)rows;
     double variance = fmax(sums.second / (double)rows - centre * centre, 0.0);
-    return {(float)centre, (float)(1.0 / sqrt(variance + 1e-5))};
+    return {(float)centre, (float)(1.0 / sqrt(variance + EPSILON_VARIANCE))};
 }
 
 static __device__ __forceinline__ float normalised(float element, const Moments &of)
 {
-    return (element - of.mean) * of.deviation;
+    return (element - of.mean) * of.rstd;
 }
 
 /* An element of the input and its output's derivative. */
@@ -56,13 +56,13 @@ static __device__ __forceinline__ float input_gradient(const Slope &slope, const
                                                        float share)
 {
     float centred = slope.dout - (dbias + normalised(slope.in, of) * dweight) * share;
-    return centred * weight * of.deviation;
+    return centred * weight * of.rstd;
 }
 
 /* ---- in two kernels ---- */
 
 static __global__ void moments_kernel(size_t rows, int channels, const float *in, ColumnWork work,
-                                      float *mean, float *deviation)
+                                      float *mean, float *rstd)
 {
     ColumnSums sums;
     auto add = [=](size_t row, int c, ColumnSums &to) {
@@ -73,43 +73,42 @@ static __global__ void moments_kernel(size_t rows, int channels, const float *in
     int c = column_of_thread();
     Moments moments = moments_of(sums, rows);
     mean[c] = moments.mean;
-    deviation[c] = moments.deviation;
+    rstd[c] = moments.rstd;
 }
 
 static __global__ void normalise_kernel(size_t elements, int channels, const float *in,
-                                        const float *mean, const float *deviation,
-                                        const float *weight, const float *bias, float *out)
+                                        const float *mean, const float *rstd, const float *weight,
+                                        const float *bias, float *out)
 {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= elements)
         return;
     int c = (int)(i % (size_t)channels);
-    out[i] = normalised(in[i], {mean[c], deviation[c]}) * weight[c] + bias[c];
+    out[i] = normalised(in[i], {mean[c], rstd[c]}) * weight[c] + bias[c];
 }
 
 static void forward_in_two(Backend *backend, const char *name, size_t rows, int channels,
                            const float *in, const float *weight, const float *bias, float *out,
-                           float *mean, float *deviation)
+                           float *mean, float *rstd)
 {
     size_t elements = rows * (size_t)channels;
     ColumnWork work;
     if (!column_work(backend, rows, channels, 0, &work))
         return;
     RUN(backend, name, moments_kernel, column_grid(rows, channels), COLUMN_THREADS, COLUMN_SHARED,
-        rows, channels, in, work, mean, deviation);
+        rows, channels, in, work, mean, rstd);
     RUN(backend, name, normalise_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
-        channels, in, mean, deviation, weight, bias, out);
+        channels, in, mean, rstd, weight, bias, out);
 }
 
 static __global__ void gradients_kernel(size_t rows, int channels, const float *in,
-                                        const float *mean, const float *deviation,
-                                        const float *dout, ColumnWork work, float *dweight,
-                                        float *dbias)
+                                        const float *mean, const float *rstd, const float *dout,
+                                        ColumnWork work, float *dweight, float *dbias)
 {
     ColumnSums sums;
     auto add = [=](size_t row, int c, ColumnSums &to) {
         size_t i = row * (size_t)channels + (size_t)c;
-        add_slope({in[i], dout[i]}, {mean[c], deviation[c]}, to);
+        add_slope({in[i], dout[i]}, {mean[c], rstd[c]}, to);
     };
     if (!sum_columns(rows, channels, work, add, sums))
         return;
@@ -120,7 +119,7 @@ static __global__ void gradients_kernel(size_t rows, int channels, const float *
 
 static __global__ void input_gradient_kernel(size_t elements, int channels, float share,
                                              const float *in, const float *weight,
-                                             const float *mean, const float *deviation,
+                                             const float *mean, const float *rstd,
                                              const float *dweight, const float *dbias,
                                              const float *dout, float *din)
 {
@@ -128,17 +127,17 @@ static __global__ void input_gradient_kernel(size_t elements, int channels, floa
     if (i >= elements)
         return;
     int c = (int)(i % (size_t)channels);
-    din[i] = input_gradient({in[i], dout[i]}, {mean[c], deviation[c]}, weight[c], dweight[c],
-                            dbias[c], share);
+    din[i] = input_gradient({in[i], dout[i]}, {mean[c], rstd[c]}, weight[c], dweight[c], dbias[c],
+                            share);
 }
 
 static void parameter_gradients(Backend *backend, const char *name, size_t rows, int channels,
-                                const float *in, const float *mean, const float *deviation,
+                                const float *in, const float *mean, const float *rstd,
                                 const float *dout, const ColumnWork &work, float *dweight,
                                 float *dbias)
 {
     RUN(backend, name, gradients_kernel, column_grid(rows, channels), COLUMN_THREADS, COLUMN_SHARED,
-        rows, channels, in, mean, deviation, dout, work, dweight, dbias);
+        rows, channels, in, mean, rstd, dout, work, dweight, dbias);
 }
 
 static float share_of_row(size_t rows)
@@ -148,17 +147,16 @@ static float share_of_row(size_t rows)
 
 static void backward_in_two(Backend *backend, const char *name, size_t rows, int channels,
                             const float *in, const float *weight, const float *mean,
-                            const float *deviation, const float *dout, float *din, float *dweight,
+                            const float *rstd, const float *dout, float *din, float *dweight,
                             float *dbias)
 {
     size_t elements = rows * (size_t)channels;
     ColumnWork work;
     if (!column_work(backend, rows, channels, 0, &work))
         return;
-    parameter_gradients(backend, name, rows, channels, in, mean, deviation, dout, work, dweight,
-                        dbias);
+    parameter_gradients(backend, name, rows, channels, in, mean, rstd, dout, work, dweight, dbias);
     RUN(backend, name, input_gradient_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
-        channels, share_of_row(rows), in, weight, mean, deviation, dweight, dbias, dout, din);
+        channels, share_of_row(rows), in, weight, mean, rstd, dweight, dbias, dout, din);
 }
 
 /* ---- in one kernel ---- */
@@ -211,7 +209,7 @@ static __device__ __forceinline__ bool writes(int column, int channels)
 
 static __global__ void __launch_bounds__(COLUMN_THREADS)
     norm_kernel(size_t rows, int channels, const float *in, ColumnWork work, unsigned *grid_count,
-                const float *weight, const float *bias, float *out, float *mean, float *deviation)
+                const float *weight, const float *bias, float *out, float *mean, float *rstd)
 {
     SHARED(Moments[NARROW], shared);
     ThreadRows<NARROW> mine = rows_of_thread<NARROW>(rows);
@@ -227,7 +225,7 @@ static __global__ void __launch_bounds__(COLUMN_THREADS)
     Moments moments = from_first(shared, threadIdx.x < NARROW ? moments_of(sums, rows) : Moments{});
     if (writes(c, channels)) {
         mean[c] = moments.mean;
-        deviation[c] = moments.deviation;
+        rstd[c] = moments.rstd;
     }
     for_elements(kept, mine, channels, load, [=](size_t i, float element) {
         out[i] = normalised(element, moments) * scale + shift;
@@ -237,7 +235,7 @@ static __global__ void __launch_bounds__(COLUMN_THREADS)
 static __global__ void __launch_bounds__(COLUMN_THREADS)
     norm_gradient_kernel(size_t rows, int channels, float share, const float *in, ColumnWork work,
                          unsigned *grid_count, const float *weight, const float *mean,
-                         const float *deviation, const float *dout, float *din, float *dweight,
+                         const float *rstd, const float *dout, float *din, float *dweight,
                          float *dbias)
 {
     struct Gradients {
@@ -246,7 +244,7 @@ static __global__ void __launch_bounds__(COLUMN_THREADS)
     SHARED(Gradients[NARROW], shared);
     ThreadRows<NARROW> mine = rows_of_thread<NARROW>(rows);
     int c = mine.column;
-    Moments moments = c < channels ? Moments{mean[c], deviation[c]} : Moments{};
+    Moments moments = c < channels ? Moments{mean[c], rstd[c]} : Moments{};
     float scale = c < channels ? weight[c] : 0.0f;
     Slope kept[KEPT];
     ColumnSums sums = {0.0, 0.0};
@@ -293,33 +291,32 @@ static bool grid_at_once(const Backend *backend, size_t rows, int channels, dim3
 
 void cuda_batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
                             const float *weight, const float *bias, float *out, float *mean,
-                            float *deviation)
+                            float *rstd)
 {
     const char *name = "batch norm forward";
     ColumnWork work;
     dim3 grid;
     if (!grid_at_once(backend, rows, channels, &grid))
-        forward_in_two(backend, name, rows, channels, in, weight, bias, out, mean, deviation);
+        forward_in_two(backend, name, rows, channels, in, weight, bias, out, mean, rstd);
     else if (column_work(backend, grid, channels, 0, &work))
         RUN_COOPERATIVE(backend, name, norm_kernel, grid, COLUMN_THREADS, COLUMN_SHARED, rows,
-                        channels, in, work, backend->grid_count, weight, bias, out, mean,
-                        deviation);
+                        channels, in, work, backend->grid_count, weight, bias, out, mean, rstd);
 }
 
 void cuda_batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
-                             const float *weight, const float *mean, const float *deviation,
+                             const float *weight, const float *mean, const float *rstd,
                              const float *dout, float *din, float *dweight, float *dbias)
 {
     const char *name = "batch norm backward";
     ColumnWork work;
     dim3 grid;
     if (!grid_at_once(backend, rows, channels, &grid))
-        backward_in_two(backend, name, rows, channels, in, weight, mean, deviation, dout, din,
-                        dweight, dbias);
+        backward_in_two(backend, name, rows, channels, in, weight, mean, rstd, dout, din, dweight,
+                        dbias);
     else if (column_work(backend, grid, channels, 0, &work))
         RUN_COOPERATIVE(backend, name, norm_gradient_kernel, grid, COLUMN_THREADS, COLUMN_SHARED,
                         rows, channels, share_of_row(rows), in, work, backend->grid_count, weight,
-                        mean, deviation, dout, din, dweight, dbias);
+                        mean, rstd, dout, din, dweight, dbias);
 }
 
 /* ---- sums over several batches ---- */
@@ -347,54 +344,52 @@ void cuda_batchnorm_accumulate(Backend *backend, size_t rows, int channels, cons
         COLUMN_THREADS, COLUMN_SHARED, rows, channels, in, work, sums);
 }
 
-/* ---- given statistics ---- */
+/* ---- frozen statistics ---- */
 
-static __global__ void deviations_kernel(int channels, const float *variance, float *deviation)
+static __global__ void rstd_kernel(int channels, const float *variance, float *rstd)
 {
     int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     if (c < channels)
-        deviation[c] = (float)(1.0 / sqrt((double)variance[c] + 1e-5));
+        rstd[c] = (float)(1.0 / sqrt((double)variance[c] + EPSILON_VARIANCE));
 }
 
-void cuda_batchnorm_given_forward(Backend *backend, size_t rows, int channels, const float *in,
-                                  const float *weight, const float *bias, const float *mean,
-                                  const float *variance, float *out)
+void cuda_batchnorm_frozen_forward(Backend *backend, size_t rows, int channels, const float *in,
+                                   const float *weight, const float *bias, const float *mean,
+                                   const float *variance, float *out)
 {
-    const char *name = "batch norm with given statistics";
+    const char *name = "batch norm with frozen statistics";
     size_t elements = rows * (size_t)channels;
-    float *deviation = (float *)cuda_scratch(backend, (size_t)channels * sizeof(float));
-    if (!deviation)
+    float *rstd = (float *)cuda_scratch(backend, (size_t)channels * sizeof(float));
+    if (!rstd)
         return;
-    RUN(backend, name, deviations_kernel, blocks_for((size_t)channels, WARP), WARP, 0, channels,
-        variance, deviation);
+    RUN(backend, name, rstd_kernel, blocks_for((size_t)channels, WARP), WARP, 0, channels, variance,
+        rstd);
     RUN(backend, name, normalise_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
-        channels, in, mean, deviation, weight, bias, out);
+        channels, in, mean, rstd, weight, bias, out);
 }
 
 static __global__ void scale_kernel(size_t elements, int channels, const float *weight,
-                                    const float *deviation, const float *dout, float *din)
+                                    const float *rstd, const float *dout, float *din)
 {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= elements)
         return;
     int c = (int)(i % (size_t)channels);
-    din[i] = dout[i] * weight[c] * deviation[c];
+    din[i] = dout[i] * weight[c] * rstd[c];
 }
 
-void cuda_batchnorm_given_backward(Backend *backend, size_t rows, int channels, const float *in,
-                                   const float *weight, const float *mean, const float *variance,
-                                   const float *dout, float *din, float *dweight, float *dbias)
+void cuda_batchnorm_frozen_backward(Backend *backend, size_t rows, int channels, const float *in,
+                                    const float *weight, const float *mean, const float *variance,
+                                    const float *dout, float *din, float *dweight, float *dbias)
 {
-    const char *name = "batch norm backward with given statistics";
+    const char *name = "batch norm backward with frozen statistics";
     size_t elements = rows * (size_t)channels, width = (size_t)channels;
     ColumnWork work;
     if (!column_work(backend, rows, channels, width * sizeof(float), &work))
         return;
-    float *deviation = (float *)(work.parts + column_grid(rows, channels).x * 2 * width);
-    RUN(backend, name, deviations_kernel, blocks_for(width, WARP), WARP, 0, channels, variance,
-        deviation);
-    parameter_gradients(backend, name, rows, channels, in, mean, deviation, dout, work, dweight,
-                        dbias);
+    float *rstd = (float *)(work.parts + column_grid(rows, channels).x * 2 * width);
+    RUN(backend, name, rstd_kernel, blocks_for(width, WARP), WARP, 0, channels, variance, rstd);
+    parameter_gradients(backend, name, rows, channels, in, mean, rstd, dout, work, dweight, dbias);
     RUN(backend, name, scale_kernel, blocks_for(elements, THREADS), THREADS, 0, elements, channels,
-        weight, deviation, dout, din);
+        weight, rstd, dout, din);
 }

@@ -148,11 +148,11 @@ void cuda_batchnorm_forward(Backend *, size_t, int, const float *, const float *
 void cuda_batchnorm_backward(Backend *, size_t, int, const float *, const float *, const float *,
                              const float *, const float *, float *, float *, float *);
 void cuda_batchnorm_accumulate(Backend *, size_t, int, const float *, double *);
-void cuda_batchnorm_given_forward(Backend *, size_t, int, const float *, const float *,
-                                  const float *, const float *, const float *, float *);
-void cuda_batchnorm_given_backward(Backend *, size_t, int, const float *, const float *,
-                                   const float *, const float *, const float *, float *, float *,
-                                   float *);
+void cuda_batchnorm_frozen_forward(Backend *, size_t, int, const float *, const float *,
+                                   const float *, const float *, const float *, float *);
+void cuda_batchnorm_frozen_backward(Backend *, size_t, int, const float *, const float *,
+                                    const float *, const float *, const float *, float *, float *,
+                                    float *);
 void cuda_convolution_forward(Backend *, const ConvolutionShape *, const float *, const float *,
                               const float *, float *);
 void cuda_convolution_backward(Backend *, const ConvolutionShape *, const float *, const float *,

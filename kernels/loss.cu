@@ -36,7 +36,7 @@ static __device__ double derivative(const LossShape &s, const float *p, int c, i
         return (exp((double)p[c]) / exp_sum - (c == label ? 1.0 : 0.0)) / s.batch;
     double norm = (fabs(s.mse) + fabs(s.kl)) * s.classes;
     double d = 2.0 * s.mse * (p[c] - (c == label ? 1.0 : 0.0)) / norm;
-    return c == label ? d - s.kl / (p[c] + 1e-20) / norm : d;
+    return c == label ? d - s.kl / (p[c] + EPSILON_PROBABILITY) / norm : d;
 }
 
 static __device__ double image_loss(const LossShape &s, const float *p, int label, double exp_sum)
@@ -48,7 +48,7 @@ static __device__ double image_loss(const LossShape &s, const float *p, int labe
         double difference = p[c] - (c == label ? 1.0 : 0.0);
         squares += difference * difference;
     }
-    double divergence = log((1.0 + 1e-20) / (p[label] + 1e-20));
+    double divergence = log((1.0 + EPSILON_PROBABILITY) / (p[label] + EPSILON_PROBABILITY));
     return (s.mse * squares + s.kl * divergence) / ((fabs(s.mse) + fabs(s.kl)) * s.classes);
 }
 

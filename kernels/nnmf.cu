@@ -18,7 +18,7 @@ static __global__ void ratio_kernel(size_t elements, const float *x, float *r)
 {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
     if (i < elements)
-        r[i] = x[i] / (r[i] + 1e-20f);
+        r[i] = x[i] / (r[i] + (float)EPSILON_R);
 }
 
 /* h = h s or h (1 + epsilon s), divided by its sum: a warp a row. */
@@ -37,7 +37,7 @@ static __global__ void update_kernel(size_t rows, int outputs, float epsilon, co
         h[n] = value;
         sum += value;
     }
-    float scale = 1.0f / (warp_sum(sum) + 1e-19f);
+    float scale = 1.0f / (warp_sum(sum) + (float)EPSILON_SUM);
     for (int n = lane; n < outputs; n += WARP)
         h[n] *= scale;
 }

@@ -113,7 +113,7 @@ static __device__ __forceinline__ void store_ratio(const NnmfShape &shape, const
             size_t at = first_row + (size_t)(row + i);
             bool inside = at < shape.rows && first + k + j < shape.features;
             float value = inside ? x[at * (size_t)shape.features + (size_t)(first + k + j)] : 0.0f;
-            t[(row + i) * T::STRIDE + k + j] = value / (r[i][j] + 1e-20f);
+            t[(row + i) * T::STRIDE + k + j] = value / (r[i][j] + (float)EPSILON_R);
         }
 }
 
@@ -163,7 +163,7 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, const floa
             value[i] = h[at] * (shape.epsilon != 0.0f ? 1.0f + shape.epsilon * s : s);
             sum += value[i];
         }
-        float scale = 1.0f / (warp_sum(sum) + 1e-19f);
+        float scale = 1.0f / (warp_sum(sum) + (float)EPSILON_SUM);
 #pragma unroll
         for (int i = 0; i < EACH; i++)
             if (lane + i * WARP < T::OUTPUTS)

@@ -179,7 +179,7 @@ add_features(const float *w, Lane lane, const float x[C], const float high[P::BL
 #pragma unroll
     for (int i = 0; i < C; i++) {
         int to = i / 2 + i % 2 * 2; /* from the order of c to that of a */
-        split(quotient(x[i], r[0][i] + r[1][i] + 1e-20f), t_high[to], t_low[to]);
+        split(quotient(x[i], r[0][i] + r[1][i] + (float)EPSILON_R), t_high[to], t_low[to]);
     }
 #pragma unroll
     for (int j = 0; j < P::BLOCKS; j++) {
@@ -262,7 +262,7 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, Lane lane,
     for (int row = 0; row < 2; row++) {
         sum[row] += __shfl_xor_sync(0xffffffffu, sum[row], 1);
         sum[row] += __shfl_xor_sync(0xffffffffu, sum[row], 2);
-        scale[row] = quotient(1.0f, sum[row] + 1e-19f);
+        scale[row] = quotient(1.0f, sum[row] + (float)EPSILON_SUM);
     }
 #pragma unroll
     for (int j = 0; j < P::BLOCKS; j++)

@@ -115,7 +115,7 @@ static __global__ void unfold_forward_kernel(UnfoldShape s, size_t rows, const f
         for (int i = 0; i < EACH; i++)
             sum += relu(u[i]);
     }
-    float factor = 1.0f / (team_sum<TEAM>(sum) + 1e-19f);
+    float factor = 1.0f / (team_sum<TEAM>(sum) + (float)EPSILON_SUM);
     walk = walk_of<TEAM>(s);
     for (int k = first; k < features; k += held) {
         if (features > held)

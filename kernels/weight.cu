@@ -6,7 +6,7 @@ enum { THREADS = 256, WARPS = THREADS / WARP };
 
 /* The layers travel as an argument, so that a recorded launch needs no host memory. */
 struct Layers {
-    LayerWeights of[MAX_NNMF_LAYERS];
+    LayerWeights of[MAX_WEIGHT_LAYERS];
 };
 
 static const double EXP_LIMIT = 80.0; /* exp(80) is still a float32 */
@@ -92,7 +92,7 @@ static __global__ void weights_forward_kernel(Layers layers, const Largest *larg
     float *w = layer.w + (size_t)blockIdx.x * (size_t)features;
     for (int i = (int)threadIdx.x; i < features; i += THREADS)
         sum += positive(s.function, W[i], b, shrink);
-    double factor = 1.0 / (block_sum(sum, sums) + 1e-19);
+    double factor = 1.0 / (block_sum(sum, sums) + EPSILON_SUM);
     for (int k = (int)threadIdx.x; k < features; k += THREADS) {
         int c = k % s.channels, p = k / s.channels;
         w[k] = (float)(positive(s.function, W[c * s.window + p], b, shrink) * factor);

@@ -236,12 +236,13 @@ void check_adam(Checker *checker)
         call = (AdamCall){.count = between(checker, 1, SEGMENTS)};
         for (int s = 0; s < call.count; s++) {
             size_t elements = (size_t)between(checker, 1, s % 2 ? 30 : 700);
-            call.segments[s] = (AdamSegment){end, elements, between(checker, 0, GROUPS - 1)};
+            call.segments[s] =
+                (AdamSegment){end, elements, between(checker, 0, LEARNING_RATES - 1)};
             end += (elements + 15) / 16 * 16 + (size_t)between(checker, 0, 2) * 16;
         }
         Clock *clock = trial_bytes(&trial, "clock", INPUT, BYTES, sizeof *clock);
         clock->updates = i % 4 == 0 ? 0 : (uint64_t)between(checker, 0, 400000);
-        for (int g = 0; g < GROUPS; g++)
+        for (int g = 0; g < LEARNING_RATES; g++)
             clock->learning_rates[g] = pow(10.0, -between(checker, 1, 9));
         double size = sizes[i % 4];
         bool fresh = clock->updates == 0;
@@ -250,13 +251,13 @@ void check_adam(Checker *checker)
                  (unsigned long long)clock->updates, size);
         trial_random(checker, &trial, "gradients", end, -size, size);
         float *parameters = trial_floats(&trial, "parameters", CHANGED, end);
-        float *first = trial_floats(&trial, "first", CHANGED, end);
-        float *second = trial_floats(&trial, "second", CHANGED, end);
+        float *m = trial_floats(&trial, "m", CHANGED, end);
+        float *v = trial_floats(&trial, "v", CHANGED, end);
         for (size_t e = 0; e < end; e++) {
             /* From zero the result is the step alone, which a parameter's size would hide. */
             parameters[e] = i % 2 ? (float)uniform(checker, -1.0, 1.0) : 0.0f;
-            first[e] = fresh ? 0.0f : (float)uniform(checker, -size, size);
-            second[e] = fresh ? 0.0f : (float)uniform(checker, 0.0, size * size);
+            m[e] = fresh ? 0.0f : (float)uniform(checker, -size, size);
+            v[e] = fresh ? 0.0f : (float)uniform(checker, 0.0, size * size);
         }
         check_trial(checker, &trial);
     }

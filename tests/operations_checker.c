@@ -1,6 +1,6 @@
 #include "operations_checker.h"
 
-#include "nnmf/cuda_device.h"
+#include "nnmf/device.h"
 #include "nnmf/memory.h"
 
 #include <math.h>

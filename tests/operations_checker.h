@@ -12,7 +12,7 @@
 enum { MAX_CANDIDATES = 8, MAX_CASES = 24, THREAD_COUNTS = 4 };
 
 /* The seven of the weights of all layers are the most that an operation has. */
-enum { MAX_BUFFERS = 7 * MAX_NNMF_LAYERS };
+enum { MAX_BUFFERS = 7 * MAX_WEIGHT_LAYERS };
 
 typedef enum BufferRole {
     ABSENT, /* the operation gets NULL */
@@ -143,8 +143,8 @@ void check_nnmf_backward(Checker *checker);
 void check_batchnorm_forward(Checker *checker);
 void check_batchnorm_backward(Checker *checker);
 void check_batchnorm_accumulate(Checker *checker);
-void check_batchnorm_given_forward(Checker *checker);
-void check_batchnorm_given_backward(Checker *checker);
+void check_batchnorm_frozen_forward(Checker *checker);
+void check_batchnorm_frozen_backward(Checker *checker);
 void check_convolution_forward(Checker *checker);
 void check_convolution_backward(Checker *checker);
 
@@ -154,7 +154,7 @@ void unfold_has_its_derivative(void **state);
 void weights_have_their_derivative(void **state);
 void relu_has_its_derivative(void **state);
 void batchnorm_has_its_derivative(void **state);
-void given_batchnorm_has_its_derivative(void **state);
+void frozen_batchnorm_has_its_derivative(void **state);
 void convolution_has_its_derivative(void **state);
 void loss_has_its_derivative(void **state);
 void loss_adds_up(void **state);

@@ -182,9 +182,9 @@ typedef struct NormContext {
 static double norm_value(const void *context)
 {
     const NormContext *c = context;
-    float out[NORM_COUNT], mean[NORM_CHANNELS], deviation[NORM_CHANNELS];
+    float out[NORM_COUNT], mean[NORM_CHANNELS], rstd[NORM_CHANNELS];
     ops->batchnorm_forward(plain.backend, NORM_ROWS, NORM_CHANNELS, c->in, c->weight, c->bias, out,
-                           mean, deviation);
+                           mean, rstd);
     return dot(out, c->dout, NORM_COUNT);
 }
 
@@ -193,16 +193,16 @@ void batchnorm_has_its_derivative(void **state)
     (void)state;
     open_plain();
     NormContext c;
-    float out[NORM_COUNT], mean[NORM_CHANNELS], deviation[NORM_CHANNELS], din[NORM_COUNT];
+    float out[NORM_COUNT], mean[NORM_CHANNELS], rstd[NORM_CHANNELS], din[NORM_COUNT];
     float dweight[NORM_CHANNELS], dbias[NORM_CHANNELS];
     fill(c.in, NORM_COUNT, 0.0, 1.0);
     fill(c.weight, NORM_CHANNELS, 0.5, 1.5);
     fill(c.bias, NORM_CHANNELS, 0.0, 1.0);
     fill(c.dout, NORM_COUNT, 0.0, 1.0);
     ops->batchnorm_forward(plain.backend, NORM_ROWS, NORM_CHANNELS, c.in, c.weight, c.bias, out,
-                           mean, deviation);
-    ops->batchnorm_backward(plain.backend, NORM_ROWS, NORM_CHANNELS, c.in, c.weight, mean,
-                            deviation, c.dout, din, dweight, dbias);
+                           mean, rstd);
+    ops->batchnorm_backward(plain.backend, NORM_ROWS, NORM_CHANNELS, c.in, c.weight, mean, rstd,
+                            c.dout, din, dweight, dbias);
     assert_derivative("of batch norm's input", c.in, din, NORM_COUNT, 0.01, 1e-4, norm_value, &c);
     assert_derivative("of batch norm's weight", c.weight, dweight, NORM_CHANNELS, 0.02, 1e-4,
                       norm_value, &c);
@@ -211,27 +211,27 @@ void batchnorm_has_its_derivative(void **state)
     device_close(&plain);
 }
 
-/* ---- batch norm with given statistics ---- */
+/* ---- batch norm with frozen statistics ---- */
 
-typedef struct GivenContext {
+typedef struct FrozenContext {
     NormContext norm;
     float mean[NORM_CHANNELS], variance[NORM_CHANNELS];
-} GivenContext;
+} FrozenContext;
 
-static double given_value(const void *context)
+static double frozen_value(const void *context)
 {
-    const GivenContext *c = context;
+    const FrozenContext *c = context;
     float out[NORM_COUNT];
-    ops->batchnorm_given_forward(plain.backend, NORM_ROWS, NORM_CHANNELS, c->norm.in,
-                                 c->norm.weight, c->norm.bias, c->mean, c->variance, out);
+    ops->batchnorm_frozen_forward(plain.backend, NORM_ROWS, NORM_CHANNELS, c->norm.in,
+                                  c->norm.weight, c->norm.bias, c->mean, c->variance, out);
     return dot(out, c->norm.dout, NORM_COUNT);
 }
 
-void given_batchnorm_has_its_derivative(void **state)
+void frozen_batchnorm_has_its_derivative(void **state)
 {
     (void)state;
     open_plain();
-    GivenContext c;
+    FrozenContext c;
     float din[NORM_COUNT], dweight[NORM_CHANNELS], dbias[NORM_CHANNELS];
     fill(c.norm.in, NORM_COUNT, 0.0, 1.0);
     fill(c.norm.weight, NORM_CHANNELS, 0.5, 1.5);
@@ -240,14 +240,15 @@ void given_batchnorm_has_its_derivative(void **state)
     fill(c.mean, NORM_CHANNELS, 0.0, 1.0);
     for (int i = 0; i < NORM_CHANNELS; i++)
         c.variance[i] = (float)(0.7 + 0.5 * noise());
-    ops->batchnorm_given_backward(plain.backend, NORM_ROWS, NORM_CHANNELS, c.norm.in, c.norm.weight,
-                                  c.mean, c.variance, c.norm.dout, din, dweight, dbias);
-    assert_derivative("of given batch norm's input", c.norm.in, din, NORM_COUNT, 0.05, 1e-4,
-                      given_value, &c);
-    assert_derivative("of given batch norm's weight", c.norm.weight, dweight, NORM_CHANNELS, 0.05,
-                      1e-4, given_value, &c);
-    assert_derivative("of given batch norm's bias", c.norm.bias, dbias, NORM_CHANNELS, 0.05, 1e-4,
-                      given_value, &c);
+    ops->batchnorm_frozen_backward(plain.backend, NORM_ROWS, NORM_CHANNELS, c.norm.in,
+                                   c.norm.weight, c.mean, c.variance, c.norm.dout, din, dweight,
+                                   dbias);
+    assert_derivative("of frozen batch norm's input", c.norm.in, din, NORM_COUNT, 0.05, 1e-4,
+                      frozen_value, &c);
+    assert_derivative("of frozen batch norm's weight", c.norm.weight, dweight, NORM_CHANNELS, 0.05,
+                      1e-4, frozen_value, &c);
+    assert_derivative("of frozen batch norm's bias", c.norm.bias, dbias, NORM_CHANNELS, 0.05, 1e-4,
+                      frozen_value, &c);
     device_close(&plain);
 }
 

@@ -303,7 +303,7 @@ void check_batchnorm_forward(Checker *checker)
         trial_random(checker, &trial, "bias", width, -1.0, 1.0);
         trial_result(&trial, "out", s.rows * width, 1.0);
         trial_result(&trial, "mean", width, rms(in, s.rows * width) / sqrt((double)s.rows));
-        trial_result(&trial, "deviation", width, 0.0);
+        trial_result(&trial, "rstd", width, 0.0);
         check_trial(checker, &trial);
     }
 }
@@ -336,15 +336,15 @@ void check_batchnorm_backward(Checker *checker)
         const float *in = channels_input(checker, &trial, &s);
         const float *weight = trial_random(checker, &trial, "weight", width, 0.5, 1.5);
         float *mean = trial_floats(&trial, "mean", INPUT, width);
-        float *deviation = trial_floats(&trial, "deviation", INPUT, width);
+        float *rstd = trial_floats(&trial, "rstd", INPUT, width);
         float *out = must_allocate(count * sizeof *out);
         checker->plain.operations->batchnorm_forward(checker->plain.backend, s.rows, s.channels, in,
-                                                     weight, weight, out, mean, deviation);
+                                                     weight, weight, out, mean, rstd);
         free(out);
         float *dout = trial_floats(&trial, "dout", in_place ? CHANGED : INPUT, count);
         for (size_t e = 0; e < count; e++)
             dout[e] = (float)uniform(checker, -1.0, 1.0);
-        double terms = rms(dout, count) * rms(weight, width) * rms(deviation, width);
+        double terms = rms(dout, count) * rms(weight, width) * rms(rstd, width);
         if (in_place)
             trial.buffers[trial.count - 1].typical = terms;
         else
@@ -380,7 +380,7 @@ void check_batchnorm_accumulate(Checker *checker)
 }
 
 /* Means and variances that are not those of the rows. */
-static void given_statistics(Checker *checker, Trial *trial, size_t width)
+static void frozen_statistics(Checker *checker, Trial *trial, size_t width)
 {
     trial_random(checker, trial, "mean", width, -1.0, 1.0);
     float *variance = trial_random(checker, trial, "variance", width, 0.01, 2.0);
@@ -388,45 +388,46 @@ static void given_statistics(Checker *checker, Trial *trial, size_t width)
         variance[width / 2] = 0.0f;
 }
 
-static void call_batchnorm_given_forward(const Operations *ops, Backend *backend,
-                                         const void *arguments, void *const *b)
+static void call_batchnorm_frozen_forward(const Operations *ops, Backend *backend,
+                                          const void *arguments, void *const *b)
 {
     const RowShape *s = arguments;
-    ops->batchnorm_given_forward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[5]);
+    ops->batchnorm_frozen_forward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4],
+                                  b[5]);
 }
 
-void check_batchnorm_given_forward(Checker *checker)
+void check_batchnorm_frozen_forward(Checker *checker)
 {
     RowShape s;
-    Trial trial = {.arguments = &s, .call = call_batchnorm_given_forward};
+    Trial trial = {.arguments = &s, .call = call_batchnorm_frozen_forward};
     for (int i = 0; next_rows(checker, i, &s, trial.shape); i++) {
         size_t width = (size_t)s.channels;
         channels_input(checker, &trial, &s);
         trial_random(checker, &trial, "weight", width, 0.5, 1.5);
         trial_random(checker, &trial, "bias", width, -1.0, 1.0);
-        given_statistics(checker, &trial, width);
+        frozen_statistics(checker, &trial, width);
         trial_result(&trial, "out", s.rows * width, 1.0);
         check_trial(checker, &trial);
     }
 }
 
-static void call_batchnorm_given_backward(const Operations *ops, Backend *backend,
-                                          const void *arguments, void *const *b)
+static void call_batchnorm_frozen_backward(const Operations *ops, Backend *backend,
+                                           const void *arguments, void *const *b)
 {
     const RowShape *s = arguments;
-    ops->batchnorm_given_backward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[5],
-                                  b[6], b[7]);
+    ops->batchnorm_frozen_backward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4],
+                                   b[5], b[6], b[7]);
 }
 
-static void call_batchnorm_given_backward_in_place(const Operations *ops, Backend *backend,
-                                                   const void *arguments, void *const *b)
+static void call_batchnorm_frozen_backward_in_place(const Operations *ops, Backend *backend,
+                                                    const void *arguments, void *const *b)
 {
     const RowShape *s = arguments;
-    ops->batchnorm_given_backward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[4],
-                                  b[5], b[6]);
+    ops->batchnorm_frozen_backward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4],
+                                   b[4], b[5], b[6]);
 }
 
-void check_batchnorm_given_backward(Checker *checker)
+void check_batchnorm_frozen_backward(Checker *checker)
 {
     RowShape s;
     Trial trial = {.arguments = &s};
@@ -434,10 +435,10 @@ void check_batchnorm_given_backward(Checker *checker)
         size_t width = (size_t)s.channels, count = s.rows * width;
         bool in_place = i % 2 == 1;
         trial.call =
-            in_place ? call_batchnorm_given_backward_in_place : call_batchnorm_given_backward;
+            in_place ? call_batchnorm_frozen_backward_in_place : call_batchnorm_frozen_backward;
         const float *in = channels_input(checker, &trial, &s);
         trial_random(checker, &trial, "weight", width, 0.5, 1.5);
-        given_statistics(checker, &trial, width);
+        frozen_statistics(checker, &trial, width);
         const float *variance = trial.buffers[trial.count - 1].before;
         float *dout = trial_floats(&trial, "dout", in_place ? CHANGED : INPUT, count);
         for (size_t e = 0; e < count; e++)

@@ -32,7 +32,7 @@ static const char *const function_names[FUNCTIONS] = {"abs", "exp", "tanh", "ide
 /* The layers of a call; their pointers are buffers of the trial, in the order of the structure. */
 typedef struct WeightTrial {
     Trial trial;
-    LayerWeights layers[MAX_NNMF_LAYERS];
+    LayerWeights layers[MAX_WEIGHT_LAYERS];
     int count;
     char names[MAX_BUFFERS][32]; /* of the buffers */
 } WeightTrial;
@@ -80,7 +80,7 @@ static int weight_count(Checker *checker, int which)
         return 1;
     if (which == cases)
         return PUBLISHED;
-    return which == cases + 1 ? MAX_NNMF_LAYERS : between(checker, 1, 4);
+    return which == cases + 1 ? MAX_WEIGHT_LAYERS : between(checker, 1, 4);
 }
 
 static WeightShape weight_shape(Checker *checker, int which, int layer)
@@ -146,7 +146,7 @@ static void call_weights_forward(const Operations *ops, Backend *backend, const 
                                  void *const *b)
 {
     const WeightTrial *t = arguments;
-    LayerWeights layers[MAX_NNMF_LAYERS];
+    LayerWeights layers[MAX_WEIGHT_LAYERS];
     for (int i = 0; i < t->count; i++, b += 4)
         layers[i] = (LayerWeights){
             .shape = t->layers[i].shape, .W = b[0], .beta = b[1], .w = b[2], .scale = b[3]};
@@ -172,7 +172,7 @@ static void call_weights_backward(const Operations *ops, Backend *backend, const
                                   void *const *b)
 {
     const WeightTrial *t = arguments;
-    LayerWeights layers[MAX_NNMF_LAYERS];
+    LayerWeights layers[MAX_WEIGHT_LAYERS];
     for (int i = 0; i < t->count; i++, b += 7)
         layers[i] = (LayerWeights){t->layers[i].shape, b[0], b[1], b[2], b[3], b[4], b[5], b[6]};
     ops->weights_backward(backend, layers, t->count);

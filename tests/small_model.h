@@ -3,9 +3,9 @@
 #ifndef SMALL_MODEL_H
 #define SMALL_MODEL_H
 
+#include "network/model.h"
+#include "network/population.h"
 #include "nnmf/device.h"
-#include "nnmf/model.h"
-#include "nnmf/population.h"
 
 enum { BATCH = 5, INPUTS = BATCH * 8 * 8 * 2, CLASSES = 10 };
 

@@ -4,7 +4,6 @@
 #include "nnmf/philox.h"
 
 const NnmfKernel kernels[2] = {NNMF_KERNEL_FUSED, NNMF_KERNEL_CUBLAS};
-const char *const kernel_names[2] = {"fused", "cublas"};
 
 void must(bool good, const Error *error)
 {

@@ -3,9 +3,9 @@
 #define NNMF_TESTS_SMALL_TRAINING_H
 
 #include "cuda_host.h"
-#include "nnmf/batches.h"
-#include "nnmf/cuda_device.h"
-#include "nnmf/steps.h"
+#include "nnmf/device.h"
+#include "training/batches.h"
+#include "training/steps.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,7 +28,6 @@ enum {
 };
 
 extern const NnmfKernel kernels[2];
-extern const char *const kernel_names[2];
 
 /* Fails the test with the error's text. */
 void must(bool good, const Error *error);

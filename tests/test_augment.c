@@ -4,8 +4,8 @@
  */
 #include "nnmf/augment.h"
 
+#include "formats/safetensors.h"
 #include "nnmf/device.h"
-#include "nnmf/safetensors.h"
 
 #include <inttypes.h>
 #include <setjmp.h>

@@ -3,9 +3,9 @@
  * arrives as late as it may, so that what is not waited for shows. */
 #include "small_training.h"
 
-#include "nnmf/evaluation.h"
-#include "nnmf/settings.h"
-#include "nnmf/training.h"
+#include "run/run.h"
+#include "settings/settings.h"
+#include "training/evaluation.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,7 +276,7 @@ static bool run_training(const char *name, int images, const char *rate, Error *
     *error = (Error){0};
     must(settings_parse((int)COUNT(options), (char **)options, &settings, error), error);
     cuda_host_reset();
-    bool good = training_run(&settings, &signal, error);
+    bool good = run_train(&settings, &signal, error);
     assert_nothing_left();
     return good;
 }

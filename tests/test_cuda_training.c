@@ -2,8 +2,8 @@
  * for bit with itself. Needs the emulation (cuda_host/), which can shuffle the order of threads. */
 #include "small_training.h"
 
-#include "nnmf/evaluation.h"
 #include "nnmf/philox.h"
+#include "training/evaluation.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -203,7 +203,7 @@ static void check_both_kernels(const char *which, const Plan *plan)
     char name[64];
     train_on_cpu(plan, &cpu);
     for (size_t k = 0; k < COUNT(kernels); k++) {
-        snprintf(name, sizeof name, "%s, %s", which, kernel_names[k]);
+        snprintf(name, sizeof name, "%s, %s", which, nnmf_kernel_names[k]);
         check_trajectory(name, kernels[k], plan, &cpu);
     }
 }
@@ -343,7 +343,7 @@ static void same_bits(void **state)
             cuda_host_set_seed(seed);
             train_on_cuda(kernels[k], &plan, &again);
             if (memcmp(&first, &again, sizeof first) != 0)
-                fail_msg("%s: another result with seed %d", kernel_names[k], (int)seed);
+                fail_msg("%s: another result with seed %d", nnmf_kernel_names[k], (int)seed);
         }
     }
 }
@@ -557,7 +557,7 @@ enum { NORM_ROWS = 1000, NORM_CHANNELS = 21, NORM_FLOATS = NORM_ROWS * NORM_CHAN
 
 typedef struct Norm {
     float out[NORM_FLOATS], din[NORM_FLOATS];
-    float mean[NORM_CHANNELS], deviation[NORM_CHANNELS];
+    float mean[NORM_CHANNELS], rstd[NORM_CHANNELS];
     float dweight[NORM_CHANNELS], dbias[NORM_CHANNELS];
 } Norm;
 

@@ -1,6 +1,6 @@
 /* The dataset readers: good files of every kind, and every way in which one can be bad. */
+#include "data/dataset.h"
 #include "decoding.h"
-#include "nnmf/dataset.h"
 #include "nnmf/memory.h"
 
 /* cmocka.h needs these four before it. */

@@ -1,4 +1,4 @@
-#include "nnmf/drawing.h"
+#include "pictures/drawing.h"
 
 #include <math.h>
 #include <setjmp.h>

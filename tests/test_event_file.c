@@ -1,8 +1,8 @@
 /* Event files are parsed back here by code of the test's own: bit by bit CRCs, records and Protocol
  * Buffers by hand. */
-#include "nnmf/event_file.h"
+#include "formats/event_file.h"
 
-#include "nnmf/file.h"
+#include "base/file.h"
 #include "nnmf/memory.h"
 
 #include <dirent.h>

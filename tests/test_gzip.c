@@ -1,6 +1,6 @@
 /* Unpacking gzip: any size, any damage. */
+#include "data/dataset.h"
 #include "decoding.h"
-#include "nnmf/dataset.h"
 #include "nnmf/memory.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* The description of the published network, and of those that cannot be. */
-#include "nnmf/network.h"
+#include "network/network.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -39,8 +39,8 @@ static const OperationCase operation_cases[] = {
     {"batchnorm_forward", check_batchnorm_forward, 2.5e-6, 4e-6, 0.0, 0.0},
     {"batchnorm_backward", check_batchnorm_backward, 6e-7, 4e-6, 0.0, 0.0},
     {"batchnorm_accumulate", check_batchnorm_accumulate, 0.0, 1e-14, 0.0, 0.0},
-    {"batchnorm_given_forward", check_batchnorm_given_forward, 2.5e-6, 4e-6, 0.0, 0.0},
-    {"batchnorm_given_backward", check_batchnorm_given_backward, 6e-7, 4e-6, 0.0, 0.0},
+    {"batchnorm_frozen_forward", check_batchnorm_frozen_forward, 2.5e-6, 4e-6, 0.0, 0.0},
+    {"batchnorm_frozen_backward", check_batchnorm_frozen_backward, 6e-7, 4e-6, 0.0, 0.0},
     {"convolution_forward", check_convolution_forward, 1e-6, 5e-6, 1e-3, 4e-3},
     {"convolution_backward", check_convolution_backward, 1.2e-6, 5e-6, 2e-3, 5e-3},
     {"softmax", check_softmax, 1e-6, 5e-6, 0.0, 0.0},
@@ -138,9 +138,9 @@ static void without_the_last_layer(Backend *backend, const LayerWeights *layers,
 
 static void one_past_the_end(Backend *backend, size_t rows, int channels, const float *in,
                              const float *weight, const float *bias, float *out, float *mean,
-                             float *deviation)
+                             float *rstd)
 {
-    right.batchnorm_forward(backend, rows, channels, in, weight, bias, out, mean, deviation);
+    right.batchnorm_forward(backend, rows, channels, in, weight, bias, out, mean, rstd);
     mean[channels] = 0.0f;
 }
 
@@ -175,12 +175,12 @@ static void drops_a_nan(Backend *backend, const UnfoldShape *s, const float *in,
 }
 
 static void fills_the_gaps(Backend *backend, const AdamSegment *segments, int segment_count,
-                           const Clock *clock, const float *gradients, float *parameters,
-                           float *first, float *second)
+                           const Clock *clock, const float *gradients, float *parameters, float *m,
+                           float *v)
 {
     AdamSegment all = {.group = segments[0].group};
     all.elements = segments[segment_count - 1].offset + segments[segment_count - 1].elements;
-    right.adam(backend, &all, 1, clock, gradients, parameters, first, second);
+    right.adam(backend, &all, 1, clock, gradients, parameters, m, v);
 }
 
 /* A last bit that comes and goes, as a sum in changing order would have it: within every
@@ -314,7 +314,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(weights_have_their_derivative),
         cmocka_unit_test(relu_has_its_derivative),
         cmocka_unit_test(batchnorm_has_its_derivative),
-        cmocka_unit_test(given_batchnorm_has_its_derivative),
+        cmocka_unit_test(frozen_batchnorm_has_its_derivative),
         cmocka_unit_test(convolution_has_its_derivative),
         cmocka_unit_test(loss_has_its_derivative),
         cmocka_unit_test(loss_adds_up),

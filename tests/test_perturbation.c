@@ -1,6 +1,6 @@
 /* Perturbed images: each kind against its definition on images where the result is plain, noise
  * against what its distribution says. */
-#include "nnmf/perturbation.h"
+#include "robustness/perturbation.h"
 
 #include "nnmf/memory.h"
 

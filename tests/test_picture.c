@@ -1,8 +1,8 @@
 /* PNG files in and out. The files that are read are written by libpng's other interface, kind by
  * kind, so that every pixel is known. */
-#include "nnmf/picture.h"
+#include "formats/picture.h"
 
-#include "nnmf/file.h"
+#include "base/file.h"
 #include "nnmf/memory.h"
 
 #include <png.h>

@@ -1,5 +1,5 @@
 /* The way back from h to an image, against what the plain operations made of one. */
-#include "nnmf/reconstruct.h"
+#include "network/reconstruct.h"
 
 #include "nnmf/device.h"
 

@@ -1,4 +1,4 @@
-#include "nnmf/resample.h"
+#include "data/resample.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

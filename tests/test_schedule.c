@@ -1,6 +1,6 @@
 /* The schedule against hand-made losses, and against the published curve where it is. */
-#include "nnmf/network.h"
-#include "nnmf/schedule.h"
+#include "network/network.h"
+#include "training/schedule.h"
 
 #include <math.h>
 #include <setjmp.h>

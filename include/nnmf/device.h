@@ -5,6 +5,10 @@
 #include "nnmf/error.h"
 #include "nnmf/operations.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum DeviceKind { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceKind;
 
 /* Its table, its state, and how to let go of it. */
@@ -29,8 +33,8 @@ typedef enum Precision {
                          cuBLAS's products; the fused backward rule remains float32 */
 } Precision;
 
-/* "fp32", ... by Precision; NULL at the end. */
-extern const char *const precision_names[];
+/* By NnmfKernel and by Precision ("fused", "fp32"), NULL at the end. */
+extern const char *const nnmf_kernel_names[], *const precision_names[];
 
 typedef struct CudaOptions {
     NnmfKernel kernel;
@@ -53,5 +57,21 @@ bool device_open_cpu_with(Device *device, const char *instruction_set, int threa
 
 /* Also fine on an empty device (all zero). */
 void device_close(Device *device);
+
+/* ---- the CUDA back end (kernels/) ---- */
+
+/* Was this program built with the CUDA back end? Without, device_open_cuda always fails. */
+extern const bool cuda_is_built;
+
+/* The CUDA runtime that it was built with, as 1000 major + 10 minor; 0 without. */
+extern const int cuda_version_built;
+
+/* Fails, saying what is missing, where there is no driver, too old a driver, no GPU, or one that
+ * this program was not built for. */
+bool device_open_cuda(Device *device, const CudaOptions *options, Error *error);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

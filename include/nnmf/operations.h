@@ -18,10 +18,54 @@
 
 #include "nnmf/augment.h"
 #include "nnmf/error.h"
-#include "nnmf/network.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* What keeps divisors and logarithms away from 0, as published. */
+#define EPSILON_SUM 1e-19         /* sums of a row, before they divide it */
+#define EPSILON_R 1e-20           /* r = h w, before x / r */
+#define EPSILON_VARIANCE 1e-5     /* of a batch norm */
+#define EPSILON_PROBABILITY 1e-20 /* in the loss */
+
+/* Adam's decay rates and epsilon, the defaults of Kingma and Ba (2015). */
+#define ADAM_BETA1 0.9
+#define ADAM_BETA2 0.999
+#define ADAM_EPSILON 1e-8
+
+/* Limits of one call, so that back ends can pass its arguments by value. */
+enum {
+    LEARNING_RATES = 3,
+    MAX_ADAM_SEGMENTS = 96,
+    MAX_WEIGHT_LAYERS = 32,
+};
+
+/* What the weights of an NNMF layer go through before their rows are normalised. */
+typedef enum PositiveFunction {
+    POSITIVE_ABS,      /* |W| */
+    POSITIVE_EXP,      /* exp((tanh(beta) + 1) / 2 * W), W scaled to at most 80 in magnitude */
+    POSITIVE_TANH,     /* (tanh(beta W) + 1) / 2 */
+    POSITIVE_IDENTITY, /* W */
+} PositiveFunction;
+
+/* What an NNMF layer's weights learn from. */
+typedef enum LocalLearning {
+    LOCAL_NONE, /* the error that comes back from the loss */
+    LOCAL_KL,   /* the layer's own reconstruction, Kullback-Leibler divergence */
+    LOCAL_MSE,  /* the layer's own reconstruction, squared error */
+} LocalLearning;
+
+typedef enum LossKind {
+    LOSS_SBS,           /* squared error and Kullback-Leibler divergence of the probabilities */
+    LOSS_CROSS_ENTROPY, /* of the probabilities taken as logits */
+} LossKind;
+
+/* Does the positive function have a learned beta? */
+static inline bool positive_function_has_beta(PositiveFunction function)
+{
+    return function == POSITIVE_EXP || function == POSITIVE_TANH;
+}
 
 typedef struct Backend Backend; /* threads, scratch memory, streams: the device's own business */
 
@@ -33,7 +77,7 @@ typedef struct Clock {
     uint32_t epoch;
     uint32_t step;    /* within the epoch */
     uint64_t updates; /* optimiser steps made so far */
-    double learning_rates[GROUPS];
+    double learning_rates[LEARNING_RATES];
 } Clock;
 
 /* Sums over the batches since they were last set to zero; lives in device memory. */
@@ -202,7 +246,7 @@ typedef struct Operations {
     /* ---- ReLU, unfold, L1 norm ---- */
 
     /* in (batch, height, width, channels) -> x (rows, features), scale (rows):
-     * x = u scale with u = max(in, 0) over the window, scale = 1 / (sum(u) + 1e-19).
+     * x = u scale with u = max(in, 0) over the window, scale = 1 / (sum(u) + EPSILON_SUM).
      * Features are ordered (window row, window column, channel). */
     void (*unfold_forward)(Backend *, const UnfoldShape *, const float *in, float *x, float *scale);
 
@@ -229,8 +273,8 @@ typedef struct Operations {
     /* ---- NNMF ---- */
 
     /* Of all layers at once, since each has little work: `layers` (count) is host memory, count
-     * 1 .. MAX_NNMF_LAYERS. Of each, W, beta -> w, scale: w = f(W) scale,
-     * scale = 1 / (sum over the row of f(W) + 1e-19). */
+     * 1 .. MAX_WEIGHT_LAYERS. Of each, W, beta -> w, scale: w = f(W) scale,
+     * scale = 1 / (sum over the row of f(W) + EPSILON_SUM). */
     void (*weights_forward)(Backend *, const LayerWeights *layers, int count);
 
     /* The same way back: W, beta, w, scale, dw -> dW, dbeta. The chain rule; the derivative of |W|
@@ -239,44 +283,45 @@ typedef struct Operations {
 
     /* x (rows, features) with rows that sum to 1, w (outputs, features) -> h (rows, outputs).
      * h = 1 / outputs, then `iterations` times:
-     * r = h w + 1e-20; s = (x / r) w^T; h = h s, or h (1 + epsilon s) if epsilon is not 0;
-     * h = h / (sum(h) + 1e-19). */
+     * r = h w + EPSILON_R; s = (x / r) w^T; h = h s, or h (1 + epsilon s) if epsilon is not 0;
+     * h = h / (sum(h) + EPSILON_SUM). */
     void (*nnmf_forward)(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
 
     /* dh (rows, outputs) -> dx (rows, features; NULL if not wanted), dw (outputs, features).
-     * With r = h w, q = 1 / (r + 1e-20): dx = ((h dh) w) q;
+     * With r = h w, q = 1 / (r + EPSILON_R): dx = ((h dh) w) q;
      * dw = (h dh)^T (x q) - h^T (x q dx), LOCAL_KL: - h^T (x q), LOCAL_MSE: - h^T (2 (x - r)). */
     void (*nnmf_backward)(Backend *, const NnmfShape *, const float *x, const float *w,
                           const float *h, const float *dh, float *dx, float *dw);
 
-    /* ---- batch norm over rows, statistics of this batch, biased variance, eps 1e-5 ---- */
+    /* ---- batch norm over rows, statistics of this batch, biased variance ---- */
 
-    /* in, out (rows, channels); weight, bias, mean, deviation (channels):
-     * out = (in - mean) deviation weight + bias, deviation = 1 / sqrt(variance + 1e-5). */
+    /* in, out (rows, channels); weight, bias, mean, rstd (channels):
+     * out = (in - mean) rstd weight + bias, rstd = 1 / sqrt(variance + EPSILON_VARIANCE). */
     void (*batchnorm_forward)(Backend *, size_t rows, int channels, const float *in,
                               const float *weight, const float *bias, float *out, float *mean,
-                              float *deviation);
+                              float *rstd);
 
     /* din may be dout. */
     void (*batchnorm_backward)(Backend *, size_t rows, int channels, const float *in,
-                               const float *weight, const float *mean, const float *deviation,
+                               const float *weight, const float *mean, const float *rstd,
                                const float *dout, float *din, float *dweight, float *dbias);
 
     /* Adds to sums (2, channels) the sums over rows of in and of its square. */
     void (*batchnorm_accumulate)(Backend *, size_t rows, int channels, const float *in,
                                  double *sums);
 
-    /* ---- batch norm with given statistics: mean, variance (channels), of whatever images ---- */
+    /* ---- batch norm with frozen statistics: mean, variance (channels), of whatever images ---- */
 
-    /* out = (in - mean) weight / sqrt(variance + 1e-5) + bias. */
-    void (*batchnorm_given_forward)(Backend *, size_t rows, int channels, const float *in,
-                                    const float *weight, const float *bias, const float *mean,
-                                    const float *variance, float *out);
+    /* out = (in - mean) weight / sqrt(variance + EPSILON_VARIANCE) + bias. */
+    void (*batchnorm_frozen_forward)(Backend *, size_t rows, int channels, const float *in,
+                                     const float *weight, const float *bias, const float *mean,
+                                     const float *variance, float *out);
 
-    /* The statistics are constants: din = dout weight / sqrt(variance + 1e-5). din may be dout. */
-    void (*batchnorm_given_backward)(Backend *, size_t rows, int channels, const float *in,
-                                     const float *weight, const float *mean, const float *variance,
-                                     const float *dout, float *din, float *dweight, float *dbias);
+    /* The statistics are constants: din = dout weight / sqrt(variance + EPSILON_VARIANCE). din may
+     * be dout. */
+    void (*batchnorm_frozen_backward)(Backend *, size_t rows, int channels, const float *in,
+                                      const float *weight, const float *mean, const float *variance,
+                                      const float *dout, float *din, float *dweight, float *dbias);
 
     /* ---- convolution 1x1: out = in weight^T + bias ---- */
 
@@ -297,20 +342,20 @@ typedef struct Operations {
     /* Adds the batch's loss and number of correct images to `totals`, and writes dlogits
      * (batch, classes; NULL if not wanted), the derivative of the batch's loss.
      * LOSS_SBS, p probabilities, t one-hot: sum over batch, mean over classes, of
-     * (mse (p - t)^2 + kl t log((t + 1e-20) / (p + 1e-20))) / (|mse| + |kl|).
-     * LOSS_CROSS_ENTROPY: mean over batch of -log(softmax(p)) at the label.
-     * An image is correct when its first largest probability is at its label. */
+     * (mse (p - t)^2 + kl t log((t + EPSILON_PROBABILITY) / (p + EPSILON_PROBABILITY))) / (|mse| +
+     * |kl|). LOSS_CROSS_ENTROPY: mean over batch of -log(softmax(p)) at the label. An image is
+     * correct when its first largest probability is at its label. */
     void (*loss)(Backend *, const LossShape *, const float *probabilities, const uint8_t *labels,
                  const Clock *clock, Totals *totals, float *dlogits);
 
     /* ---- optimiser ---- */
 
-    /* Adam (Kingma, Ba 2015), betas 0.9 and 0.999, for all parameters at once:
-     * m = 0.9 m + 0.1 g; v = 0.999 v + 0.001 g^2; t = clock.updates + 1;
-     * p -= rate / (1 - 0.9^t) * m / (sqrt(v) / sqrt(1 - 0.999^t) + 1e-8). `segments` is host
+    /* Adam (Kingma, Ba 2015) for all parameters at once, with b1 = ADAM_BETA1, b2 = ADAM_BETA2:
+     * m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; t = clock.updates + 1;
+     * p -= rate / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + ADAM_EPSILON). `segments` is host
      * memory. */
     void (*adam)(Backend *, const AdamSegment *segments, int segment_count, const Clock *clock,
-                 const float *gradients, float *parameters, float *first, float *second);
+                 const float *gradients, float *parameters, float *m, float *v);
 
     /* clock: one more step, one more update. */
     void (*advance)(Backend *, Clock *clock);

@@ -1,4 +1,4 @@
-#include "nnmf/file.h"
+#include "base/file.h"
 
 #include "nnmf/memory.h"
 

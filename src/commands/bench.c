@@ -1,14 +1,14 @@
 /* Times training steps and test batches on random images, operation by operation. */
-#include "ceiling.h"
-#include "commands.h"
-#include "profile.h"
+#include "commands/ceiling.h"
+#include "commands/commands.h"
+#include "operations/timed.h"
 
-#include "nnmf/batches.h"
+#include "base/time.h"
+#include "network/model.h"
 #include "nnmf/memory.h"
-#include "nnmf/model.h"
 #include "nnmf/philox.h"
-#include "nnmf/progress.h"
-#include "nnmf/steps.h"
+#include "training/batches.h"
+#include "training/steps.h"
 
 #include <inttypes.h>
 #include <omp.h>

@@ -1,7 +1,7 @@
-#include "ceiling.h"
+#include "commands/ceiling.h"
 
+#include "base/time.h"
 #include "nnmf/memory.h"
-#include "nnmf/progress.h"
 
 #include <dlfcn.h>
 #include <string.h>

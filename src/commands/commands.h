@@ -2,7 +2,7 @@
 #ifndef NNMF_COMMANDS_H
 #define NNMF_COMMANDS_H
 
-#include "nnmf/settings.h"
+#include "settings/settings.h"
 
 /* *status: the exit status after success, STATUS_OK unless it says otherwise. */
 bool command_train(const Settings *settings, int *status, Error *error);

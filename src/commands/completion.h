@@ -3,7 +3,7 @@
 #ifndef NNMF_COMPLETION_H
 #define NNMF_COMPLETION_H
 
-#include "options.h"
+#include "settings/options.h"
 
 #include <stdio.h>
 

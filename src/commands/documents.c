@@ -5,8 +5,8 @@
  *
  * the manual page, and the completions for the shells.
  */
-#include "completion.h"
-#include "manual.h"
+#include "commands/completion.h"
+#include "commands/manual.h"
 
 #include <string.h>
 

@@ -1,11 +1,11 @@
-#include "commands.h"
+#include "commands/commands.h"
 
-#include "nnmf/evaluation.h"
+#include "formats/npy.h"
 #include "nnmf/memory.h"
-#include "nnmf/npy.h"
-#include "nnmf/progress.h"
-#include "nnmf/report.h"
-#include "session.h"
+#include "run/progress.h"
+#include "run/report.h"
+#include "run/session.h"
+#include "training/evaluation.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
-#include "help.h"
+#include "commands/help.h"
 
-#include "options.h"
+#include "settings/options.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef NNMF_HELP_H
 #define NNMF_HELP_H
 
-#include "options.h"
+#include "settings/options.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-#include "commands.h"
+#include "commands/commands.h"
 
 bool command_info(const Settings *settings, int *status, Error *error)
 {

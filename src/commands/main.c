@@ -1,7 +1,7 @@
-#include "commands.h"
+#include "commands/commands.h"
 
-#include "help.h"
-#include "nnmf/progress.h"
+#include "commands/help.h"
+#include "run/progress.h"
 
 #include <signal.h>
 #include <stdio.h>

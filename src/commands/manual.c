@@ -1,7 +1,7 @@
-#include "manual.h"
+#include "commands/manual.h"
 
-#include "nnmf/version.h"
-#include "options.h"
+#include "base/version.h"
+#include "settings/options.h"
 
 #include <string.h>
 

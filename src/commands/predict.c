@@ -1,11 +1,11 @@
 /* The class of pictures of any size: each is made an image of the data set's size, of which the
  * network sees the middle, as in testing. Batch norms use the population statistics, so that the
  * answer does not depend on the pictures beside it. */
-#include "commands.h"
+#include "commands/commands.h"
 
+#include "data/resample.h"
 #include "nnmf/memory.h"
-#include "nnmf/resample.h"
-#include "session.h"
+#include "run/session.h"
 
 #include <math.h>
 #include <stdio.h>

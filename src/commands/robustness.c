@@ -1,11 +1,11 @@
 /* Tests weights on images that are made worse, kind by kind and level by level: perturbation.h. */
-#include "commands.h"
+#include "commands/commands.h"
 
-#include "nnmf/csv.h"
+#include "formats/csv.h"
 #include "nnmf/memory.h"
-#include "nnmf/perturbation.h"
-#include "nnmf/progress.h"
-#include "session.h"
+#include "robustness/perturbation.h"
+#include "run/progress.h"
+#include "run/session.h"
 
 #include <inttypes.h>
 #include <math.h>

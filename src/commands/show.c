@@ -1,6 +1,6 @@
-#include "show.h"
+#include "commands/show.h"
 
-#include "commands.h"
+#include "commands/commands.h"
 
 #include <stdio.h>
 

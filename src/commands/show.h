@@ -2,8 +2,8 @@
 #ifndef NNMF_SHOW_H
 #define NNMF_SHOW_H
 
-#include "nnmf/picture.h"
-#include "nnmf/settings.h"
+#include "formats/picture.h"
+#include "settings/settings.h"
 
 /* --samples: what training sees. */
 bool show_samples(const Settings *settings, Picture *picture, Error *error);

@@ -1,10 +1,10 @@
-#include "show.h"
+#include "commands/show.h"
 
 #include "nnmf/memory.h"
-#include "nnmf/progress.h"
-#include "nnmf/sheets.h"
-#include "nnmf/steps.h"
-#include "session.h"
+#include "pictures/sheets.h"
+#include "run/progress.h"
+#include "run/session.h"
+#include "training/steps.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
-#include "show.h"
+#include "commands/show.h"
 
+#include "network/reconstruct.h"
 #include "nnmf/memory.h"
-#include "nnmf/reconstruct.h"
-#include "nnmf/sheets.h"
-#include "session.h"
+#include "pictures/sheets.h"
+#include "run/session.h"
 
 #include <inttypes.h>
 #include <stdio.h>

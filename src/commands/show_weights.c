@@ -1,8 +1,8 @@
-#include "show.h"
+#include "commands/show.h"
 
 #include "nnmf/memory.h"
-#include "nnmf/sheets.h"
-#include "session.h"
+#include "pictures/sheets.h"
+#include "run/session.h"
 
 #include <inttypes.h>
 #include <stdio.h>

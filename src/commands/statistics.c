@@ -1,11 +1,11 @@
 /* Measures the population statistics of a weights file and writes a file with both. */
-#include "commands.h"
+#include "commands/commands.h"
 
-#include "nnmf/checkpoint.h"
-#include "nnmf/progress.h"
-#include "nnmf/safetensors.h"
-#include "nnmf/statistics.h"
-#include "session.h"
+#include "formats/safetensors.h"
+#include "run/progress.h"
+#include "run/session.h"
+#include "training/checkpoint.h"
+#include "training/population_pass.h"
 
 #include <stdio.h>
 
@@ -21,7 +21,7 @@ static bool measure(Session *session, Error *error)
     bool stopped;
     progress_start(&progress, "Statistics", 0, session->batches.steps, 0,
                    session->batches.sample.batch_size);
-    bool good = statistics_measure(&session->model, &session->batches, show_progress, &progress,
+    bool good = population_measure(&session->model, &session->batches, show_progress, &progress,
                                    &stopped, error);
     progress_end(&progress);
     return good;

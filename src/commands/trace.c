@@ -1,11 +1,11 @@
 /* One batch forward and backward, written down under the published names: N.output of every layer
  * that computes more than a ReLU and an unfold, N its index in the Sequential, as (batch, channels,
  * height, width), PARAMETER.grad, probabilities (batch, 10) and loss (1). */
-#include "commands.h"
+#include "commands/commands.h"
 
+#include "formats/safetensors.h"
 #include "nnmf/memory.h"
-#include "nnmf/safetensors.h"
-#include "session.h"
+#include "run/session.h"
 
 #include <inttypes.h>
 #include <stdio.h>

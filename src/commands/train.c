@@ -1,13 +1,13 @@
-#include "commands.h"
+#include "commands/commands.h"
 
-#include "nnmf/training.h"
+#include "run/run.h"
 
 bool command_train(const Settings *settings, int *status, Error *error)
 {
     if (settings->resume[0] && settings->out[0])
         return fail_usage(error, "two folders: --resume and --out: a resumed run stays in its own");
     int signal;
-    if (!training_run(settings, &signal, error))
+    if (!run_train(settings, &signal, error))
         return false;
     if (signal)
         *status = 128 + signal; /* as a shell reports a program that a signal ended */

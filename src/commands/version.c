@@ -1,8 +1,8 @@
-#include "help.h"
+#include "commands/help.h"
 
-#include "nnmf/commit.h"
-#include "nnmf/cuda_device.h"
-#include "nnmf/version.h"
+#include "base/version.h"
+#include "commands/commit.h"
+#include "nnmf/device.h"
 
 #if defined(__clang__)
 #define COMPILER "Clang " __clang_version__

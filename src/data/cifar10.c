@@ -1,5 +1,5 @@
 /* The binary version of CIFAR-10: records of one label byte and 3072 pixels, plane after plane. */
-#include "nnmf/dataset.h"
+#include "data/dataset.h"
 
 #include <string.h>
 

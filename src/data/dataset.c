@@ -1,6 +1,6 @@
 /* Which datasets there are, which files each split is made of, and reading them. */
-#include "nnmf/dataset.h"
-#include "nnmf/file.h"
+#include "data/dataset.h"
+#include "base/file.h"
 #include "nnmf/memory.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* A gzip file in memory, unpacked whole; its length is not trusted, so the result grows. */
-#include "nnmf/dataset.h"
+#include "data/dataset.h"
 #include "nnmf/memory.h"
 
 #include <limits.h>

@@ -1,5 +1,5 @@
 /* IDX, the format of MNIST: a magic number, big-endian sizes, then the elements in C order. */
-#include "nnmf/dataset.h"
+#include "data/dataset.h"
 
 enum { WORD = 4, UNSIGNED_BYTES = 8 };
 

@@ -1,6 +1,6 @@
-#include "nnmf/csv.h"
+#include "formats/csv.h"
 
-#include "nnmf/file.h"
+#include "base/file.h"
 #include "nnmf/memory.h"
 
 #include <stdarg.h>

@@ -1,10 +1,10 @@
-#include "nnmf/event_file.h"
+#include "formats/event_file.h"
 
-#include "nnmf/file.h"
+#include "base/file.h"
 #include "nnmf/memory.h"
 
 #include "event.pb-c.h"
-#include "event_record.h"
+#include "formats/event_record.h"
 
 #include <dirent.h>
 #include <errno.h>

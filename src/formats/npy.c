@@ -1,6 +1,6 @@
-#include "nnmf/npy.h"
+#include "formats/npy.h"
 
-#include "nnmf/file.h"
+#include "base/file.h"
 
 #include <string.h>
 

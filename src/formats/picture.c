@@ -1,8 +1,8 @@
 /* Pictures as PNG files, by libpng. Read row by row: its simplified API does not read every kind
  * right (in 1.6.39 not 16 bits, interlaced, with alpha). Written by that API. */
-#include "nnmf/picture.h"
+#include "formats/picture.h"
 
-#include "nnmf/file.h"
+#include "base/file.h"
 #include "nnmf/memory.h"
 
 #include <png.h>

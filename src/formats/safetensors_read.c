@@ -1,6 +1,6 @@
-#include "nnmf/safetensors.h"
+#include "formats/safetensors.h"
 
-#include "nnmf/file.h"
+#include "base/file.h"
 #include "nnmf/memory.h"
 
 #include <jansson.h>

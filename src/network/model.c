@@ -1,4 +1,4 @@
-#include "nnmf/model.h"
+#include "network/model.h"
 
 /* ---- memory ---- */
 
@@ -57,7 +57,7 @@ static void reserve_layer(Model *model, int number, Error *error)
         reserve_weights(model, number, "reordered weights", error);
     if (layer->kind == LAYER_BATCHNORM) {
         b->mean = reserve_floats(model, channels, "batch norm means", error);
-        b->deviation = reserve_floats(model, channels, "batch norm deviations", error);
+        b->rstd = reserve_floats(model, channels, "batch norm rstd", error);
     }
 }
 
@@ -97,8 +97,8 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
     }
     model->parameters = reserve_floats(model, elements, "parameters", &first);
     model->gradients = reserve_floats(model, elements, "gradients", &first);
-    model->first = reserve_floats(model, elements, "first moments", &first);
-    model->second = reserve_floats(model, elements, "second moments", &first);
+    model->m = reserve_floats(model, elements, "first moments", &first);
+    model->v = reserve_floats(model, elements, "second moments", &first);
     if (network->population_elements) {
         model->population =
             reserve_floats(model, network->population_elements, "population statistics", &first);
@@ -138,9 +138,9 @@ void model_destroy(Model *model)
         release(backend, b->w);
         release(backend, b->dw);
         release(backend, b->mean);
-        release(backend, b->deviation);
+        release(backend, b->rstd);
     }
-    void *buffers[] = {model->parameters, model->gradients, model->first,  model->second,
+    void *buffers[] = {model->parameters, model->gradients, model->m,      model->v,
                        model->population, model->sums,      model->images, model->labels,
                        model->dout,       model->din};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
@@ -216,15 +216,15 @@ static void forward_batchnorm(Model *model, int number, int batch)
     int channels = l->out.channels;
     if (model->statistics == STATISTICS_POPULATION) {
         const float *mean = model->population + l->population;
-        ops->batchnorm_given_forward(backend, rows(l, batch), channels, in, weight, bias, mean,
-                                     mean + channels, b->out);
+        ops->batchnorm_frozen_forward(backend, rows(l, batch), channels, in, weight, bias, mean,
+                                      mean + channels, b->out);
         return;
     }
     if (model->measuring)
         ops->batchnorm_accumulate(backend, rows(l, batch), channels, in,
                                   model->sums + l->population);
     ops->batchnorm_forward(backend, rows(l, batch), channels, in, weight, bias, b->out, b->mean,
-                           b->deviation);
+                           b->rstd);
 }
 
 static void forward_layer(Model *model, int number, int batch)
@@ -281,12 +281,12 @@ static void backward_batchnorm(Model *model, int number, int batch)
     float *dbias = parameter(model, model->gradients, l->bias);
     const float *population = model->population + l->population;
     if (model->statistics == STATISTICS_POPULATION)
-        ops->batchnorm_given_backward(model->device->backend, rows(l, batch), l->out.channels, in,
-                                      weight, population, population + l->out.channels, model->dout,
-                                      model->din, dweight, dbias);
+        ops->batchnorm_frozen_backward(model->device->backend, rows(l, batch), l->out.channels, in,
+                                       weight, population, population + l->out.channels,
+                                       model->dout, model->din, dweight, dbias);
     else
         ops->batchnorm_backward(model->device->backend, rows(l, batch), l->out.channels, in, weight,
-                                b->mean, b->deviation, model->dout, model->din, dweight, dbias);
+                                b->mean, b->rstd, model->dout, model->din, dweight, dbias);
 }
 
 static void backward_convolution(Model *model, int number, int batch)
@@ -405,7 +405,7 @@ void model_update(Model *model, Clock *clock)
 {
     const Operations *ops = model->device->operations;
     ops->adam(model->device->backend, model->segments, model->network->parameter_count, clock,
-              model->gradients, model->parameters, model->first, model->second);
+              model->gradients, model->parameters, model->m, model->v);
     model->has_population = false; /* other weights have other statistics */
     ops->advance(model->device->backend, clock);
 }

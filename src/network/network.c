@@ -1,4 +1,4 @@
-#include "nnmf/network.h"
+#include "network/network.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -15,6 +15,8 @@ const NetworkOptions network_default_options = {
     .loss_kl = 1.0,
 };
 
+_Static_assert((int)GROUPS == (int)LEARNING_RATES, "a learning rate for each group");
+
 const char *const architecture_names[] = {"nnmf", "cnn"};
 
 const char *const parameter_group_names[GROUPS] = {"cnn_top", "nnmf", "batchnorm"};
@@ -28,11 +30,6 @@ static const Block published_blocks[] = {
     {.channels = 96, .kernel = 0, .stride = 1, .convolution = true},
     {.channels = 10, .kernel = 1, .stride = 1, .convolution = true},
 };
-
-bool positive_function_has_beta(PositiveFunction function)
-{
-    return function == POSITIVE_EXP || function == POSITIVE_TANH;
-}
 
 /* ---- building ---- */
 

@@ -1,4 +1,4 @@
-#include "nnmf/population.h"
+#include "network/population.h"
 
 #include "nnmf/memory.h"
 

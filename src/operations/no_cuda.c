@@ -1,5 +1,5 @@
 /* What a program that was built without CUDA has in place of kernels/. */
-#include "nnmf/cuda_device.h"
+#include "nnmf/device.h"
 
 const bool cuda_is_built = false;
 const int cuda_version_built = 0;

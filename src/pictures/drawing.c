@@ -1,6 +1,6 @@
-#include "nnmf/drawing.h"
+#include "pictures/drawing.h"
 
-#include "font.h"
+#include "pictures/font.h"
 
 #include <string.h>
 

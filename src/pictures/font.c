@@ -1,7 +1,7 @@
 /* The printable characters of ASCII, 8 x 13 pixels each: the font "8x13" of the X Window System
  * (-Misc-Fixed-Medium-R-Normal--13), whose notice is "Public domain font.  Share and enjoy." A row
  * is a byte, its highest bit the leftmost pixel. */
-#include "font.h"
+#include "pictures/font.h"
 
 /* clang-format off */
 const uint8_t font_glyphs[FONT_GLYPHS][TEXT_HEIGHT] = {

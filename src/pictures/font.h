@@ -2,7 +2,7 @@
 #ifndef NNMF_FONT_H
 #define NNMF_FONT_H
 
-#include "nnmf/drawing.h"
+#include "pictures/drawing.h"
 
 enum { FONT_FIRST = ' ', FONT_GLYPHS = '~' - ' ' + 1 };
 

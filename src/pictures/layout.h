@@ -2,7 +2,7 @@
 #ifndef NNMF_LAYOUT_H
 #define NNMF_LAYOUT_H
 
-#include "nnmf/drawing.h"
+#include "pictures/drawing.h"
 
 enum {
     MARGIN = 16,                   /* around a sheet */

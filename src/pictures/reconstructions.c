@@ -1,12 +1,14 @@
-#include "nnmf/sheets.h"
+#include "pictures/sheets.h"
 
-#include "layout.h"
 #include "nnmf/memory.h"
+#include "pictures/layout.h"
 
 #include <math.h>
 #include <stdio.h>
 
-enum { SCALE = 3, GROUPS_IN_A_ROW = 3, APART = 24, MAGNIFIED = 4 };
+enum { SCALE = 3, GROUPS_IN_A_ROW = 3, APART = 24 };
+
+static const float MAGNIFIED = 4.0f;
 
 /* Where a group of three images begins. */
 typedef struct Place {

@@ -1,6 +1,6 @@
-#include "nnmf/sheets.h"
+#include "pictures/sheets.h"
 
-#include "layout.h"
+#include "pictures/layout.h"
 
 enum { SCALE = 3 };
 

@@ -1,7 +1,7 @@
-#include "nnmf/sheets.h"
+#include "pictures/sheets.h"
 
-#include "layout.h"
 #include "nnmf/memory.h"
+#include "pictures/layout.h"
 
 #include <stdio.h>
 

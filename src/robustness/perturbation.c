@@ -1,4 +1,4 @@
-#include "nnmf/perturbation.h"
+#include "robustness/perturbation.h"
 
 #include "nnmf/memory.h"
 #include "nnmf/philox.h"

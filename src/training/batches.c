@@ -1,4 +1,4 @@
-#include "nnmf/batches.h"
+#include "training/batches.h"
 
 #include <stdio.h>
 

@@ -1,9 +1,9 @@
-#include "nnmf/checkpoint.h"
+#include "training/checkpoint.h"
 
+#include "base/version.h"
+#include "formats/safetensors.h"
+#include "network/population.h"
 #include "nnmf/memory.h"
-#include "nnmf/population.h"
-#include "nnmf/safetensors.h"
-#include "nnmf/version.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -91,7 +91,7 @@ static const char *const part_prefixes[PARTS] = {"", "optimiser.first.", "optimi
 
 static float *part_buffer(const Model *model, int part)
 {
-    return (float *[PARTS]){model->parameters, model->first, model->second}[part];
+    return (float *[PARTS]){model->parameters, model->m, model->v}[part];
 }
 
 static bool all_finite(const float *values, size_t count)

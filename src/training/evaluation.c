@@ -1,4 +1,4 @@
-#include "nnmf/evaluation.h"
+#include "training/evaluation.h"
 
 bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
               bool (*stop)(void *context, uint32_t step), void *context, bool *stopped,

@@ -1,6 +1,6 @@
-#include "nnmf/image_stream.h"
+#include "training/image_stream.h"
 
-#include "nnmf/transfer.h"
+#include "training/transfer.h"
 
 #include <string.h>
 

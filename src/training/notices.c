@@ -1,6 +1,6 @@
-#include "nnmf/notices.h"
+#include "training/notices.h"
 
-#include "nnmf/transfer.h"
+#include "training/transfer.h"
 
 #include <stddef.h>
 

@@ -1,4 +1,4 @@
-#include "nnmf/schedule.h"
+#include "training/schedule.h"
 
 #include <math.h>
 

@@ -1,4 +1,4 @@
-#include "nnmf/steps.h"
+#include "training/steps.h"
 
 bool steps_rehearse(Model *model, bool training, Error *error)
 {

@@ -1,4 +1,4 @@
-#include "nnmf/transfer.h"
+#include "training/transfer.h"
 
 #include <time.h>
 

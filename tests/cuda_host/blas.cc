@@ -94,15 +94,11 @@ static bool well_formed(const Gemm &g)
 static cublasStatus_t status_of(cudaError_t error)
 {
     switch (error) {
-    case cudaSuccess:
-        return CUBLAS_STATUS_SUCCESS;
-    case cudaErrorMemoryAllocation:
-        return CUBLAS_STATUS_ALLOC_FAILED;
+    case cudaSuccess: return CUBLAS_STATUS_SUCCESS;
+    case cudaErrorMemoryAllocation: return CUBLAS_STATUS_ALLOC_FAILED;
     case cudaErrorNoDevice:
-    case cudaErrorInsufficientDriver:
-        return CUBLAS_STATUS_NOT_INITIALIZED;
-    default:
-        return CUBLAS_STATUS_EXECUTION_FAILED;
+    case cudaErrorInsufficientDriver: return CUBLAS_STATUS_NOT_INITIALIZED;
+    default: return CUBLAS_STATUS_EXECUTION_FAILED;
     }
 }
 
@@ -198,8 +194,7 @@ const char *cublasGetStatusString(cublasStatus_t status)
 {
     switch (status) {
 #define X(name)                                                                                    \
-    case name:                                                                                     \
-        return #name;
+    case name: return #name;
         X(CUBLAS_STATUS_SUCCESS)
         X(CUBLAS_STATUS_NOT_INITIALIZED)
         X(CUBLAS_STATUS_ALLOC_FAILED)

@@ -109,12 +109,10 @@ const char *cudaGetErrorName(cudaError_t error)
 {
     switch (error) {
 #define X(name, number, text)                                                                      \
-    case name:                                                                                     \
-        return #name;
+    case name: return #name;
         CUDA_HOST_ERRORS(X)
 #undef X
-    default:
-        return "unrecognized error code";
+    default: return "unrecognized error code";
     }
 }
 
@@ -122,11 +120,9 @@ const char *cudaGetErrorString(cudaError_t error)
 {
     switch (error) {
 #define X(name, number, text)                                                                      \
-    case name:                                                                                     \
-        return text;
+    case name: return text;
         CUDA_HOST_ERRORS(X)
 #undef X
-    default:
-        return "unrecognized error code";
+    default: return "unrecognized error code";
     }
 }

@@ -34,10 +34,10 @@ bool cuda_host_same_for_seeds(int seeds, void (*run)(void *context), void *conte
 
 /* Of the device. At the start: the environment's CUDA_HOST_MEMORY in bytes, or 2 GiB. */
 void cuda_host_set_memory(size_t bytes);
-void cuda_host_set_shared_optin(size_t bytes); /* shared memory per block: 101376 */
+void cuda_host_set_shared_optin(size_t bytes);       /* shared memory per block: 101376 */
 void cuda_host_set_capability(int major, int minor); /* 8, 9; clusters from 9, 0 */
-void cuda_host_set_cooperative(bool has); /* cooperative launches: true */
-void cuda_host_set_driver(cudaError_t status); /* cudaErrorInsufficientDriver, ..NoDevice */
+void cuda_host_set_cooperative(bool has);            /* cooperative launches: true */
+void cuda_host_set_driver(cudaError_t status);       /* cudaErrorInsufficientDriver, ..NoDevice */
 
 /* The nth call from now to the runtime or cuBLAS fails with `error`, as if an earlier operation or
  * the call itself had; 0: none does. Calls that free still do. Errors that break a CUDA context

@@ -12,7 +12,7 @@ namespace cuda_host
 {
 
 /* ---- block.cc: runs one grid to its end ---- */
-const unsigned max_cluster = 8; /* that every GPU with clusters has */
+const unsigned max_cluster = 8;                        /* that every GPU with clusters has */
 const unsigned max_together = 256, max_threads = 8192; /* that live at once */
 struct Launch {
     const char *name;
@@ -39,7 +39,7 @@ struct Device {
 };
 extern Device device;
 void reset_device();
-void count_product(); /* of cuBLAS */
+void count_product();                   /* of cuBLAS */
 const size_t shared_default = 48 << 10; /* without asking for more */
 
 /* ---- calls.cc: what every call to the runtime begins and ends with ---- */

@@ -1,5 +1,5 @@
 /* Any bytes as a CIFAR-10 file: refused, or decoded to what they say. */
-#include "nnmf/dataset.h"
+#include "data/dataset.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* Any bytes as an event file: it is another's and stays, or a whole number of records is kept. CRCs
  * keep a fuzzer out, so the bytes are also put into a record as its event. */
-#include "nnmf/event_file.h"
+#include "formats/event_file.h"
 
-#include "../../src/formats/event_record.h"
+#include "formats/event_record.h"
 
 #include <stdlib.h>
 

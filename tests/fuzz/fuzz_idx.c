@@ -1,5 +1,5 @@
 /* Any bytes as an IDX file, plain or gzip: refused, or with all its elements within them. */
-#include "nnmf/dataset.h"
+#include "data/dataset.h"
 #include "nnmf/memory.h"
 
 #include <stdlib.h>

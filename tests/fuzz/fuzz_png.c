@@ -1,7 +1,7 @@
 /* Any bytes as a PNG file: refused, or a picture whose every pixel is there. Mutations keep the
  * chunks' checksums right, without which libpng would look no further. */
+#include "formats/picture.h"
 #include "nnmf/memory.h"
-#include "nnmf/picture.h"
 
 #include <stdlib.h>
 #include <zlib.h>

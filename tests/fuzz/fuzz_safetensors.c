@@ -1,6 +1,6 @@
 /* libFuzzer: any bytes are decoded or refused; what is decoded can be touched in full. */
+#include "formats/safetensors.h"
 #include "nnmf/memory.h"
-#include "nnmf/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -15,7 +15,7 @@
 #include <type_traits>
 
 extern "C" {
-#include "nnmf/network.h"
+#include "network/network.h"
 }
 #include "cluster.cuh"
 #include "cuda.cuh"

@@ -15,11 +15,11 @@
 #include <vector>
 
 extern "C" {
+#include "network/network.h"
 #include "nnmf/device.h"
-#include "nnmf/network.h"
 }
 #include "cuda.cuh"
-#include "nnmf/cuda_device.h"
+#include "nnmf/device.h"
 
 #include <cudnn.h>
 
@@ -153,10 +153,10 @@ cudnnTensorDescriptor_t tensor(int n, int c, int h, int w)
 /* ---- batch norm ---- */
 
 struct NormData {
-    Buffer in, weight, bias, out, mean, deviation, dout, din, dweight, dbias;
+    Buffer in, weight, bias, out, mean, rstd, dout, din, dweight, dbias;
 
     NormData(size_t rows, size_t c)
-        : in(rows * c, true), weight(c, true), bias(c, true), out(rows * c), mean(c), deviation(c),
+        : in(rows * c, true), weight(c, true), bias(c, true), out(rows * c), mean(c), rstd(c),
           dout(rows * c, true), din(rows * c), dweight(c), dbias(c)
     {
     }
@@ -167,15 +167,15 @@ void norm_forward(cudnnBatchNormMode_t mode, cudnnTensorDescriptor_t x,
 {
     CHECK(cudnnBatchNormalizationForwardTraining(dnn, mode, &ONE, &ZERO, x, d.in.at, x, d.out.at,
                                                  parameters, d.weight.at, d.bias.at, 1.0, nullptr,
-                                                 nullptr, 1e-5, d.mean.at, d.deviation.at));
+                                                 nullptr, 1e-5, d.mean.at, d.rstd.at));
 }
 
 void norm_backward(cudnnBatchNormMode_t mode, cudnnTensorDescriptor_t x,
                    cudnnTensorDescriptor_t parameters, NormData &d)
 {
-    CHECK(cudnnBatchNormalizationBackward(
-        dnn, mode, &ONE, &ZERO, &ONE, &ZERO, x, d.in.at, x, d.dout.at, x, d.din.at, parameters,
-        d.weight.at, d.dweight.at, d.dbias.at, 1e-5, d.mean.at, d.deviation.at));
+    CHECK(cudnnBatchNormalizationBackward(dnn, mode, &ONE, &ZERO, &ONE, &ZERO, x, d.in.at, x,
+                                          d.dout.at, x, d.din.at, parameters, d.weight.at,
+                                          d.dweight.at, d.dbias.at, 1e-5, d.mean.at, d.rstd.at));
 }
 
 void copy(Buffer &to, const Buffer &from)
@@ -200,11 +200,11 @@ void check_batch_norm(const Extent &extent)
                             parameters = tensor(1, c, 1, 1);
     auto forward = [&] {
         ops->batchnorm_forward(backend, rows, c, mine.in.at, mine.weight.at, mine.bias.at,
-                               mine.out.at, mine.mean.at, mine.deviation.at);
+                               mine.out.at, mine.mean.at, mine.rstd.at);
     };
     auto backward = [&] {
         ops->batchnorm_backward(backend, rows, c, mine.in.at, mine.weight.at, mine.mean.at,
-                                mine.deviation.at, mine.dout.at, mine.din.at, mine.dweight.at,
+                                mine.rstd.at, mine.dout.at, mine.din.at, mine.dweight.at,
                                 mine.dbias.at);
     };
     forward();
@@ -216,7 +216,7 @@ void check_batch_norm(const Extent &extent)
     double terms = std::sqrt((double)c), sums = terms * std::sqrt((double)rows);
     double worst =
         std::max({difference(mine.out, theirs.out), difference(mine.mean, theirs.mean, terms),
-                  difference(mine.deviation, theirs.deviation)});
+                  difference(mine.rstd, theirs.rstd)});
     double worst_back =
         std::max({difference(mine.din, theirs.din), difference(mine.dweight, theirs.dweight, sums),
                   difference(mine.dbias, theirs.dbias, sums)});

@@ -4,7 +4,7 @@
  *
  *     with_gpu [COMMAND ARGUMENTS...]
  */
-#include "nnmf/cuda_device.h"
+#include "nnmf/device.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,10 +1,8 @@
 /* Batch norm, row by row with a running sum for every channel, in double. */
-#include "cpu.h"
+#include "operations/cpu/cpu.h"
 
 #include <math.h>
 #include <string.h>
-
-static const double VARIANCE_TINY = 1e-5;
 
 enum { LEAST_CHUNK = 64 };
 
@@ -34,7 +32,7 @@ static double total(const double *sums, int chunks, size_t width, size_t value, 
 
 static void batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
                               const float *weight, const float *bias, float *out, float *mean,
-                              float *deviation)
+                              float *rstd)
 {
     size_t width = (size_t)channels;
     int chunks = cpu_chunks(rows, LEAST_CHUNK);
@@ -57,19 +55,18 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
         double from_first = total(sums, chunks, width, 0, c) / (double)rows;
         double variance = total(sums, chunks, width, 1, c) / (double)rows - from_first * from_first;
         mean[c] = (float)(in[c] + from_first);
-        deviation[c] = (float)(1.0 / sqrt(variance + VARIANCE_TINY));
+        rstd[c] = (float)(1.0 / sqrt(variance + EPSILON_VARIANCE));
     }
 
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t row = 0; row < rows; row++)
         for (size_t c = 0; c < width; c++)
-            out[row * width + c] =
-                (in[row * width + c] - mean[c]) * deviation[c] * weight[c] + bias[c];
+            out[row * width + c] = (in[row * width + c] - mean[c]) * rstd[c] * weight[c] + bias[c];
 }
 
 /* dbias: the sums of dout; dweight: of dout times the normalised input. sums: zero. */
 static void parameter_gradients(const Backend *backend, double *sums, size_t rows, size_t width,
-                                const float *in, const float *mean, const float *deviation,
+                                const float *in, const float *mean, const float *rstd,
                                 const float *dout, float *dweight, float *dbias)
 {
     int chunks = cpu_chunks(rows, LEAST_CHUNK);
@@ -80,7 +77,7 @@ static void parameter_gradients(const Backend *backend, double *sums, size_t row
         for (size_t row = cpu_chunk_begin(rows, chunks, chunk); row < end; row++)
             for (size_t c = 0; c < width; c++) {
                 size_t i = row * width + c;
-                float normalised = (in[i] - mean[c]) * deviation[c];
+                float normalised = (in[i] - mean[c]) * rstd[c];
                 sum[c] += dout[i];
                 dot[c] += (double)dout[i] * normalised;
             }
@@ -92,23 +89,23 @@ static void parameter_gradients(const Backend *backend, double *sums, size_t row
 }
 
 static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
-                               const float *weight, const float *mean, const float *deviation,
+                               const float *weight, const float *mean, const float *rstd,
                                const float *dout, float *din, float *dweight, float *dbias)
 {
     size_t width = (size_t)channels;
     double *sums = sums_scratch(backend, cpu_chunks(rows, LEAST_CHUNK), width, NULL);
     if (!sums)
         return;
-    parameter_gradients(backend, sums, rows, width, in, mean, deviation, dout, dweight, dbias);
+    parameter_gradients(backend, sums, rows, width, in, mean, rstd, dout, dweight, dbias);
     /* The rounding of dweight and dbias does not matter here. */
     float share = (float)(1.0 / (double)rows);
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t row = 0; row < rows; row++)
         for (size_t c = 0; c < width; c++) {
             size_t i = row * width + c;
-            float normalised = (in[i] - mean[c]) * deviation[c];
+            float normalised = (in[i] - mean[c]) * rstd[c];
             float centred = dout[i] - (dbias[c] + normalised * dweight[c]) * share;
-            din[i] = centred * weight[c] * deviation[c];
+            din[i] = centred * weight[c] * rstd[c];
         }
 }
 
@@ -137,44 +134,43 @@ static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, co
     }
 }
 
-static void deviations_of(const float *variance, size_t width, float *deviation)
+static void rstd_of(const float *variance, size_t width, float *rstd)
 {
     for (size_t c = 0; c < width; c++)
-        deviation[c] = (float)(1.0 / sqrt(variance[c] + VARIANCE_TINY));
+        rstd[c] = (float)(1.0 / sqrt(variance[c] + EPSILON_VARIANCE));
 }
 
-static void batchnorm_given_forward(Backend *backend, size_t rows, int channels, const float *in,
-                                    const float *weight, const float *bias, const float *mean,
-                                    const float *variance, float *out)
+static void batchnorm_frozen_forward(Backend *backend, size_t rows, int channels, const float *in,
+                                     const float *weight, const float *bias, const float *mean,
+                                     const float *variance, float *out)
 {
     size_t width = (size_t)channels;
     Scratch scratch;
     if (!cpu_scratch(backend, width, 0, &scratch))
         return;
-    const float *deviation = scratch.shared;
-    deviations_of(variance, width, scratch.shared);
+    const float *rstd = scratch.shared;
+    rstd_of(variance, width, scratch.shared);
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t row = 0; row < rows; row++)
         for (size_t c = 0; c < width; c++)
-            out[row * width + c] =
-                (in[row * width + c] - mean[c]) * deviation[c] * weight[c] + bias[c];
+            out[row * width + c] = (in[row * width + c] - mean[c]) * rstd[c] * weight[c] + bias[c];
 }
 
-static void batchnorm_given_backward(Backend *backend, size_t rows, int channels, const float *in,
-                                     const float *weight, const float *mean, const float *variance,
-                                     const float *dout, float *din, float *dweight, float *dbias)
+static void batchnorm_frozen_backward(Backend *backend, size_t rows, int channels, const float *in,
+                                      const float *weight, const float *mean, const float *variance,
+                                      const float *dout, float *din, float *dweight, float *dbias)
 {
     size_t width = (size_t)channels;
-    float *deviation;
-    double *sums = sums_scratch(backend, cpu_chunks(rows, LEAST_CHUNK), width, &deviation);
+    float *rstd;
+    double *sums = sums_scratch(backend, cpu_chunks(rows, LEAST_CHUNK), width, &rstd);
     if (!sums)
         return;
-    deviations_of(variance, width, deviation);
-    parameter_gradients(backend, sums, rows, width, in, mean, deviation, dout, dweight, dbias);
+    rstd_of(variance, width, rstd);
+    parameter_gradients(backend, sums, rows, width, in, mean, rstd, dout, dweight, dbias);
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t row = 0; row < rows; row++)
         for (size_t c = 0; c < width; c++)
-            din[row * width + c] = dout[row * width + c] * weight[c] * deviation[c];
+            din[row * width + c] = dout[row * width + c] * weight[c] * rstd[c];
 }
 
 void CPU_NAME(cpu_batchnorm_table)(Operations *table)
@@ -182,6 +178,6 @@ void CPU_NAME(cpu_batchnorm_table)(Operations *table)
     table->batchnorm_forward = batchnorm_forward;
     table->batchnorm_backward = batchnorm_backward;
     table->batchnorm_accumulate = batchnorm_accumulate;
-    table->batchnorm_given_forward = batchnorm_given_forward;
-    table->batchnorm_given_backward = batchnorm_given_backward;
+    table->batchnorm_frozen_forward = batchnorm_frozen_forward;
+    table->batchnorm_frozen_backward = batchnorm_frozen_backward;
 }

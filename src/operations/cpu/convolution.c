@@ -1,6 +1,6 @@
 /* 1x1 convolutions: matrix products on padded tiles of rows. */
-#include "cpu.h"
-#include "tile.h"
+#include "operations/cpu/cpu.h"
+#include "operations/cpu/tile.h"
 
 #include <omp.h>
 

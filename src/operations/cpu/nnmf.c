@@ -3,13 +3,11 @@
  * in the caches of one core through all the iterations. The features are worked through in blocks,
  * so that x / r of a block is still in the first-level cache when the second product reads it.
  */
-#include "cpu.h"
-#include "tile.h"
+#include "operations/cpu/cpu.h"
+#include "operations/cpu/tile.h"
 
 #include <math.h>
 #include <omp.h>
-
-static const float TINY_SUM = 1e-19f, TINY_R = 1e-20f;
 
 enum {
     ROWS = 24,          /* of a tile, a multiple of TILE_ROWS */
@@ -53,13 +51,13 @@ static void pack(Problem *p, const float *w, float *for_r, float *for_h)
 }
 
 /* In the first iteration h is 1 / outputs everywhere, so that r is the same in every row: summed
- * as a tile sums it, to the same bits. Beyond the features it is TINY_R. */
+ * as a tile sums it, to the same bits. Beyond the features it is EPSILON_R. */
 static void sum_first_r(Problem *p, const float *w, float *r)
 {
     size_t features = (size_t)p->shape->features, outputs = (size_t)p->shape->outputs;
     float h = 1.0f / (float)outputs;
     for (size_t k = 0; k < p->features; k++)
-        r[k] = TINY_R;
+        r[k] = (float)EPSILON_R;
     for (size_t n = 0; n < outputs; n++)
         for (size_t k = 0; k < features; k++)
             r[k] += h * w[n * features + k];
@@ -83,7 +81,7 @@ INLINE void ratio_tile(int vectors, size_t depth, const float *h, size_t h_strid
     Vector r[TILE_ROWS][2];
 #pragma GCC unroll 12
     for (int i = 0; i < TILE_ROWS; i++)
-        r[i][0] = r[i][1] = broadcast(TINY_R);
+        r[i][0] = r[i][1] = broadcast((float)EPSILON_R);
     tile_multiply(vectors, depth, h, h_stride, panel, r);
 #pragma GCC unroll 12
     for (int i = 0; i < TILE_ROWS; i++)
@@ -106,7 +104,7 @@ static void update_row(const Problem *p, float *h, float *s)
         store(s + n, (Vector){0});
         sum += value;
     }
-    Vector scale = broadcast(1.0f / (vector_sum(sum) + TINY_SUM));
+    Vector scale = broadcast(1.0f / (vector_sum(sum) + (float)EPSILON_SUM));
     for (size_t n = 0; n < p->outputs; n += VECTOR)
         store(h + n, load(h + n) * scale);
 }
@@ -219,7 +217,7 @@ INLINE void backward_rows(int vectors, const Problem *p, const BackwardTile *til
         for (int v = 0; v < vectors; v++) {
             size_t at = (size_t)i * PANEL + (size_t)v * VECTOR;
             float *to = x + (size_t)i * p->features + (size_t)v * VECTOR;
-            Vector value = load(to), q = 1.0f / (r[i][v] + TINY_R);
+            Vector value = load(to), q = 1.0f / (r[i][v] + (float)EPSILON_R);
             store(to, q);
             store(a + at, value * q);
             if (local == LOCAL_MSE)

@@ -1,5 +1,5 @@
 /* ReLU, element by element; so written, a NaN stays one, and is seen in the loss. */
-#include "cpu.h"
+#include "operations/cpu/cpu.h"
 
 static void relu_forward(Backend *backend, size_t elements, const float *in, float *out)
 {

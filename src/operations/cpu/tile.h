@@ -7,7 +7,7 @@
 #ifndef NNMF_TILE_H
 #define NNMF_TILE_H
 
-#include "cpu.h"
+#include "operations/cpu/cpu.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,9 +1,7 @@
 /* Unfold: a window's row is one run of memory, in the image and in the features. */
-#include "cpu.h"
+#include "operations/cpu/cpu.h"
 
 #include <string.h>
-
-static const double TINY = 1e-19;
 
 /* values = max(values, 0); their sum, in parts so that rounding does not grow with a long row. */
 static double rectify(size_t count, float *values)
@@ -42,7 +40,7 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
         /* Runs may be too short for vectors, so what is computed goes over all features. */
         for (size_t ky = 0; ky < (size_t)s->kernel; ky++)
             memcpy(to + ky * run, window + ky * line, run * sizeof *to);
-        float factor = (float)(1.0 / (rectify(features, to) + TINY));
+        float factor = (float)(1.0 / (rectify(features, to) + EPSILON_SUM));
         for (size_t k = 0; k < features; k++)
             to[k] *= factor;
         scale[row] = factor;

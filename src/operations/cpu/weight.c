@@ -1,12 +1,10 @@
 /* The published |W|, in one pass per row; the other positive functions are rare and left to the
  * plain version. */
-#include "cpu.h"
+#include "operations/cpu/cpu.h"
 
-#include "../plain/plain.h"
+#include "operations/plain/plain.h"
 
 #include <math.h>
-
-static const double TINY = 1e-19;
 
 static void forward(const Backend *backend, const LayerWeights *l)
 {
@@ -23,7 +21,7 @@ static void forward(const Backend *backend, const LayerWeights *l)
 #pragma omp simd reduction(+ : sum)
         for (size_t i = 0; i < features; i++)
             sum += fabsf(from[i]);
-        float factor = (float)(1.0 / (sum + TINY));
+        float factor = (float)(1.0 / (sum + EPSILON_SUM));
         for (size_t p = 0; p < window; p++)
             for (size_t c = 0; c < channels; c++)
                 to[p * channels + c] = fabsf(from[c * window + p]) * factor;

@@ -1,25 +1,23 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
 #include <math.h>
 
-static const double BETA1 = 0.9, BETA2 = 0.999, TINY = 1e-8;
-
 static void adam(Backend *backend, const AdamSegment *segments, int segment_count,
-                 const Clock *clock, const float *gradients, float *parameters, float *first,
-                 float *second)
+                 const Clock *clock, const float *gradients, float *parameters, float *m, float *v)
 {
     (void)backend;
     double updates = (double)clock->updates + 1.0;
-    double correction1 = 1.0 - pow(BETA1, updates), correction2 = 1.0 - pow(BETA2, updates);
+    double correction1 = 1.0 - pow(ADAM_BETA1, updates),
+           correction2 = 1.0 - pow(ADAM_BETA2, updates);
     for (int s = 0; s < segment_count; s++) {
         double rate = clock->learning_rates[segments[s].group];
         size_t end = segments[s].offset + segments[s].elements;
         for (size_t i = segments[s].offset; i < end; i++) {
             double g = gradients[i];
-            first[i] = (float)(BETA1 * first[i] + (1.0 - BETA1) * g);
-            second[i] = (float)(BETA2 * second[i] + (1.0 - BETA2) * g * g);
-            double scale = sqrt(second[i]) / sqrt(correction2) + TINY;
-            parameters[i] -= (float)(rate / correction1 * first[i] / scale);
+            m[i] = (float)(ADAM_BETA1 * m[i] + (1.0 - ADAM_BETA1) * g);
+            v[i] = (float)(ADAM_BETA2 * v[i] + (1.0 - ADAM_BETA2) * g * g);
+            double scale = sqrt(v[i]) / sqrt(correction2) + ADAM_EPSILON;
+            parameters[i] -= (float)(rate / correction1 * m[i] / scale);
         }
     }
 }

@@ -1,4 +1,4 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
 static void sample(Backend *backend, const SampleShape *shape, const Clock *clock,
                    uint32_t *indices, Augmentation *augmentations)

@@ -1,12 +1,10 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
 #include <math.h>
 
-static const double VARIANCE_TINY = 1e-5;
-
 static void batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
                               const float *weight, const float *bias, float *out, float *mean,
-                              float *deviation)
+                              float *rstd)
 {
     (void)backend;
     size_t width = (size_t)channels;
@@ -17,17 +15,17 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
         double centre = sum / (double)rows;
         for (size_t row = 0; row < rows; row++)
             squares += (in[row * width + c] - centre) * (in[row * width + c] - centre);
-        double inverse = 1.0 / sqrt(squares / (double)rows + VARIANCE_TINY);
+        double inverse = 1.0 / sqrt(squares / (double)rows + EPSILON_VARIANCE);
         for (size_t row = 0; row < rows; row++)
             out[row * width + c] =
                 (float)((in[row * width + c] - centre) * inverse * weight[c] + bias[c]);
         mean[c] = (float)centre;
-        deviation[c] = (float)inverse;
+        rstd[c] = (float)inverse;
     }
 }
 
 static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
-                               const float *weight, const float *mean, const float *deviation,
+                               const float *weight, const float *mean, const float *rstd,
                                const float *dout, float *din, float *dweight, float *dbias)
 {
     (void)backend;
@@ -35,14 +33,14 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
     for (size_t c = 0; c < width; c++) {
         double sum = 0.0, dot = 0.0;
         for (size_t row = 0; row < rows; row++) {
-            double normalised = ((double)in[row * width + c] - mean[c]) * deviation[c];
+            double normalised = ((double)in[row * width + c] - mean[c]) * rstd[c];
             sum += dout[row * width + c];
             dot += dout[row * width + c] * normalised;
         }
         for (size_t row = 0; row < rows; row++) {
-            double normalised = ((double)in[row * width + c] - mean[c]) * deviation[c];
+            double normalised = ((double)in[row * width + c] - mean[c]) * rstd[c];
             double centred = dout[row * width + c] - (sum + normalised * dot) / (double)rows;
-            din[row * width + c] = (float)(centred * weight[c] * deviation[c]);
+            din[row * width + c] = (float)(centred * weight[c] * rstd[c]);
         }
         dweight[c] = (float)dot;
         dbias[c] = (float)sum;
@@ -62,28 +60,28 @@ static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, co
         }
 }
 
-static void batchnorm_given_forward(Backend *backend, size_t rows, int channels, const float *in,
-                                    const float *weight, const float *bias, const float *mean,
-                                    const float *variance, float *out)
+static void batchnorm_frozen_forward(Backend *backend, size_t rows, int channels, const float *in,
+                                     const float *weight, const float *bias, const float *mean,
+                                     const float *variance, float *out)
 {
     (void)backend;
     size_t width = (size_t)channels;
     for (size_t c = 0; c < width; c++) {
-        double factor = weight[c] / sqrt(variance[c] + VARIANCE_TINY);
+        double factor = weight[c] / sqrt(variance[c] + EPSILON_VARIANCE);
         for (size_t row = 0; row < rows; row++)
             out[row * width + c] =
                 (float)(((double)in[row * width + c] - mean[c]) * factor + bias[c]);
     }
 }
 
-static void batchnorm_given_backward(Backend *backend, size_t rows, int channels, const float *in,
-                                     const float *weight, const float *mean, const float *variance,
-                                     const float *dout, float *din, float *dweight, float *dbias)
+static void batchnorm_frozen_backward(Backend *backend, size_t rows, int channels, const float *in,
+                                      const float *weight, const float *mean, const float *variance,
+                                      const float *dout, float *din, float *dweight, float *dbias)
 {
     (void)backend;
     size_t width = (size_t)channels;
     for (size_t c = 0; c < width; c++) {
-        double inverse = 1.0 / sqrt(variance[c] + VARIANCE_TINY), sum = 0.0, dot = 0.0;
+        double inverse = 1.0 / sqrt(variance[c] + EPSILON_VARIANCE), sum = 0.0, dot = 0.0;
         for (size_t row = 0; row < rows; row++) {
             double gradient = dout[row * width + c];
             sum += gradient;
@@ -100,6 +98,6 @@ void plain_batchnorm_table(Operations *table)
     table->batchnorm_forward = batchnorm_forward;
     table->batchnorm_backward = batchnorm_backward;
     table->batchnorm_accumulate = batchnorm_accumulate;
-    table->batchnorm_given_forward = batchnorm_given_forward;
-    table->batchnorm_given_backward = batchnorm_given_backward;
+    table->batchnorm_frozen_forward = batchnorm_frozen_forward;
+    table->batchnorm_frozen_backward = batchnorm_frozen_backward;
 }

@@ -1,4 +1,4 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
 static void convolution_forward(Backend *backend, const ConvolutionShape *s, const float *in,
                                 const float *weight, const float *bias, float *out)

@@ -1,8 +1,6 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
 #include <math.h>
-
-static const double TINY = 1e-20;
 
 static void softmax(Backend *backend, int batch, int classes, const float *logits,
                     float *probabilities)
@@ -28,8 +26,8 @@ static double sbs(const LossShape *s, const float *p, int label, double *dp)
         loss += s->mse * difference * difference;
         dp[c] = 2.0 * s->mse * difference / norm;
         if (c == label) {
-            loss += s->kl * log((t + TINY) / (p[c] + TINY));
-            dp[c] -= s->kl / (p[c] + TINY) / norm;
+            loss += s->kl * log((t + EPSILON_PROBABILITY) / (p[c] + EPSILON_PROBABILITY));
+            dp[c] -= s->kl / (p[c] + EPSILON_PROBABILITY) / norm;
         }
     }
     return loss / norm;

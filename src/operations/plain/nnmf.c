@@ -1,10 +1,8 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
 #include <math.h>
 
-static const double TINY_SUM = 1e-19, TINY_R = 1e-20;
-
-/* h w at feature k, for one position; TINY_R is added where the formulas say so. */
+/* h w at feature k, for one position; EPSILON_R is added where the formulas say so. */
 static double reconstruct(const NnmfShape *s, const float *h, const float *w, size_t k)
 {
     double r = 0.0;
@@ -20,7 +18,7 @@ static void iterate(const NnmfShape *s, const float *x, const float *w, float *h
     for (int n = 0; n < s->outputs; n++)
         update[n] = 0.0;
     for (int k = 0; k < s->features; k++) {
-        double t = x[k] / (reconstruct(s, h, w, (size_t)k) + TINY_R);
+        double t = x[k] / (reconstruct(s, h, w, (size_t)k) + EPSILON_R);
         for (size_t n = 0; n < (size_t)s->outputs; n++)
             update[n] += t * w[n * (size_t)s->features + (size_t)k];
     }
@@ -30,7 +28,7 @@ static void iterate(const NnmfShape *s, const float *x, const float *w, float *h
         sum += update[n];
     }
     for (int n = 0; n < s->outputs; n++)
-        h[n] = (float)(update[n] / (sum + TINY_SUM));
+        h[n] = (float)(update[n] / (sum + EPSILON_SUM));
 }
 
 static void nnmf_forward(Backend *backend, const NnmfShape *s, const float *x, const float *w,
@@ -61,7 +59,7 @@ static void nnmf_backward(Backend *backend, const NnmfShape *s, const float *x, 
             double value = x[row * features + k], back = 0.0;
             for (size_t n = 0; n < outputs; n++)
                 back += (double)h_row[n] * dh_row[n] * w[n * features + k];
-            double r = reconstruct(s, h_row, w, k), q = 1.0 / (r + TINY_R);
+            double r = reconstruct(s, h_row, w, k), q = 1.0 / (r + EPSILON_R);
             double d = back * q;
             if (dx)
                 dx[row * features + k] = (float)d;

@@ -1,7 +1,9 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
+#include "nnmf/device.h"
 #include "nnmf/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void *allocate(Backend *backend, size_t bytes, const char *what, Error *error)
@@ -57,4 +59,19 @@ void plain_table(Operations *table)
     plain_convolution_table(table);
     plain_loss_table(table);
     plain_adam_table(table);
+}
+
+static void close_plain(Backend *backend)
+{
+    (void)backend;
+}
+
+bool device_open_plain(Device *device, Error *error)
+{
+    (void)error;
+    static Operations plain_operations;
+    plain_table(&plain_operations);
+    *device = (Device){.kind = DEVICE_CPU, .operations = &plain_operations, .close = close_plain};
+    snprintf(device->description, sizeof device->description, "CPU, plain C");
+    return true;
 }

@@ -1,4 +1,4 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
 static void relu_forward(Backend *backend, size_t elements, const float *in, float *out)
 {

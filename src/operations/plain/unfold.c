@@ -1,8 +1,6 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
 #include <string.h>
-
-static const double TINY = 1e-19;
 
 static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *in, float *x,
                            float *scale)
@@ -25,7 +23,7 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
                             *to = value < 0.0f ? 0.0f : value; /* NaN stays: the loss shows it */
                             sum += *to++;
                         }
-                double factor = 1.0 / (sum + TINY);
+                double factor = 1.0 / (sum + EPSILON_SUM);
                 for (size_t k = 0; k < features; k++)
                     x[k] = (float)(x[k] * factor);
                 *scale++ = (float)factor;

@@ -1,8 +1,7 @@
-#include "plain.h"
+#include "operations/plain/plain.h"
 
 #include <math.h>
 
-static const double TINY = 1e-19;
 static const double EXP_LIMIT = 80.0; /* exp(80) is still a float32 */
 
 /* The largest magnitude of W, and the first element that has it. */
@@ -49,7 +48,7 @@ static void forward(const LayerWeights *l)
         double sum = 0.0;
         for (size_t i = 0; i < features; i++)
             sum += positive(s->function, W[i], b, shrink);
-        double factor = 1.0 / (sum + TINY);
+        double factor = 1.0 / (sum + EPSILON_SUM);
         for (size_t c = 0; c < channels; c++)
             for (size_t p = 0; p < window; p++)
                 w[p * channels + c] =

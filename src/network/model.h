@@ -1,0 +1,109 @@
+/*
+ * A network with its numbers on a device: parameters, gradients, optimiser moments and the
+ * activations of one batch. It runs the operations of a device's table in the order that the
+ * network describes, and knows nothing of the device.
+ */
+#ifndef NNMF_MODEL_H
+#define NNMF_MODEL_H
+
+#include "formats/safetensors.h"
+#include "network/network.h"
+#include "nnmf/device.h"
+#include "nnmf/operations.h"
+
+/* One layer's device memory; pointers that its kind does not need are NULL. */
+typedef struct LayerBuffers {
+    float *out;         /* (rows, channels) */
+    float *scale;       /* LAYER_UNFOLD: (rows); LAYER_NNMF: of its weights, (outputs) */
+    float *w;           /* (outputs, features) in memory's order; LAYER_NNMF: normalised weights,
+                           LAYER_CONVOLUTION: the weight, where its own order is another */
+    float *dw;          /* its gradient, shaped as w */
+    float *mean, *rstd; /* LAYER_BATCHNORM: of the batch (channels) */
+} LayerBuffers;
+
+/* What batch norms take their means and variances from. */
+typedef enum BatchnormStatistics {
+    STATISTICS_BATCH, /* the batch at hand, in testing too: as published */
+    STATISTICS_POPULATION,
+} BatchnormStatistics;
+
+typedef struct Model {
+    const Network *network;
+    const Device *device;
+    int batch_size; /* the largest batch that the buffers hold */
+
+    float *parameters, *gradients, *m, *v; /* (network->buffer_elements) each */
+    AdamSegment segments[MAX_PARAMETERS];
+    LayerWeights weights[MAX_NNMF_LAYERS]; /* of the NNMF layers, in their order */
+    int weight_count;
+
+    /* Each batch norm's mean and variance (network->population_elements), see population.h. */
+    float *population;
+    bool has_population;            /* does it belong to the parameters? */
+    BatchnormStatistics statistics; /* which the batch norms use */
+    bool measuring;                 /* does model_forward add to the sums? */
+    double *sums; /* laid out likewise: sums of each batch norm's input and of its square */
+
+    float *images;   /* (batch, height, width, channels): the input */
+    uint8_t *labels; /* (batch) */
+    LayerBuffers layers[MAX_LAYERS];
+    float *dout, *din; /* gradients for the activations at hand, swapped from layer to layer */
+    bool to_images;    /* does model_backward go down to the first layer's input? */
+} Model;
+
+/* Buffers on the device; parameters are zero. `network` and `device` must outlive the model. On
+ * failure the model is empty. */
+bool model_create(const Network *network, const Device *device, int batch_size, Model *model,
+                  Error *error);
+
+/* Also fine on an empty model (all zero). */
+void model_destroy(Model *model);
+
+/* Initial parameters as published: NNMF weights uniform in [0, 1), 1x1 convolutions the identity,
+ * batch norms 1 and 0. A convolution in the place of NNMF has what PyTorch gives a Conv2d (Kaiming
+ * uniform with a = sqrt(5)): uniform in +-1 / sqrt(inputs). The uniform numbers belong to (seed,
+ * parameter number, element). */
+bool model_initialise(Model *model, uint64_t seed, Error *error);
+
+/* Device <-> host, of one of the four parameter buffers: `host` is laid out like it. */
+bool model_read(const Model *model, const float *buffer, float *host, Error *error);
+bool model_write(Model *model, float *buffer, const float *host, Error *error);
+
+/* Parameters from a weights file's tensors: each parameter once, of its shape, finite; and the
+ * population statistics where all of them are there. Tensors whose name begins with "optimiser."
+ * are skipped; others are an error, and so is a file of the other architecture. `path` is for
+ * messages. */
+bool model_load_weights(Model *model, const TensorFile *file, const char *path, Error *error);
+
+/* Fills `tensors` (network->parameter_count) with names and shapes, data pointing into `host`, a
+ * buffer laid out like the parameters. `prefix` goes before each name; free with
+ * model_free_tensors. */
+bool model_tensors(const Model *model, const char *prefix, float *host, Tensor *tensors,
+                   Error *error);
+void model_free_tensors(const Model *model, Tensor *tensors);
+
+/* w of every NNMF layer from the parameters; model_forward begins with this. */
+void model_normalise_weights(Model *model);
+
+/* Forward through all layers, from the images to the probabilities. */
+void model_forward(Model *model, int batch);
+
+/* Device memory with the probabilities (batch, 10) of the last forward pass. */
+const float *model_probabilities(const Model *model);
+
+/* After model_forward: the loss for `labels` is added to totals. `clock` and `totals` are device
+ * memory here and below. */
+void model_loss(Model *model, int batch, const Clock *clock, Totals *totals);
+
+/* The same, then the gradients of all parameters, overwritten. */
+void model_backward(Model *model, int batch, const Clock *clock, Totals *totals);
+
+/* The same, and the gradient of the images, in device memory: dimages (batch, height, width,
+ * channels). */
+void model_backward_to_images(Model *model, int batch, const Clock *clock, Totals *totals,
+                              float *dimages);
+
+/* One Adam step, and the clock moves on. */
+void model_update(Model *model, Clock *clock);
+
+#endif

@@ -1,0 +1,181 @@
+/* The fast CPU device: its scratch memory and failures, the choice of an instruction set, its
+ * threads. */
+#include "operations/cpu/cpu.h"
+
+#include "nnmf/device.h"
+#include "nnmf/memory.h"
+#include "operations/plain/plain.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- scratch memory and failures ---- */
+
+bool cpu_scratch(Backend *backend, size_t shared, size_t each, Scratch *scratch)
+{
+    enum { LINE = 16 }; /* floats of a cache line */
+    size_t shared_rounded = (shared + LINE - 1) / LINE * LINE;
+    /* A line of its own between threads, so that none waits for another's writes. */
+    scratch->stride = (each + LINE - 1) / LINE * LINE + LINE;
+    size_t all = shared_rounded + scratch->stride * (size_t)backend->threads;
+    if (all * sizeof(float) > backend->scratch_bytes) {
+        memory_free(backend->scratch);
+        backend->scratch_bytes = 0;
+        Error error = {0};
+        backend->scratch =
+            memory_allocate(all, sizeof(float), "work space of an operation", &error);
+        if (!backend->scratch) {
+            if (backend->error.status == STATUS_OK)
+                backend->error = error;
+            return false;
+        }
+        backend->scratch_bytes = all * sizeof(float);
+    }
+    scratch->shared = backend->scratch;
+    scratch->threads = scratch->shared + shared_rounded;
+    return true;
+}
+
+static bool finish(Backend *backend, Error *error)
+{
+    if (backend->error.status == STATUS_OK)
+        return true;
+    *error = backend->error;
+    backend->error = (Error){0};
+    return false;
+}
+
+static void close_cpu(Backend *backend)
+{
+    memory_free(backend->scratch);
+    memory_free(backend);
+}
+
+/* ---- instruction sets ---- */
+
+typedef struct InstructionSet {
+    const char *name;
+    void (*fill)(Operations *table);
+} InstructionSet;
+
+#define FILL(set)                                                                                  \
+    static void fill_##set(Operations *table)                                                      \
+    {                                                                                              \
+        cpu_nnmf_table_##set(table);                                                               \
+        cpu_convolution_table_##set(table);                                                        \
+        cpu_batchnorm_table_##set(table);                                                          \
+        cpu_unfold_table_##set(table);                                                             \
+        cpu_relu_table_##set(table);                                                               \
+        cpu_weight_table_##set(table);                                                             \
+        cpu_adam_table_##set(table);                                                               \
+    }
+
+#if defined __x86_64__
+FILL(avx512)
+FILL(avx2)
+#endif
+FILL(portable)
+
+static const InstructionSet sets[] = {
+#if defined __x86_64__
+    {"avx512", fill_avx512},
+    {"avx2", fill_avx2},
+#endif
+    {"portable", fill_portable},
+};
+
+static bool supported(const char *name)
+{
+#if defined __x86_64__
+    if (strcmp(name, "avx512") == 0)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+    if (strcmp(name, "avx2") == 0)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return strcmp(name, "portable") == 0;
+}
+
+static const InstructionSet *set_number(int number)
+{
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        if (supported(sets[i].name) && number-- == 0)
+            return &sets[i];
+    return NULL;
+}
+
+const char *cpu_instruction_set(int number)
+{
+    const InstructionSet *set = set_number(number);
+    return set ? set->name : NULL;
+}
+
+/* ---- opening ---- */
+
+static Operations cpu_operations[sizeof sets / sizeof *sets];
+
+static void *wait_at_gate(void *gate)
+{
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* OpenMP ends the program when it cannot start its threads. So that it can, as many are started
+ * and ended first; the C library keeps their stacks for the next ones. */
+static bool start_threads(int threads, Error *error)
+{
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t *others = memory_allocate((size_t)threads, sizeof *others, "threads", error);
+    if (!others)
+        return false;
+    int started = 0;
+    pthread_mutex_lock(&gate);
+    while (started < threads - 1 &&
+           pthread_create(&others[started], NULL, wait_at_gate, &gate) == 0)
+        started++;
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < started; i++)
+        pthread_join(others[i], NULL);
+    memory_free(others);
+    if (started < threads - 1)
+        return fail(error, "cannot start threads: --threads %d: memory and limits let %d start",
+                    threads, started + 1);
+    omp_set_num_threads(threads);
+#pragma omp parallel num_threads(threads)
+    {
+    }
+    return true;
+}
+
+bool device_open_cpu_with(Device *device, const char *instruction_set, int threads, Error *error)
+{
+    const InstructionSet *set = NULL;
+    for (int i = 0; (set = set_number(i)); i++)
+        if (strcmp(set->name, instruction_set) == 0)
+            break;
+    if (!set)
+        return fail(error, "no such instruction set: %s: this processor has: %s", instruction_set,
+                    cpu_instruction_set(0));
+    Backend *backend = memory_allocate(1, sizeof *backend, "the CPU back end", error);
+    if (!backend)
+        return false;
+    backend->threads = threads > 0 ? threads : omp_get_num_procs();
+    if (!start_threads(backend->threads, error)) {
+        memory_free(backend);
+        return false;
+    }
+
+    Operations *table = &cpu_operations[set - sets];
+    plain_table(table);
+    set->fill(table);
+    table->name = set->name;
+    table->finish = finish;
+    *device =
+        (Device){.kind = DEVICE_CPU, .operations = table, .backend = backend, .close = close_cpu};
+    snprintf(device->description, sizeof device->description, "CPU, %s, %d thread%s", set->name,
+             backend->threads, backend->threads == 1 ? "" : "s");
+    return true;
+}

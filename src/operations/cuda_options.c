@@ -1,0 +1,5 @@
+/* Both the options and the CUDA back end name these. */
+#include "nnmf/device.h"
+
+const char *const nnmf_kernel_names[] = {"fused", "cublas", NULL};
+const char *const precision_names[] = {"fp32", "3xtf32", "tf32", NULL};

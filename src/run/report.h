@@ -1,0 +1,48 @@
+/* What a training run says on standard output: the published lines, or with LOG_JSON one JSON
+ * object a line (README.md lists the members), or with `quiet` and LOG_TEXT nothing. */
+#ifndef NNMF_REPORT_H
+#define NNMF_REPORT_H
+
+#include "network/network.h"
+#include "nnmf/error.h"
+#include "settings/settings.h"
+#include "training/checkpoint.h"
+
+/* What does not change in a run; what is pointed to has to outlive it. */
+typedef struct Report {
+    LogFormat format;
+    bool quiet;
+    const Network *network;
+    const char *device, *dataset, *folder;
+    size_t train_images, test_images;
+    int batch_size;
+    uint32_t steps, test_steps; /* in an epoch, in a test */
+    int64_t epochs;             /* at most */
+    bool resumed;
+} Report;
+
+/* Of an epoch that is done; train_loss: mean of an image. */
+typedef struct EpochResult {
+    double train_loss, train_seconds, test_seconds;
+    uint64_t train_correct, test_correct;
+} EpochResult;
+
+/* Each flushes standard output; that it could not be written is seen at the program's end. The
+ * only error is a lack of memory. */
+bool report_start(const Report *report, const TrainingState *state, Error *error);
+
+/* How long all of it will take, by the seconds of a training step; nothing as JSON. */
+void report_duration(const Report *report, double step_seconds);
+
+/* `state`: with the learning rates after the epoch's schedule. */
+bool report_epoch(const Report *report, const TrainingState *state, const EpochResult *result,
+                  Error *error);
+
+/* `ended`: in the middle of an epoch, by `signal` or where that is 0 by --max-steps. */
+bool report_end(const Report *report, const TrainingState *state, bool ended, int signal,
+                Error *error);
+
+/* Writes one JSON object as a line and releases it; NULL: it could not be made. */
+bool report_json(json_t *object, Error *error);
+
+#endif

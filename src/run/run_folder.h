@@ -1,0 +1,31 @@
+/* The folder that keeps a training run: config.json, metrics.csv, last and best weights; and event
+ * files (event_file.h), which name themselves. */
+#ifndef NNMF_RUN_FOLDER_H
+#define NNMF_RUN_FOLDER_H
+
+#include "settings/settings.h"
+
+typedef struct RunFolder {
+    char folder[SETTINGS_PATH];
+    char config[SETTINGS_PATH], metrics[SETTINGS_PATH];
+    char last[SETTINGS_PATH], best[SETTINGS_PATH];
+} RunFolder;
+
+/* A new folder: --out, else runs/<dataset>-<date>-<time>. Fails if a run is in it already. */
+bool run_folder_create(const Settings *settings, RunFolder *run, Error *error);
+
+/* Takes back what a start that failed left: the folder's own files, and the folder if it is empty
+ * then. */
+void run_folder_remove(const RunFolder *run);
+
+/* The folder of --resume; `settings` become those of its config.json (settings_from_json). */
+bool run_folder_open(Settings *settings, RunFolder *run, Error *error);
+
+/* What a run is: every option, version, device, data set; NULL when out of memory. */
+json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,
+                          size_t train_images, size_t test_images, Error *error);
+
+/* As config.json. */
+bool run_folder_write_config(const RunFolder *run, const json_t *config, Error *error);
+
+#endif

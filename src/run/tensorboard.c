@@ -1,0 +1,220 @@
+#include "run/tensorboard.h"
+
+#include "nnmf/memory.h"
+#include "pictures/sheets.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- options ---- */
+
+/* Markdown would take some characters for its own. */
+static void write_plain(FILE *stream, const char *text)
+{
+    for (; *text; text++) {
+        if (strchr("|\\`*_<>[]", *text))
+            putc('\\', stream);
+        putc(*text == '\n' ? ' ' : *text, stream);
+    }
+}
+
+/* A number as short as it can be said. */
+static void write_number(FILE *stream, double value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.15g", value);
+    if (strtod(text, NULL) != value)
+        snprintf(text, sizeof text, "%.17g", value);
+    fputs(text, stream);
+}
+
+static void write_row(FILE *stream, const char *prefix, const char *name, const json_t *value)
+{
+    fputs("| ", stream);
+    write_plain(stream, prefix);
+    write_plain(stream, name);
+    fputs(" | ", stream);
+    if (json_is_string(value))
+        write_plain(stream, json_string_value(value));
+    else if (json_is_integer(value))
+        fprintf(stream, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else if (json_is_real(value))
+        write_number(stream, json_real_value(value));
+    else
+        fputs(json_is_true(value) ? "true" : "false", stream);
+    fputs(" |\n", stream);
+}
+
+/* Options as on the command line, "--epochs"; what is else in a part, "data.folder". */
+static void write_table(FILE *stream, const json_t *config)
+{
+    const char *key, *name;
+    json_t *part, *value, *all = (json_t *)config; /* the library's loop wants it so */
+    fputs("| name | value |\n|---|---|\n", stream);
+    json_object_foreach(all, key, part)
+    {
+        if (!json_is_object(part)) {
+            write_row(stream, "", key, part);
+            continue;
+        }
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, strcmp(key, "options") == 0 ? "--" : "%s.", key);
+        json_object_foreach(part, name, value) write_row(stream, prefix, name, value);
+    }
+}
+
+bool tensorboard_add_options(EventFile *file, uint64_t epoch, const json_t *config, Error *error)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *stream = open_memstream(&text, &length);
+    bool good = stream != NULL;
+    if (stream) {
+        write_table(stream, config);
+        good = !ferror(stream);
+        good = fclose(stream) == 0 && good;
+    }
+    good = good ? event_file_text(file, epoch, "options", text, error)
+                : fail(error, "out of memory: %s: the options' text could not be made", file->path);
+    free(text);
+    return good;
+}
+
+/* ---- scalars ---- */
+
+bool tensorboard_add_scalars(EventFile *file, const TrainingState *state, size_t train_images,
+                             size_t test_images, double test_seconds, Error *error)
+{
+    uint32_t epoch = state->epoch;
+    double train = (double)train_images, test = (double)test_images;
+    double seconds = state->train_seconds;
+    bool good = event_file_scalar(file, epoch, "loss/train", state->totals.loss / train, error) &&
+                event_file_scalar(file, epoch, "accuracy/train",
+                                  (double)state->totals.correct / train, error) &&
+                event_file_scalar(file, epoch, "accuracy/test", (double)state->last_correct / test,
+                                  error) &&
+                event_file_scalar(file, epoch, "speed/images_per_second",
+                                  seconds > 0.0 ? train / seconds : 0.0, error) &&
+                event_file_scalar(file, epoch, "seconds/train", seconds, error) &&
+                event_file_scalar(file, epoch, "seconds/test", test_seconds, error);
+    for (int i = 0; good && i < GROUPS; i++) {
+        char tag[64];
+        snprintf(tag, sizeof tag, "learning_rate/%s", parameter_group_names[i]);
+        good = event_file_scalar(file, epoch, tag, state->schedules[i].learning_rate, error);
+    }
+    return good;
+}
+
+/* ---- pictures ---- */
+
+/* Sheet and picture, which are freed here. */
+static bool add_picture(EventFile *file, uint64_t epoch, const char *tag, bool drawn,
+                        Picture *picture, Error *error)
+{
+    bool added = drawn && event_file_picture(file, epoch, tag, picture, error);
+    picture_free(picture);
+    return added;
+}
+
+/* The first images of the next batch, number `step`, as many as `columns` or as it has; sets how
+ * many. */
+static bool fetch_row(Batches *train, Model *model, uint32_t step, size_t columns, float *images,
+                      uint8_t *labels, size_t *count, Error *error)
+{
+    const Operations *ops = model->device->operations;
+    Backend *backend = model->device->backend;
+    if (!batches_bring(train, step, error))
+        return false;
+    size_t batch = (size_t)batches_fill(train, step, model);
+    *count = batch < columns ? batch : columns;
+    size_t image = extent_elements(model->network->input) * sizeof *images;
+    ops->download(backend, images, model->images, *count * image);
+    ops->download(backend, labels, model->labels, *count);
+    ops->advance(backend, train->clock);
+    return ops->finish(backend, error);
+}
+
+/* A batch in each row: as published, its images share their augmentation. */
+bool tensorboard_add_samples(EventFile *file, DatasetKind dataset, Batches *train, Model *model,
+                             Error *error)
+{
+    enum { COLUMNS = 10, ROWS = 8 };
+    size_t batch = (size_t)train->sample.batch_size, image = extent_elements(model->network->input);
+    size_t columns = batch < COLUMNS ? batch : COLUMNS;
+    uint32_t rows = train->steps < ROWS ? train->steps : ROWS;
+    uint8_t labels[ROWS * COLUMNS];
+    float *images = memory_allocate(rows * columns, image * sizeof *images, "samples", error);
+    SampleSheet sheet = {.caption = "Training images as augmented: the first of each batch",
+                         .extent = model->network->input,
+                         .columns = (int)columns,
+                         .images = images,
+                         .labels = labels,
+                         .class_names = dataset_class_names(dataset)};
+    bool good = images != NULL;
+    batches_rewind(train, &(Clock){0}, &(Totals){0});
+    for (uint32_t row = 0; good && row < rows; row++) {
+        size_t count;
+        good = fetch_row(train, model, row, columns, images + sheet.count * image,
+                         labels + sheet.count, &count, error);
+        sheet.count += good ? count : 0;
+    }
+    Picture picture = {0};
+    good = good && sheet_samples(&sheet, &picture, error);
+    good = add_picture(file, 0, "samples/train", good, &picture, error);
+    memory_free(images);
+    return good;
+}
+
+bool tensorboard_shows_weights(uint32_t epoch)
+{
+    while (epoch >= 10 && epoch % 10 == 0)
+        epoch /= 10;
+    return epoch <= 2 || epoch == 5;
+}
+
+/* Weights of either sign: the smallest of an output becomes 0. */
+static void shift(float *w, size_t outputs, size_t features)
+{
+    for (size_t o = 0; o < outputs; o++) {
+        float *row = w + o * features, least = row[0];
+        for (size_t f = 1; f < features; f++)
+            least = row[f] < least ? row[f] : least;
+        for (size_t f = 0; f < features; f++)
+            row[f] -= least;
+    }
+}
+
+bool tensorboard_add_weights(EventFile *file, const Model *model, uint32_t epoch, Error *error)
+{
+    if (!tensorboard_shows_weights(epoch))
+        return true;
+    const Layer *unfold = &model->network->layers[0], *layer = &model->network->layers[1];
+    size_t outputs = (size_t)layer->out.channels, features = (size_t)layer->in.channels;
+    bool positive = layer->kind == LAYER_NNMF;
+    float *w = memory_allocate(outputs, features * sizeof *w, "weights", error);
+    if (!w)
+        return false;
+    const Operations *ops = model->device->operations;
+    const float *parameter =
+        model->parameters + model->network->parameters[layer->weight].offset; /* of one channel */
+    const float *ordered = model->layers[1].w ? model->layers[1].w : parameter;
+    ops->download(model->device->backend, w, ordered, outputs * features * sizeof *w);
+    bool good = ops->finish(model->device->backend, error);
+    if (good && !positive)
+        shift(w, outputs, features);
+    WeightLayer sheet = {.index = layer->index,
+                         .outputs = layer->out.channels,
+                         .channels = unfold->in.channels,
+                         .kernel = unfold->kernel,
+                         .w = w};
+    char caption[SHEET_TEXT], tag[64];
+    snprintf(caption, sizeof caption, "After epoch %u; of each: black %s, white its largest weight",
+             (unsigned)epoch, positive ? "0" : "its smallest");
+    snprintf(tag, sizeof tag, "weights/layer_%d", layer->index);
+    Picture picture = {0};
+    good = good && sheet_weights(caption, &sheet, 1, &picture, error);
+    good = add_picture(file, epoch, tag, good, &picture, error);
+    memory_free(w);
+    return good;
+}

@@ -1,0 +1,51 @@
+#include "settings/nearest.h"
+
+#include <string.h>
+
+enum { LONGEST = 40 };
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Optimal string alignment distance; both at most LONGEST bytes. */
+static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    size_t d[LONGEST + 1][LONGEST + 1];
+    for (size_t i = 0; i <= a_length; i++)
+        d[i][0] = i;
+    for (size_t j = 0; j <= b_length; j++)
+        d[0][j] = j;
+    for (size_t i = 1; i <= a_length; i++) {
+        for (size_t j = 1; j <= b_length; j++) {
+            size_t best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            best = smaller(best, smaller(d[i - 1][j], d[i][j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                best = smaller(best, d[i - 2][j - 2] + 1);
+            d[i][j] = best;
+        }
+    }
+    return d[a_length][b_length];
+}
+
+const char *nearest_name(const char *word, size_t length, const char *const *names)
+{
+    if (length == 0 || length > LONGEST)
+        return NULL;
+    const char *nearest = NULL, *begun = NULL;
+    size_t least = length < 3 ? 2 : length / 3 + 1;
+    for (; *names; names++) {
+        size_t name_length = strlen(*names);
+        if (name_length > LONGEST)
+            continue;
+        size_t distance = edit_distance(word, length, *names, name_length);
+        if (distance < least) {
+            least = distance;
+            nearest = *names;
+        }
+        if (!begun && strncmp(*names, word, length) == 0)
+            begun = *names;
+    }
+    return nearest ? nearest : begun;
+}

@@ -1,0 +1,278 @@
+#include "settings/settings.h"
+
+#include "settings/nearest.h"
+#include "settings/options.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- values from text ---- */
+
+static bool bad_value(Error *error, const OptionSpec *spec, const char *text, const char *expected)
+{
+    return fail_usage(error, "bad value: --%s: '%s' is not %s", spec->name, text, expected);
+}
+
+/* A whole number without a sign, with nothing after it but `end`. */
+static bool parse_unsigned(const char *text, char end, uint64_t *value, const char **rest)
+{
+    if (*text < '0' || *text > '9')
+        return false;
+    char *stop;
+    errno = 0;
+    *value = strtoull(text, &stop, 10);
+    *rest = stop + 1;
+    return errno == 0 && *stop == end;
+}
+
+static bool parse_integer(const OptionSpec *spec, const char *text, int64_t *value, Error *error)
+{
+    uint64_t number;
+    const char *rest;
+    char expected[96];
+    snprintf(expected, sizeof expected, "a whole number from %.0f to %.0f", spec->least,
+             spec->most);
+    if (!parse_unsigned(text, '\0', &number, &rest) || number > INT64_MAX ||
+        (double)number < spec->least || (double)number > spec->most)
+        return bad_value(error, spec, text, expected);
+    *value = (int64_t)number;
+    return true;
+}
+
+static bool parse_number(const OptionSpec *spec, const char *text, double *value, Error *error)
+{
+    char *stop, expected[96];
+    snprintf(expected, sizeof expected, "a number from %g to %g", spec->least, spec->most);
+    double number = strtod(text, &stop);
+    /* No leading space, no hexadecimal digits, no names of numbers. */
+    bool plain = strspn(text, "+-.0123456789eE") == strlen(text);
+    if (!plain || stop == text || *stop || !isfinite(number) || number < spec->least ||
+        number > spec->most)
+        return bad_value(error, spec, text, expected);
+    *value = number;
+    return true;
+}
+
+static bool parse_choice(const OptionSpec *spec, const char *text, int *value, Error *error)
+{
+    char expected[128] = "one of";
+    for (int i = 0; spec->choices[i]; i++) {
+        if (strcmp(spec->choices[i], text) == 0) {
+            *value = i;
+            return true;
+        }
+        size_t length = strlen(expected);
+        snprintf(expected + length, sizeof expected - length, "%s %s", i ? "," : "",
+                 spec->choices[i]);
+    }
+    return bad_value(error, spec, text, expected);
+}
+
+static bool parse_range(const OptionSpec *spec, const char *text, Range *range, Error *error)
+{
+    uint64_t begin, end;
+    const char *rest;
+    if (!parse_unsigned(text, ':', &begin, &rest) || !parse_unsigned(rest, '\0', &end, &rest) ||
+        (begin >= end && (begin || end)))
+        return bad_value(error, spec, text, "BEGIN:END with BEGIN < END");
+    *range = (Range){.begin = begin, .end = end};
+    return true;
+}
+
+bool option_set(Settings *settings, const OptionSpec *spec, const char *text, Error *error)
+{
+    void *to = (char *)settings + spec->offset;
+    const char *rest;
+    switch (spec->type) {
+    case OPTION_TEXT:
+        if (strlen(text) >= SETTINGS_PATH)
+            return fail_usage(error, "bad value: --%s: longer than the %d bytes of a path",
+                              spec->name, SETTINGS_PATH - 1);
+        strcpy(to, text);
+        return true;
+    case OPTION_INTEGER: return parse_integer(spec, text, to, error);
+    case OPTION_SEED:
+        return parse_unsigned(text, '\0', to, &rest) ||
+               bad_value(error, spec, text, "a whole number below 2^64");
+    case OPTION_NUMBER: return parse_number(spec, text, to, error);
+    case OPTION_CHOICE: return parse_choice(spec, text, to, error);
+    case OPTION_FLAG:
+        *(bool *)to = strcmp(text, "true") == 0;
+        return *(bool *)to || strcmp(text, "false") == 0 ||
+               bad_value(error, spec, text, "true or false");
+    case OPTION_RANGE: return parse_range(spec, text, to, error);
+    case OPTION_SHOW: settings->show = (SettingsShow)spec->offset; return true;
+    }
+    return false;
+}
+
+/* ---- the command line ---- */
+
+enum { SHOWN = 200 }; /* bytes of a word in a message */
+
+typedef struct Words {
+    int count;
+    char **words;
+    int next;
+} Words;
+
+/* What was meant by `word`, "--name" or "--name=value" of no option of `command`. */
+static bool unknown_option(const CommandSpec *command, const char *word, Error *error)
+{
+    const char *name = word + strspn(word, "-");
+    size_t length = strcspn(name, "=");
+    const OptionSpec *foreign = word[1] == '-' ? option_find(name, length) : NULL;
+    if (foreign)
+        return fail_usage(error, "option of another command: '--%s': see nnmf-train %s --help",
+                          foreign->name, command->name);
+    const char *candidates[SETTINGS_OPTIONS + 1] = {NULL};
+    int count = 0;
+    for (int i = 0; i < option_count; i++)
+        if (option_specs[i].commands & (int)command->command)
+            candidates[count++] = option_specs[i].name;
+    const char *meant = nearest_name(name, length, candidates);
+    size_t whole = length + (size_t)(name - word);
+    int shown = whole < SHOWN ? (int)whole : SHOWN;
+    if (meant)
+        return fail_usage(error, "unknown option: '%.*s': did you mean '--%s'?", shown, word,
+                          meant);
+    return fail_usage(error, "unknown option: '%.*s': see nnmf-train %s --help", shown, word,
+                      command->name);
+}
+
+/* The value behind "--name=" or in the next word, which may not look like an option. */
+static bool take_value(const OptionSpec *spec, const char *word, Words *rest, const char **value,
+                       Error *error)
+{
+    const char *equals = strchr(word, '=');
+    if (!option_takes_value(spec)) {
+        *value = "true";
+        return !equals || fail_usage(error, "unexpected value: %.*s: --%s takes none", SHOWN, word,
+                                     spec->name);
+    }
+    *value = equals ? equals + 1 : rest->next < rest->count ? rest->words[rest->next++] : NULL;
+    if (*value && (equals || strncmp(*value, "--", 2) != 0))
+        return true;
+    return fail_usage(error, "missing value: --%s: --%s %s was expected", spec->name, spec->name,
+                      spec->argument);
+}
+
+static bool parse_option(Settings *settings, const CommandSpec *command, const char *word,
+                         Words *rest, Error *error)
+{
+    const OptionSpec *spec = word[1] == '-' ? option_find(word + 2, strcspn(word + 2, "=")) : NULL;
+    const char *value;
+    if (!spec || !(spec->commands & (int)command->command))
+        return unknown_option(command, word, error);
+    if (!take_value(spec, word, rest, &value, error) || !option_set(settings, spec, value, error))
+        return false;
+    settings->given[spec - option_specs] = true;
+    return true;
+}
+
+static bool take_argument(Settings *settings, const CommandSpec *command, char *word, Error *error)
+{
+    if (!command->arguments)
+        return fail_usage(error, "unexpected argument: '%.*s': only options were expected", SHOWN,
+                          word);
+    settings->arguments[settings->argument_count++] = word;
+    return true;
+}
+
+static const CommandSpec *find_command(const char *name, Error *error)
+{
+    const CommandSpec *command = command_find(name);
+    if (command)
+        return command;
+    const char *names[SETTINGS_COMMANDS + 1] = {NULL};
+    for (int i = 0; i < command_count; i++)
+        names[i] = command_specs[i].name;
+    const char *meant = nearest_name(name, strlen(name), names);
+    if (meant)
+        fail_usage(error, "unknown command: '%.*s': did you mean '%s'?", SHOWN, name, meant);
+    else
+        fail_usage(error, "unknown command: '%.*s': see nnmf-train --help", SHOWN, name);
+    return NULL;
+}
+
+/* The counterpart has no NNMF layer that these could mean something to. */
+static bool check_architecture(const Settings *settings, Error *error)
+{
+    static const char *const of_nnmf[] = {"iterations", "epsilon",        "positive-function",
+                                          "beta",       "local-learning", "nnmf-kernel"};
+    for (size_t i = 0; i < sizeof of_nnmf / sizeof *of_nnmf; i++) {
+        const OptionSpec *spec = option_find(of_nnmf[i], strlen(of_nnmf[i]));
+        if (settings->arch == ARCHITECTURE_CNN && option_given(settings, spec))
+            return fail_usage(error, "option of NNMF layers: --%s: --arch cnn has none",
+                              of_nnmf[i]);
+    }
+    return true;
+}
+
+bool settings_parse(int count, char **words, Settings *settings, Error *error)
+{
+    memset(settings, 0, sizeof *settings);
+    /* Without a command's name the program trains. */
+    settings->named = count > 0 && words[0][0] != '-';
+    const CommandSpec *command = find_command(settings->named ? words[0] : "train", error);
+    if (!command)
+        return false;
+    settings->command = command->command;
+    /* The arguments beside the options are gathered at the front: each was read before. */
+    settings->arguments = words;
+    for (int i = 0; i < option_count; i++)
+        if (option_specs[i].type != OPTION_SHOW &&
+            !option_set(settings, &option_specs[i], option_specs[i].initial, error))
+            return false;
+
+    Words rest = {.count = count, .words = words, .next = settings->named ? 1 : 0};
+    bool only_arguments = false;
+    while (rest.next < count && settings->show == SHOW_NOTHING) {
+        char *word = words[rest.next++];
+        if (only_arguments || word[0] != '-' || !word[1]) {
+            if (!take_argument(settings, command, word, error))
+                return false;
+        } else if (strcmp(word, "--") == 0) {
+            only_arguments = true;
+        } else if (!parse_option(settings, command, word, &rest, error)) {
+            return false;
+        }
+    }
+    return check_architecture(settings, error);
+}
+
+/* ---- what is made of it ---- */
+
+NetworkOptions settings_network(const Settings *s)
+{
+    return (NetworkOptions){.architecture = (Architecture)s->arch,
+                            .iterations = (int)s->iterations,
+                            .epsilon = s->epsilon,
+                            .positive_function = (PositiveFunction)s->positive_function,
+                            .beta = s->beta,
+                            .local_learning = (LocalLearning)s->local_learning,
+                            .loss = (LossKind)s->loss,
+                            .loss_mse = s->loss_mse,
+                            .loss_kl = s->loss_kl};
+}
+
+bool settings_open_device(const Settings *s, Device *device, Error *error)
+{
+    CudaOptions cuda = {.kernel = (NnmfKernel)s->nnmf_kernel, .precision = (Precision)s->precision};
+    return device_open(device, (DeviceKind)s->device, (int)s->threads, &cuda, error);
+}
+
+const char *settings_data_folder(const Settings *settings, char *buffer, size_t capacity)
+{
+    if (settings->data[0])
+        return settings->data;
+    const char *environment = getenv("NNMF_DATA");
+    if (environment && environment[0])
+        return environment;
+    snprintf(buffer, capacity, "data/%s", dataset_name((DatasetKind)settings->dataset));
+    return buffer;
+}

@@ -1,0 +1,71 @@
+/* A split of a data set on a device, handed to a model batch by batch. */
+#ifndef NNMF_BATCHES_H
+#define NNMF_BATCHES_H
+
+#include "data/dataset.h"
+#include "network/model.h"
+#include "nnmf/operations.h"
+#include "training/image_stream.h"
+#include "training/notices.h"
+
+typedef struct Batches {
+    const Device *device;
+    SampleShape sample;
+    CropShape crop;
+    uint32_t steps; /* batches in an epoch; the last may be smaller */
+
+    /* device memory */
+    uint8_t *pixels, *labels; /* the whole split, or the ring that it is streamed to */
+    uint32_t *indices;
+    Augmentation *augmentations;
+    Clock *clock;
+    Totals *totals;
+
+    ImageStream stream; /* empty where the whole split is on the device */
+    Notices notices;    /* of the clock and the totals */
+} Batches;
+
+/* Images begin..end-1 of `images`, for a network that takes `input`-sized crops: uploaded, or,
+ * where they do not fit into what the device has left, streamed. Whatever else the device is to
+ * hold should therefore be there before (steps_rehearse). The caller frees `images`, which are
+ * empty if they are streamed. On failure the batches are empty. Errors: an empty or too long range,
+ * images smaller than the crop, out of memory. */
+bool batches_create(const Device *device, ImageSet *images, size_t begin, size_t end, Extent input,
+                    int batch_size, Batches *batches, Error *error);
+
+/* Also fine on empty batches (all zero). */
+void batches_destroy(Batches *batches);
+
+/* Number of images in the range. */
+static inline size_t batches_images(const Batches *batches)
+{
+    return batches->sample.end - batches->sample.begin;
+}
+
+static inline bool batches_streamed(const Batches *batches)
+{
+    return batches->sample.ring_steps > 0;
+}
+
+/* Says on standard error, in one line, which are streamed (NULL: none are there), if any. */
+void batches_tell_streamed(const Batches *train, const Batches *test);
+
+/* Number of images in batch `step`. */
+int batches_size(const Batches *batches, uint32_t step);
+
+/* Sets the clock and the totals. */
+void batches_rewind(Batches *batches, const Clock *clock, const Totals *totals);
+
+/* Fetches clock or totals (NULL: not wanted); false with the device's first failure. */
+bool batches_read(const Batches *batches, Clock *clock, Totals *totals, Error *error);
+
+/* Has the images of step number `step` on the device for the operations that are called from now
+ * on: to be called before batches_fill, and not within a recording. Steps follow each other; the
+ * first after a rewind is any. False with the device's first failure. */
+bool batches_bring(Batches *batches, uint32_t step, Error *error);
+
+/* Puts the batch of clock's epoch and step, which is step number `step`, into the model's images
+ * and labels; returns how many images it has. */
+int batches_fill(Batches *batches, uint32_t step, Model *model);
+
+#endif
