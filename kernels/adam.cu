@@ -35,8 +35,8 @@ static __global__ void adam_kernel(Segments segments, const Clock *clock, const 
     }
 }
 
-void cuda_adam(Backend *backend, const AdamSegment *segments, int segment_count, const Clock *clock,
-               const float *gradients, float *parameters, float *m, float *v)
+static void adam(Backend *backend, const AdamSegment *segments, int segment_count,
+                 const Clock *clock, const float *gradients, float *parameters, float *m, float *v)
 {
     enum { THREADS = 256, BLOCKS = 32 }; /* blocks a segment: the largest has 98304 elements */
     Segments all = {};
@@ -52,7 +52,13 @@ static __global__ void advance_kernel(Clock *clock)
     clock->updates++;
 }
 
-void cuda_advance(Backend *backend, Clock *clock)
+static void advance(Backend *backend, Clock *clock)
 {
     RUN(backend, "advance", advance_kernel, 1, 1, 0, clock);
+}
+
+void cuda_adam_table(Operations *table)
+{
+    table->adam = adam;
+    table->advance = advance;
 }

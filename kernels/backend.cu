@@ -224,38 +224,13 @@ static Operations make_table()
     table.upload = upload;
     table.download = download;
     table.finish = finish;
-    table.available = cuda_available;
-    table.open_transfer = cuda_open_transfer;
-    table.close_transfer = cuda_close_transfer;
-    table.send = cuda_send;
-    table.await = cuda_await;
-    table.fetch = cuda_fetch;
-    table.arrived = cuda_arrived;
     table.record = record;
     table.replay = replay;
     table.forget = forget;
-    table.sample = cuda_sample;
-    table.augment = cuda_augment;
-    table.unfold_forward = cuda_unfold_forward;
-    table.unfold_backward = cuda_unfold_backward;
-    table.relu_forward = cuda_relu_forward;
-    table.relu_backward = cuda_relu_backward;
-    table.transpose = cuda_transpose;
-    table.weights_forward = cuda_weights_forward;
-    table.weights_backward = cuda_weights_backward;
-    table.nnmf_forward = cuda_nnmf_forward;
-    table.nnmf_backward = cuda_nnmf_backward;
-    table.batchnorm_forward = cuda_batchnorm_forward;
-    table.batchnorm_backward = cuda_batchnorm_backward;
-    table.batchnorm_accumulate = cuda_batchnorm_accumulate;
-    table.batchnorm_frozen_forward = cuda_batchnorm_frozen_forward;
-    table.batchnorm_frozen_backward = cuda_batchnorm_frozen_backward;
-    table.convolution_forward = cuda_convolution_forward;
-    table.convolution_backward = cuda_convolution_backward;
-    table.softmax = cuda_softmax;
-    table.loss = cuda_loss;
-    table.adam = cuda_adam;
-    table.advance = cuda_advance;
+    cuda_transfer_table(&table);
+#define CUDA_FILL(family) cuda_##family##_table(&table);
+    OPERATION_FAMILIES(CUDA_FILL)
+#undef CUDA_FILL
     return table;
 }
 

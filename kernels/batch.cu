@@ -13,8 +13,8 @@ static __global__ void sample_kernel(SampleShape s, const Clock *clock, uint32_t
                                     s.slack_y, s.slack_x, s.colour);
 }
 
-void cuda_sample(Backend *backend, const SampleShape *s, const Clock *clock, uint32_t *indices,
-                 Augmentation *augmentations)
+static void sample(Backend *backend, const SampleShape *s, const Clock *clock, uint32_t *indices,
+                   Augmentation *augmentations)
 {
     enum { THREADS = 128 };
     RUN(backend, "sample", sample_kernel, blocks_for((size_t)s->batch, THREADS), THREADS, 0, *s,
@@ -77,12 +77,18 @@ static __global__ void augment_kernel(CropShape s, const uint8_t *pixels, const 
         batch_labels[blockIdx.x] = labels[index];
 }
 
-void cuda_augment(Backend *backend, const CropShape *s, const uint8_t *pixels,
-                  const uint8_t *labels, const uint32_t *indices, const Augmentation *augmentations,
-                  float *images, uint8_t *batch_labels)
+static void augment(Backend *backend, const CropShape *s, const uint8_t *pixels,
+                    const uint8_t *labels, const uint32_t *indices,
+                    const Augmentation *augmentations, float *images, uint8_t *batch_labels)
 {
     size_t shared = AUGMENT_WARPS * sizeof(double) +
                     (size_t)(s->crop_height * s->crop_width * s->channels) * sizeof(float);
     RUN(backend, "augment", augment_kernel, (unsigned)s->batch, AUGMENT_THREADS, shared, *s, pixels,
         labels, indices, augmentations, images, batch_labels);
+}
+
+void cuda_batch_table(Operations *table)
+{
+    table->sample = sample;
+    table->augment = augment;
 }

@@ -289,9 +289,9 @@ static bool grid_at_once(const Backend *backend, size_t rows, int channels, dim3
     return room > 0;
 }
 
-void cuda_batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
-                            const float *weight, const float *bias, float *out, float *mean,
-                            float *rstd)
+static void batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
+                              const float *weight, const float *bias, float *out, float *mean,
+                              float *rstd)
 {
     const char *name = "batch norm forward";
     ColumnWork work;
@@ -303,9 +303,9 @@ void cuda_batchnorm_forward(Backend *backend, size_t rows, int channels, const f
                         channels, in, work, backend->grid_count, weight, bias, out, mean, rstd);
 }
 
-void cuda_batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
-                             const float *weight, const float *mean, const float *rstd,
-                             const float *dout, float *din, float *dweight, float *dbias)
+static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
+                               const float *weight, const float *mean, const float *rstd,
+                               const float *dout, float *din, float *dweight, float *dbias)
 {
     const char *name = "batch norm backward";
     ColumnWork work;
@@ -334,8 +334,8 @@ static __global__ void accumulate_kernel(size_t rows, int channels, const float 
     all[channels + column_of_thread()] += sums.second;
 }
 
-void cuda_batchnorm_accumulate(Backend *backend, size_t rows, int channels, const float *in,
-                               double *sums)
+static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, const float *in,
+                                 double *sums)
 {
     ColumnWork work;
     if (!column_work(backend, rows, channels, 0, &work))
@@ -353,9 +353,9 @@ static __global__ void rstd_kernel(int channels, const float *variance, float *r
         rstd[c] = (float)(1.0 / sqrt((double)variance[c] + EPSILON_VARIANCE));
 }
 
-void cuda_batchnorm_frozen_forward(Backend *backend, size_t rows, int channels, const float *in,
-                                   const float *weight, const float *bias, const float *mean,
-                                   const float *variance, float *out)
+static void batchnorm_frozen_forward(Backend *backend, size_t rows, int channels, const float *in,
+                                     const float *weight, const float *bias, const float *mean,
+                                     const float *variance, float *out)
 {
     const char *name = "batch norm with frozen statistics";
     size_t elements = rows * (size_t)channels;
@@ -378,9 +378,9 @@ static __global__ void scale_kernel(size_t elements, int channels, const float *
     din[i] = dout[i] * weight[c] * rstd[c];
 }
 
-void cuda_batchnorm_frozen_backward(Backend *backend, size_t rows, int channels, const float *in,
-                                    const float *weight, const float *mean, const float *variance,
-                                    const float *dout, float *din, float *dweight, float *dbias)
+static void batchnorm_frozen_backward(Backend *backend, size_t rows, int channels, const float *in,
+                                      const float *weight, const float *mean, const float *variance,
+                                      const float *dout, float *din, float *dweight, float *dbias)
 {
     const char *name = "batch norm backward with frozen statistics";
     size_t elements = rows * (size_t)channels, width = (size_t)channels;
@@ -392,4 +392,13 @@ void cuda_batchnorm_frozen_backward(Backend *backend, size_t rows, int channels,
     parameter_gradients(backend, name, rows, channels, in, mean, rstd, dout, work, dweight, dbias);
     RUN(backend, name, scale_kernel, blocks_for(elements, THREADS), THREADS, 0, elements, channels,
         weight, rstd, dout, din);
+}
+
+void cuda_batchnorm_table(Operations *table)
+{
+    table->batchnorm_forward = batchnorm_forward;
+    table->batchnorm_backward = batchnorm_backward;
+    table->batchnorm_accumulate = batchnorm_accumulate;
+    table->batchnorm_frozen_forward = batchnorm_frozen_forward;
+    table->batchnorm_frozen_backward = batchnorm_frozen_backward;
 }

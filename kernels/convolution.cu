@@ -10,8 +10,8 @@ static __global__ void fill_bias_kernel(size_t elements, int outputs, const floa
         out[i] = bias[i % (size_t)outputs];
 }
 
-void cuda_convolution_forward(Backend *backend, const ConvolutionShape *s, const float *in,
-                              const float *weight, const float *bias, float *out)
+static void convolution_forward(Backend *backend, const ConvolutionShape *s, const float *in,
+                                const float *weight, const float *bias, float *out)
 {
     size_t elements = s->rows * (size_t)s->out;
     if (bias)
@@ -41,9 +41,9 @@ static void bias_gradient(Backend *backend, const char *name, size_t rows, int o
             COLUMN_SHARED, rows, outputs, dout, work, dbias);
 }
 
-void cuda_convolution_backward(Backend *backend, const ConvolutionShape *s, const float *in,
-                               const float *weight, const float *dout, float *din, float *dweight,
-                               float *dbias)
+static void convolution_backward(Backend *backend, const ConvolutionShape *s, const float *in,
+                                 const float *weight, const float *dout, float *din, float *dweight,
+                                 float *dbias)
 {
     const char *name = "convolution backward";
     size_t inputs = (size_t)s->in, outputs = (size_t)s->out;
@@ -53,4 +53,10 @@ void cuda_convolution_backward(Backend *backend, const ConvolutionShape *s, cons
     cuda_product(backend, name, true, false, outputs, inputs, s->rows, dout, in, 0.0f, dweight);
     if (dbias)
         bias_gradient(backend, name, s->rows, s->out, dout, dbias);
+}
+
+void cuda_convolution_table(Operations *table)
+{
+    table->convolution_forward = convolution_forward;
+    table->convolution_backward = convolution_backward;
 }

@@ -1,7 +1,7 @@
 /*
- * The CUDA back end's own state, what its files share, and its launchers: one for every operation
- * of nnmf/operations.h, with that operation's arguments. A launcher queues work on the back end's
- * stream and returns; the first failure is kept and told by `finish`.
+ * The CUDA back end's own state, and what its files share. Each file has the operations of a family
+ * of nnmf/operations.h: an operation queues work on the back end's stream and returns; the first
+ * failure is kept and told by `finish`.
  *
  * Sums have a fixed order and atomics count blocks but add no floating-point numbers, so that the
  * same command on the same GPU gives the same bits.
@@ -116,60 +116,28 @@ template <typename T> static __device__ __forceinline__ T warp_sum(T value)
     return value;
 }
 
-/* ---- transfers: nnmf/operations.h ---- */
+/* ---- tables: each fills in its operations, nnmf/operations.h ---- */
 
-size_t cuda_available(Backend *);
-Transfer *cuda_open_transfer(Backend *, size_t, const char *, void **, Error *);
-void cuda_close_transfer(Backend *, Transfer *);
-void cuda_send(Backend *, Transfer *, size_t, void *, size_t);
-void cuda_await(Backend *, Transfer *);
-void cuda_fetch(Backend *, Transfer *, size_t, const void *, size_t);
-bool cuda_arrived(Backend *, Transfer *, bool *, Error *);
+void cuda_transfer_table(Operations *table);
 
-/* ---- launchers; shapes and formulas: nnmf/operations.h ---- */
+#define CUDA_DECLARE(family) void cuda_##family##_table(Operations *table);
+OPERATION_FAMILIES(CUDA_DECLARE)
+#undef CUDA_DECLARE
 
-void cuda_sample(Backend *, const SampleShape *, const Clock *, uint32_t *, Augmentation *);
-void cuda_augment(Backend *, const CropShape *, const uint8_t *, const uint8_t *, const uint32_t *,
-                  const Augmentation *, float *, uint8_t *);
-void cuda_unfold_forward(Backend *, const UnfoldShape *, const float *, float *, float *);
-void cuda_unfold_backward(Backend *, const UnfoldShape *, const float *, const float *,
-                          const float *, const float *, float *);
-void cuda_relu_forward(Backend *, size_t, const float *, float *);
-void cuda_relu_backward(Backend *, size_t, const float *, const float *, float *);
-void cuda_transpose(Backend *, int, int, int, const float *, float *);
-void cuda_weights_forward(Backend *, const LayerWeights *, int);
-void cuda_weights_backward(Backend *, const LayerWeights *, int);
-void cuda_nnmf_forward(Backend *, const NnmfShape *, const float *, const float *, float *);
-void cuda_nnmf_backward(Backend *, const NnmfShape *, const float *, const float *, const float *,
-                        const float *, float *, float *);
-void cuda_open_batchnorm(Backend *); /* sets norm_blocks */
-void cuda_batchnorm_forward(Backend *, size_t, int, const float *, const float *, const float *,
-                            float *, float *, float *);
-void cuda_batchnorm_backward(Backend *, size_t, int, const float *, const float *, const float *,
-                             const float *, const float *, float *, float *, float *);
-void cuda_batchnorm_accumulate(Backend *, size_t, int, const float *, double *);
-void cuda_batchnorm_frozen_forward(Backend *, size_t, int, const float *, const float *,
-                                   const float *, const float *, const float *, float *);
-void cuda_batchnorm_frozen_backward(Backend *, size_t, int, const float *, const float *,
-                                    const float *, const float *, const float *, float *, float *,
-                                    float *);
-void cuda_convolution_forward(Backend *, const ConvolutionShape *, const float *, const float *,
-                              const float *, float *);
-void cuda_convolution_backward(Backend *, const ConvolutionShape *, const float *, const float *,
-                               const float *, float *, float *, float *);
-void cuda_softmax(Backend *, int, int, const float *, float *);
-void cuda_loss(Backend *, const LossShape *, const float *, const uint8_t *, const Clock *,
-               Totals *, float *);
-void cuda_adam(Backend *, const AdamSegment *, int, const Clock *, const float *, float *, float *,
-               float *);
-void cuda_advance(Backend *, Clock *);
+/* ---- what operations share between their files ---- */
+
+/* Sets norm_blocks. */
+void cuda_open_batchnorm(Backend *backend);
 
 /* The ways of the NNMF iterations: in one kernel, by the float32 units or by tensor cores with the
  * back end's precision, and product by product. The first two return false where the shape does
  * not fit, having queued nothing. */
-bool cuda_nnmf_fused(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
-bool cuda_nnmf_tensor(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
-void cuda_nnmf_cublas(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
+bool cuda_nnmf_forward_fused(Backend *, const NnmfShape *, const float *x, const float *w,
+                             float *h);
+bool cuda_nnmf_forward_tensor(Backend *, const NnmfShape *, const float *x, const float *w,
+                              float *h);
+void cuda_nnmf_forward_cublas(Backend *, const NnmfShape *, const float *x, const float *w,
+                              float *h);
 
 /* The backward rule likewise. */
 bool cuda_nnmf_backward_fused(Backend *, const NnmfShape *, const float *x, const float *w,

@@ -18,8 +18,8 @@ static __global__ void softmax_kernel(int batch, int classes, const float *logit
         probabilities[c] = expf(logits[c] - largest) / sum;
 }
 
-void cuda_softmax(Backend *backend, int batch, int classes, const float *logits,
-                  float *probabilities)
+static void softmax(Backend *backend, int batch, int classes, const float *logits,
+                    float *probabilities)
 {
     enum { THREADS = 64 };
     RUN(backend, "softmax", softmax_kernel, blocks_for((size_t)batch, THREADS), THREADS, 0, batch,
@@ -98,9 +98,15 @@ static __global__ void loss_kernel(LossShape s, const float *probabilities, cons
         totals->bad_step = (int64_t)clock->step + 1;
 }
 
-void cuda_loss(Backend *backend, const LossShape *s, const float *probabilities,
-               const uint8_t *labels, const Clock *clock, Totals *totals, float *dlogits)
+static void loss(Backend *backend, const LossShape *s, const float *probabilities,
+                 const uint8_t *labels, const Clock *clock, Totals *totals, float *dlogits)
 {
     RUN(backend, "loss", loss_kernel, 1, LOSS_THREADS, LOSS_THREADS * sizeof(LossSum), *s,
         probabilities, labels, clock, totals, dlogits);
+}
+
+void cuda_loss_table(Operations *table)
+{
+    table->softmax = softmax;
+    table->loss = loss;
 }

@@ -10,7 +10,7 @@ static __global__ void relu_forward_kernel(size_t elements, const float *in, flo
         out[i] = in[i] < 0.0f ? 0.0f : in[i];
 }
 
-void cuda_relu_forward(Backend *backend, size_t elements, const float *in, float *out)
+static void relu_forward(Backend *backend, size_t elements, const float *in, float *out)
 {
     RUN(backend, "ReLU forward", relu_forward_kernel, blocks_for(elements, THREADS), THREADS, 0,
         elements, in, out);
@@ -24,9 +24,15 @@ static __global__ void relu_backward_kernel(size_t elements, const float *in, co
         din[i] = in[i] > 0.0f ? dout[i] : 0.0f;
 }
 
-void cuda_relu_backward(Backend *backend, size_t elements, const float *in, const float *dout,
-                        float *din)
+static void relu_backward(Backend *backend, size_t elements, const float *in, const float *dout,
+                          float *din)
 {
     RUN(backend, "ReLU backward", relu_backward_kernel, blocks_for(elements, THREADS), THREADS, 0,
         elements, in, dout, din);
+}
+
+void cuda_relu_table(Operations *table)
+{
+    table->relu_forward = relu_forward;
+    table->relu_backward = relu_backward;
 }

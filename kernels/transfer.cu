@@ -15,7 +15,7 @@ struct Transfer {
     cudaEvent_t done;   /* so is the last copy */
 };
 
-size_t cuda_available(Backend *backend)
+static size_t available(Backend *backend)
 {
     size_t available = 0, all = 0;
     return TRY(backend, "asking for free memory", cudaMemGetInfo(&available, &all)) ? available : 0;
@@ -34,28 +34,7 @@ static bool allocate_host(Backend *backend, size_t bytes, const char *what, void
                 what, bytes);
 }
 
-Transfer *cuda_open_transfer(Backend *backend, size_t bytes, const char *what, void **host,
-                             Error *error)
-{
-    Transfer *transfer = (Transfer *)memory_allocate(1, sizeof *transfer, what, error);
-    if (!transfer)
-        return NULL;
-    const unsigned flags = cudaEventDisableTiming;
-    if (allocate_host(backend, bytes, what, &transfer->host, error) &&
-        TRY(backend, what, cudaEventCreateWithFlags(&transfer->called, flags)) &&
-        TRY(backend, what, cudaEventCreateWithFlags(&transfer->done, flags))) {
-        *host = transfer->host;
-        return transfer;
-    }
-    if (backend->error.status != STATUS_OK) {
-        *error = backend->error;
-        memset(&backend->error, 0, sizeof backend->error);
-    }
-    cuda_close_transfer(backend, transfer);
-    return NULL;
-}
-
-void cuda_close_transfer(Backend *backend, Transfer *transfer)
+static void close_transfer(Backend *backend, Transfer *transfer)
 {
     if (!transfer)
         return;
@@ -73,7 +52,28 @@ void cuda_close_transfer(Backend *backend, Transfer *transfer)
     memory_free(transfer);
 }
 
-void cuda_send(Backend *backend, Transfer *transfer, size_t offset, void *device, size_t bytes)
+static Transfer *open_transfer(Backend *backend, size_t bytes, const char *what, void **host,
+                               Error *error)
+{
+    Transfer *transfer = (Transfer *)memory_allocate(1, sizeof *transfer, what, error);
+    if (!transfer)
+        return NULL;
+    const unsigned flags = cudaEventDisableTiming;
+    if (allocate_host(backend, bytes, what, &transfer->host, error) &&
+        TRY(backend, what, cudaEventCreateWithFlags(&transfer->called, flags)) &&
+        TRY(backend, what, cudaEventCreateWithFlags(&transfer->done, flags))) {
+        *host = transfer->host;
+        return transfer;
+    }
+    if (backend->error.status != STATUS_OK) {
+        *error = backend->error;
+        memset(&backend->error, 0, sizeof backend->error);
+    }
+    close_transfer(backend, transfer);
+    return NULL;
+}
+
+static void send(Backend *backend, Transfer *transfer, size_t offset, void *device, size_t bytes)
 {
     const char *host = (const char *)transfer->host + offset;
     TRY(backend, "sending", cudaEventRecord(transfer->called, backend->stream));
@@ -83,13 +83,13 @@ void cuda_send(Backend *backend, Transfer *transfer, size_t offset, void *device
     TRY(backend, "sending", cudaEventRecord(transfer->done, backend->copies));
 }
 
-void cuda_await(Backend *backend, Transfer *transfer)
+static void await(Backend *backend, Transfer *transfer)
 {
     TRY(backend, "awaiting what was sent", cudaStreamWaitEvent(backend->stream, transfer->done, 0));
 }
 
-void cuda_fetch(Backend *backend, Transfer *transfer, size_t offset, const void *device,
-                size_t bytes)
+static void fetch(Backend *backend, Transfer *transfer, size_t offset, const void *device,
+                  size_t bytes)
 {
     char *host = (char *)transfer->host + offset;
     TRY(backend, "fetching",
@@ -97,7 +97,7 @@ void cuda_fetch(Backend *backend, Transfer *transfer, size_t offset, const void 
     TRY(backend, "fetching", cudaEventRecord(transfer->done, backend->stream));
 }
 
-bool cuda_arrived(Backend *backend, Transfer *transfer, bool *yes, Error *error)
+static bool arrived(Backend *backend, Transfer *transfer, bool *yes, Error *error)
 {
     cudaError_t status = cudaEventQuery(transfer->done);
     *yes = status == cudaSuccess;
@@ -110,4 +110,15 @@ bool cuda_arrived(Backend *backend, Transfer *transfer, bool *yes, Error *error)
     *error = backend->error;
     memset(&backend->error, 0, sizeof backend->error);
     return false;
+}
+
+void cuda_transfer_table(Operations *table)
+{
+    table->available = available;
+    table->open_transfer = open_transfer;
+    table->close_transfer = close_transfer;
+    table->send = send;
+    table->await = await;
+    table->fetch = fetch;
+    table->arrived = arrived;
 }

@@ -129,8 +129,8 @@ static __global__ void unfold_forward_kernel(UnfoldShape s, size_t rows, const f
         scale[row] = factor;
 }
 
-void cuda_unfold_forward(Backend *backend, const UnfoldShape *s, const float *in, float *x,
-                         float *scale)
+static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *in, float *x,
+                           float *scale)
 {
     size_t rows = unfold_rows(s);
     if (unfold_features(s) <= WARP * EACH)
@@ -258,8 +258,8 @@ static __global__ void fold_kernel(UnfoldShape s, size_t elements, const float *
     din[i] = in[i] > 0.0f ? sum : 0.0f;
 }
 
-void cuda_unfold_backward(Backend *backend, const UnfoldShape *s, const float *in, const float *x,
-                          const float *scale, const float *dx, float *din)
+static void unfold_backward(Backend *backend, const UnfoldShape *s, const float *in, const float *x,
+                            const float *scale, const float *dx, float *din)
 {
     if (backward_of_tiles(backend, s, in, x, scale, dx, din))
         return;
@@ -272,4 +272,10 @@ void cuda_unfold_backward(Backend *backend, const UnfoldShape *s, const float *i
         (int)unfold_features(s), x, scale, dx, terms);
     RUN(backend, "unfold backward", fold_kernel, blocks_for(elements, THREADS), THREADS, 0, *s,
         elements, in, terms, dx, din);
+}
+
+void cuda_unfold_table(Operations *table)
+{
+    table->unfold_forward = unfold_forward;
+    table->unfold_backward = unfold_backward;
 }

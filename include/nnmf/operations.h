@@ -361,4 +361,21 @@ typedef struct Operations {
     void (*advance)(Backend *, Clock *clock);
 } Operations;
 
+/* The operations proper begin with `sample`. */
+enum {
+    OPERATION_COUNT = (sizeof(Operations) - offsetof(Operations, sample)) / sizeof(void (*)(void))
+};
+
+/*
+ * The families of operations. A family is one file of that name in every back end,
+ * src/operations/plain, src/operations/cpu, kernels, which ends with
+ * <back end>_<family>_table(Operations *), and one in tests/operations, which ends with
+ * <family>_family. The lists of the back ends and of the checker are made from this one.
+ */
+#define OPERATION_FAMILIES(F) F(batch) FAST_OPERATION_FAMILIES(F) F(loss)
+
+/* Those that have a fast CPU version. */
+#define FAST_OPERATION_FAMILIES(F)                                                                 \
+    F(unfold) F(relu) F(weights) F(nnmf) F(batchnorm) F(convolution) F(adam)
+
 #endif

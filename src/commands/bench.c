@@ -24,9 +24,9 @@ typedef struct Bench {
     Batches batches;
     Ceiling ceiling;
     int64_t steps;
-    Profile *profiles; /* (steps) */
-    double *seconds;   /* (steps): of the whole step */
-    double recorded;   /* seconds of a recorded step, 0 where the device does not record */
+    Timing *timings; /* (steps) */
+    double *seconds; /* (steps): of the whole step */
+    double recorded; /* seconds of a recorded step, 0 where the device does not record */
 } Bench;
 
 static bool random_images(const Settings *settings, ImageSet *images, Error *error)
@@ -55,7 +55,7 @@ static bool prepare(const Settings *settings, Bench *bench, Error *error)
     if (!network_for_dataset((DatasetKind)settings->dataset, &options, &bench->network, error) ||
         !settings_open_device(settings, &bench->device, error))
         return false;
-    profile_device(&bench->device, &bench->timed);
+    timed_open(&bench->device, &bench->timed);
     if (!random_images(settings, &images, error))
         return false;
     bool created = model_create(&bench->network, &bench->timed, (int)settings->batch_size,
@@ -68,8 +68,8 @@ static bool prepare(const Settings *settings, Bench *bench, Error *error)
     bench->batches.sample.shuffle = true;
     bench->batches.sample.augment = AUGMENT_REFERENCE;
     return created && model_initialise(&bench->model, 21, error) &&
-           (bench->profiles = memory_allocate((size_t)bench->steps, sizeof *bench->profiles,
-                                              "measurements", error)) &&
+           (bench->timings = memory_allocate((size_t)bench->steps, sizeof *bench->timings,
+                                             "measurements", error)) &&
            (bench->seconds = memory_allocate((size_t)bench->steps, sizeof *bench->seconds,
                                              "measurements", error));
 }
@@ -77,7 +77,7 @@ static bool prepare(const Settings *settings, Bench *bench, Error *error)
 static void release(Bench *bench)
 {
     ceiling_close(&bench->ceiling);
-    memory_free(bench->profiles);
+    memory_free(bench->timings);
     memory_free(bench->seconds);
     batches_destroy(&bench->batches);
     model_destroy(&bench->model);
@@ -107,13 +107,13 @@ static bool measure(Bench *bench, bool training, Error *error)
         uint32_t number = (uint32_t)((i + WARM_UP) % IMAGE_BATCHES);
         clock.step = number;
         batches_rewind(&bench->batches, &clock, &(Totals){0});
-        profile_reset();
+        timed_reset();
         double started = seconds_now();
         if (!step(bench, training, number, error))
             return false;
         if (i >= 0) {
             bench->seconds[i] = seconds_now() - started;
-            bench->profiles[i] = profile_read();
+            bench->timings[i] = timed_read();
         }
         /* The machine's own speed changes: the ceiling is measured all along. */
         if ((i + 1) % 10 == 0 && !ceiling_measure(&bench->ceiling, error))
@@ -157,12 +157,12 @@ static bool measure_recorded(Bench *bench, bool training, Error *error)
     if (!bench->device.operations->record)
         return true;
     double unused, *values = memory_allocate((size_t)passes, sizeof *values, "measurements", error);
-    profile_pause(true);
+    timed_pause(true);
     bool good = values && make_pass(bench, &steps, &unused, error); /* which records */
     for (int64_t i = 0; good && i < passes; i++)
         good = make_pass(bench, &steps, &values[i], error);
     steps_forget(&steps);
-    profile_pause(false);
+    timed_pause(false);
     if (good)
         bench->recorded = median(values, passes);
     memory_free(values);
@@ -189,14 +189,14 @@ static bool report(Bench *bench, const char *title, Error *error)
     double total = median(bench->seconds, bench->steps), all_flops = 0.0;
     printf("\n%-22s %10s %7s %9s %9s\n", title, "ms", "time", "GFLOP/s",
            bench->ceiling.flops > 0.0 ? "of BLAS" : "");
-    for (int op = 0; op < PROFILED_OPERATIONS; op++) {
+    for (int op = 0; op < OPERATION_COUNT; op++) {
         for (int64_t i = 0; i < bench->steps; i++)
-            values[i] = bench->profiles[i].seconds[op];
-        double seconds = median(values, bench->steps), flops = bench->profiles[0].flops[op];
+            values[i] = bench->timings[i].seconds[op];
+        double seconds = median(values, bench->steps), flops = bench->timings[0].flops[op];
         all_flops += flops;
         if (seconds <= 0.0)
             continue;
-        printf("%-22s %10.3f %6.1f%%", profiled_names[op], seconds * 1e3, 100.0 * seconds / total);
+        printf("%-22s %10.3f %6.1f%%", timed_names[op], seconds * 1e3, 100.0 * seconds / total);
         print_rate(bench, flops, seconds);
     }
     printf("%-22s %10.3f %6.1f%%", "total", total * 1e3, 100.0);

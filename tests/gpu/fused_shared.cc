@@ -6,9 +6,9 @@
  *     layer;rows;features;outputs;limit;precision;variant;threads;resident;bytes
  *
  * (rows: of a batch of 50; resident: does all of w stay on chip?). Fails where a variant does not
- * fit, or where a layer has none. kernels/nnmf_fused.cu and nnmf_tensor.cu themselves choose: they
- * are compiled here with a launch that is only written down, so that this table cannot say
- * anything else than what runs.
+ * fit, or where a layer has none. kernels/nnmf_forward_fused.cu and nnmf_forward_tensor.cu
+ * themselves choose: they are compiled here with a launch that is only written down, so that this
+ * table cannot say anything else than what runs.
  */
 #include <cstdio>
 #include <string>
@@ -79,11 +79,11 @@ void keep(const char *function, dim3 block, size_t bytes, const Arguments &...ar
 /* In namespaces of their own, since both have a `run`. */
 namespace float32_units
 {
-#include "nnmf_fused.cu"
+#include "nnmf_forward_fused.cu"
 }
 namespace tensor_cores
 {
-#include "nnmf_tensor.cu"
+#include "nnmf_forward_tensor.cu"
 }
 
 void *cuda_scratch(Backend *, size_t)
@@ -114,9 +114,10 @@ static bool print_choice(const Layer &layer, int iterations, const Gpu &gpu, Pre
     shape.outputs = layer.out.channels;
     shape.iterations = iterations;
     chosen = Chosen{};
-    bool fits = precision == PRECISION_FP32
-                    ? float32_units::cuda_nnmf_fused(&backend, &shape, nullptr, nullptr, nullptr)
-                    : tensor_cores::cuda_nnmf_tensor(&backend, &shape, nullptr, nullptr, nullptr);
+    bool fits =
+        precision == PRECISION_FP32
+            ? float32_units::cuda_nnmf_forward_fused(&backend, &shape, nullptr, nullptr, nullptr)
+            : tensor_cores::cuda_nnmf_forward_tensor(&backend, &shape, nullptr, nullptr, nullptr);
     std::printf("%d;%zu;%d;%d;%zu;%s;%s;%u;%s;%zu\n", layer.index, shape.rows, shape.features,
                 shape.outputs, gpu.shared_limit, precision_names[precision], chosen.variant.c_str(),
                 chosen.threads, chosen.resident.c_str(), chosen.bytes);

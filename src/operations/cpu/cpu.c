@@ -60,23 +60,26 @@ typedef struct InstructionSet {
     void (*fill)(Operations *table);
 } InstructionSet;
 
-#define FILL(set)                                                                                  \
-    static void fill_##set(Operations *table)                                                      \
-    {                                                                                              \
-        cpu_nnmf_table_##set(table);                                                               \
-        cpu_convolution_table_##set(table);                                                        \
-        cpu_batchnorm_table_##set(table);                                                          \
-        cpu_unfold_table_##set(table);                                                             \
-        cpu_relu_table_##set(table);                                                               \
-        cpu_weight_table_##set(table);                                                             \
-        cpu_adam_table_##set(table);                                                               \
-    }
+#define FILL_AVX512(family) cpu_##family##_table_avx512(table);
+#define FILL_AVX2(family) cpu_##family##_table_avx2(table);
+#define FILL_PORTABLE(family) cpu_##family##_table_portable(table);
 
 #if defined __x86_64__
-FILL(avx512)
-FILL(avx2)
+static void fill_avx512(Operations *table)
+{
+    FAST_OPERATION_FAMILIES(FILL_AVX512)
+}
+
+static void fill_avx2(Operations *table)
+{
+    FAST_OPERATION_FAMILIES(FILL_AVX2)
+}
 #endif
-FILL(portable)
+
+static void fill_portable(Operations *table)
+{
+    FAST_OPERATION_FAMILIES(FILL_PORTABLE)
+}
 
 static const InstructionSet sets[] = {
 #if defined __x86_64__

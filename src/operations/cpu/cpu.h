@@ -44,18 +44,12 @@ static inline size_t cpu_chunk_begin(size_t rows, int chunks, int chunk)
 #define CPU_JOIN(a, b) CPU_JOIN2(a, b)
 #define CPU_NAME(f) CPU_JOIN(f, CPU_SET)
 
-/* Each puts its operations into the table. */
-#define CPU_DECLARE(set)                                                                           \
-    void cpu_nnmf_table_##set(Operations *table);                                                  \
-    void cpu_convolution_table_##set(Operations *table);                                           \
-    void cpu_batchnorm_table_##set(Operations *table);                                             \
-    void cpu_unfold_table_##set(Operations *table);                                                \
-    void cpu_relu_table_##set(Operations *table);                                                  \
-    void cpu_weight_table_##set(Operations *table);                                                \
-    void cpu_adam_table_##set(Operations *table);
-
-CPU_DECLARE(avx512)
-CPU_DECLARE(avx2)
-CPU_DECLARE(portable)
+/* Each fills in its family's operations, for one instruction set. */
+#define CPU_DECLARE(family)                                                                        \
+    void cpu_##family##_table_avx512(Operations *table);                                           \
+    void cpu_##family##_table_avx2(Operations *table);                                             \
+    void cpu_##family##_table_portable(Operations *table);
+FAST_OPERATION_FAMILIES(CPU_DECLARE)
+#undef CPU_DECLARE
 
 #endif

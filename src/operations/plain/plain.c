@@ -37,28 +37,17 @@ static bool finish(Backend *backend, Error *error)
     return true;
 }
 
-void plain_memory_table(Operations *table)
+void plain_table(Operations *table)
 {
+    table->name = "plain";
     table->allocate = allocate;
     table->release = release;
     table->upload = upload;
     table->download = download;
     table->finish = finish;
-}
-
-void plain_table(Operations *table)
-{
-    table->name = "plain";
-    plain_memory_table(table);
-    plain_batch_table(table);
-    plain_unfold_table(table);
-    plain_relu_table(table);
-    plain_weight_table(table);
-    plain_nnmf_table(table);
-    plain_batchnorm_table(table);
-    plain_convolution_table(table);
-    plain_loss_table(table);
-    plain_adam_table(table);
+#define PLAIN_FILL(family) plain_##family##_table(table);
+    OPERATION_FAMILIES(PLAIN_FILL)
+#undef PLAIN_FILL
 }
 
 static void close_plain(Backend *backend)

@@ -6,18 +6,12 @@
 
 #include "nnmf/operations.h"
 
-void plain_memory_table(Operations *table);
-void plain_batch_table(Operations *table);
-void plain_unfold_table(Operations *table);
-void plain_relu_table(Operations *table);
-void plain_weight_table(Operations *table);
-void plain_nnmf_table(Operations *table);
-void plain_batchnorm_table(Operations *table);
-void plain_convolution_table(Operations *table);
-void plain_loss_table(Operations *table);
-void plain_adam_table(Operations *table);
+/* Each fills in its family's operations. */
+#define PLAIN_DECLARE(family) void plain_##family##_table(Operations *table);
+OPERATION_FAMILIES(PLAIN_DECLARE)
+#undef PLAIN_DECLARE
 
-/* All of the above. */
+/* All of them, and the memory. */
 void plain_table(Operations *table);
 
 #endif

@@ -1,4 +1,4 @@
-#include "operations_checker.h"
+#include "checker.h"
 
 #include "nnmf/device.h"
 #include "nnmf/memory.h"
@@ -525,4 +525,9 @@ void checker_run(Checker *checker, const OperationCase *operation, uint32_t numb
     checker->case_number = number;
     checker->trial_number = checker->draws = 0;
     operation->check(checker);
+}
+
+int random_trials(const Checker *checker, int trials, int share)
+{
+    return checker->quick ? (trials + share - 1) / share : trials;
 }

@@ -218,7 +218,7 @@ static void find_largest(Backend *backend, const char *operation, const Layers &
             all, largest);
 }
 
-void cuda_weights_forward(Backend *backend, const LayerWeights *layers, int count)
+static void weights_forward(Backend *backend, const LayerWeights *layers, int count)
 {
     const char *name = "weights forward";
     Largest *largest = (Largest *)cuda_scratch(backend, (size_t)count * sizeof *largest);
@@ -230,7 +230,7 @@ void cuda_weights_forward(Backend *backend, const LayerWeights *layers, int coun
         WARPS * sizeof(double), all, largest);
 }
 
-void cuda_weights_backward(Backend *backend, const LayerWeights *layers, int count)
+static void weights_backward(Backend *backend, const LayerWeights *layers, int count)
 {
     const char *name = "weights backward";
     dim3 grid = grid_of(layers, count);
@@ -263,9 +263,17 @@ static __global__ void transpose_kernel(size_t elements, size_t rows, size_t col
     out[i] = in[(matrix * rows + row) * columns + column];
 }
 
-void cuda_transpose(Backend *backend, int count, int rows, int columns, const float *in, float *out)
+static void transpose(Backend *backend, int count, int rows, int columns, const float *in,
+                      float *out)
 {
     size_t elements = (size_t)count * (size_t)rows * (size_t)columns;
     RUN(backend, "transpose", transpose_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
         (size_t)rows, (size_t)columns, in, out);
+}
+
+void cuda_weights_table(Operations *table)
+{
+    table->weights_forward = weights_forward;
+    table->weights_backward = weights_backward;
+    table->transpose = transpose;
 }

@@ -5,7 +5,7 @@
  *
  * The features are worked through in blocks of FEATURES = OUTPUTS columns of w, so that the same
  * threads, each with a tile of 4 x 4, fit both products. Where rows are too few to keep the GPU
- * busy, several groups of threads share them and each takes every so-manieth block of features.
+ * busy, several groups of threads share them and each takes every GROUPS-th block of features.
  * Where blocks of threads are few too, and the GPU has clusters, those of a cluster do the same
  * among each other. Where shared memory holds all of w that a block of threads needs it is read
  * once; else its blocks are read again in every iteration, from the second-level cache.
@@ -259,7 +259,8 @@ static bool run(Backend *backend, const NnmfShape *s, const float *x, const floa
     return true;
 }
 
-bool cuda_nnmf_fused(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
+bool cuda_nnmf_forward_fused(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+                             float *h)
 {
     /* Do blocks of so many rows give every multiprocessor two or more? */
     size_t busy = 2 * (size_t)backend->multiprocessors;

@@ -1,18 +1,44 @@
-/* How the operations of an NNMF layer are checked: its weights and NNMF itself. */
-#include "operations_checker.h"
+/* The weights of NNMF layers: their order and their normalisation. */
+#include "checker.h"
+#include "definition.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+/* ---- their order ---- */
 
-/* The quick run has fewer random shapes; the fixed ones are in both. */
-static int random_trials(const Checker *checker, int trials)
+typedef struct TransposeShape {
+    int count, rows, columns;
+} TransposeShape;
+
+static void call_transpose(const Operations *ops, Backend *backend, const void *arguments,
+                           void *const *b)
 {
-    return checker->quick ? (trials + 7) / 8 : trials;
+    const TransposeShape *s = arguments;
+    ops->transpose(backend, s->count, s->rows, s->columns, b[0], b[1]);
 }
 
-/* ---- weights ---- */
+static void check_transpose(Checker *checker)
+{
+    static const TransposeShape shapes[] = {
+        {1, 1, 1}, {1, 5, 1}, {3, 1, 7}, {32, 3, 25}, {32, 25, 3}, {64, 32, 25}, {96, 64, 16},
+    };
+    TransposeShape s;
+    Trial trial = {.arguments = &s, .call = call_transpose};
+    for (int i = 0; i < COUNT(shapes) + random_trials(checker, 16, 8); i++) {
+        s = (TransposeShape){between(checker, 1, 9), between(checker, 1, 40),
+                             between(checker, 1, 40)};
+        if (i < COUNT(shapes))
+            s = shapes[i];
+        size_t elements = (size_t)s.count * (size_t)s.rows * (size_t)s.columns;
+        snprintf(trial.shape, sizeof trial.shape, "%d of %d x %d", s.count, s.rows, s.columns);
+        trial_random(checker, &trial, "in", elements, -1.0, 1.0);
+        trial_result(&trial, "out", elements, 0.0);
+        check_trial(checker, &trial);
+    }
+}
+
+/* ---- their normalisation ---- */
 
 static const WeightShape weight_cases[] = {
     {.outputs = 1, .channels = 1, .window = 1},    {.outputs = 1, .channels = 7, .window = 1},
@@ -98,7 +124,7 @@ static bool next_weights(Checker *checker, int number, WeightTrial *t)
 {
     int which = number / (FUNCTIONS + 1), function = number % (FUNCTIONS + 1);
     int fixed = (COUNT(weight_cases) + 2) * (FUNCTIONS + 1);
-    if (number >= fixed + random_trials(checker, 48))
+    if (number >= fixed + random_trials(checker, 48, 8))
         return false;
     t->count = weight_count(checker, which);
     for (int i = 0; i < t->count; i++) {
@@ -153,7 +179,7 @@ static void call_weights_forward(const Operations *ops, Backend *backend, const 
     ops->weights_forward(backend, layers, t->count);
 }
 
-void check_weights_forward(Checker *checker)
+static void check_weights_forward(Checker *checker)
 {
     static WeightTrial t;
     t.trial = (Trial){.arguments = &t, .call = call_weights_forward};
@@ -210,7 +236,7 @@ static void add_backward(Checker *checker, WeightTrial *t, int layer)
         trial_absent(trial, "dbeta");
 }
 
-void check_weights_backward(Checker *checker)
+static void check_weights_backward(Checker *checker)
 {
     static WeightTrial t;
     t.trial = (Trial){.arguments = &t, .call = call_weights_backward};
@@ -221,157 +247,65 @@ void check_weights_backward(Checker *checker)
     }
 }
 
-/* ---- NNMF ---- */
+/* ---- the derivative ---- */
 
-static const NnmfShape nnmf_real[] = {
-    {.rows = 1152, .features = 75, .outputs = 32}, {.rows = 288, .features = 128, .outputs = 32},
-    {.rows = 128, .features = 800, .outputs = 64}, {.rows = 32, .features = 256, .outputs = 64},
-    {.rows = 2, .features = 1024, .outputs = 96},  {.rows = 2, .features = 96, .outputs = 10},
+enum { WEIGHTS = 4 * 3 * 4 };
+
+static double weight_value(const void *context)
+{
+    const LayerWeights *layer = context;
+    definition.operations->weights_forward(definition.backend, layer, 1);
+    return dot(layer->w, layer->dw, WEIGHTS);
+}
+
+static void check_weights(PositiveFunction function, float beta, double low, double high,
+                          double step)
+{
+    float W[WEIGHTS], w[WEIGHTS], scale[4], dw[WEIGHTS], dW[WEIGHTS], dbeta = 0.0f;
+    bool learned = positive_function_has_beta(function);
+    LayerWeights layer = {.shape = {4, 3, 4, function},
+                          .W = W,
+                          .w = w,
+                          .scale = scale,
+                          .dw = dw,
+                          .dW = dW,
+                          .beta = learned ? &beta : NULL,
+                          .dbeta = learned ? &dbeta : NULL};
+    fill(W, WEIGHTS, low, high);
+    if (function == POSITIVE_IDENTITY)
+        for (int i = 0; i < WEIGHTS; i++)
+            W[i] = fabsf(W[i]);
+    W[17] = (float)copysign(high * 1.2, W[17]); /* the largest by far, when that matters */
+    fill(dw, WEIGHTS, 0.0, 1.0);
+    weight_value(&layer);
+    definition.operations->weights_backward(definition.backend, &layer, 1);
+    assert_derivative("of weights", W, dW, WEIGHTS, step, 1e-4, weight_value, &layer);
+    if (learned)
+        assert_derivative("of beta", &beta, &dbeta, 1, 0.01, 1e-4, weight_value, &layer);
+}
+
+static void weights_have_their_derivative(void **state)
+{
+    (void)state;
+    definition_open();
+    check_weights(POSITIVE_ABS, 0.0f, 0.2, 1.0, 0.02);
+    check_weights(POSITIVE_TANH, 0.7f, 0.0, 1.0, 0.02);
+    check_weights(POSITIVE_EXP, 0.3f, 0.0, 1.0, 0.02);
+    check_weights(POSITIVE_EXP, -1.5f, 0.0, 100.0, 0.5); /* scaled to 80, for the largest too */
+    check_weights(POSITIVE_IDENTITY, 0.0f, 0.2, 1.0, 0.02);
+    definition_close();
+}
+
+/* ---- the family ---- */
+
+static const OperationCase cases[] = {
+    {"transpose", check_transpose, 0.0, 0.0, 0.0, 0.0},
+    {"weights_forward", check_weights_forward, 2.5e-7, 5e-7, 0.0, 0.0},
+    {"weights_backward", check_weights_backward, 2.5e-7, 5e-7, 0.0, 0.0},
 };
 
-/* So many features that each block of a GPU's backward rule goes through several tiles of rows. */
-static const NnmfShape nnmf_wide[] = {
-    {.rows = 150, .features = 4099, .outputs = 30},
-    {.rows = 140, .features = 4100, .outputs = 33, .local_learning = LOCAL_KL},
-    {.rows = 60, .features = 4100, .outputs = 66, .local_learning = LOCAL_MSE},
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(weights_have_their_derivative),
 };
 
-static bool next_nnmf(Checker *checker, int number, bool backward, NnmfShape *shape, char *text)
-{
-    static const int feature_counts[] = {1,  2,  3,  4,  5,  7,  8,   9,   15,  16,  17,
-                                         31, 32, 33, 63, 64, 65, 127, 128, 129, 160, 257};
-    static const int row_counts[] = {1, 2, 5, 6, 7, 11, 12, 13, 23, 24, 25, 47, 48, 49, 97, 145};
-    static const char *const learning[] = {"", ", local KL", ", local MSE"};
-    int variant = number;
-    *shape = (NnmfShape){
-        .rows = (size_t)row_counts[between(checker, 0, COUNT(row_counts) - 1)],
-        .features = feature_counts[between(checker, 0, COUNT(feature_counts) - 1)],
-        .outputs = number % 3 == 0 ? between(checker, 1, 20) : between(checker, 1, 100),
-    };
-    int iterations = between(checker, 1, 20);
-    if (number == 0)
-        shape->rows = 1, shape->features = 1, shape->outputs = 1;
-    int real = number - random_trials(checker, 64), wide = real - COUNT(nnmf_real);
-    if (wide >= (backward ? COUNT(nnmf_wide) : 0))
-        return false;
-    if (wide >= 0) {
-        *shape = nnmf_wide[wide];
-        variant = 2 * (int)shape->local_learning;
-    } else if (real >= 0) {
-        *shape = nnmf_real[real];
-        shape->rows = checker->quick ? (shape->rows + 15) / 16 : shape->rows;
-        iterations = checker->quick ? 3 : 20;
-        variant = 0;
-    }
-    shape->iterations = iterations;
-    shape->epsilon = variant % 2 ? 0.5f : 0.0f;
-    shape->local_learning = (LocalLearning)(variant / 2 % 3);
-    snprintf(text, sizeof((Trial *)NULL)->shape,
-             "rows %zu, features %d, outputs %d, %d iterations, epsilon %g%s", shape->rows,
-             shape->features, shape->outputs, shape->iterations, (double)shape->epsilon,
-             learning[shape->local_learning]);
-    return true;
-}
-
-/* Rows that sum to 1, with a few zeros; `empty`: now and then a row of zeros. */
-static void normalised_rows(Checker *checker, float *values, size_t rows, size_t width, bool empty)
-{
-    for (size_t row = 0; row < rows; row++, values += width) {
-        bool skip = empty && rows > 2 && between(checker, 0, 9) == 0;
-        double sum = 0.0;
-        for (size_t i = 0; i < width; i++) {
-            bool zero = skip || (width > 4 && between(checker, 0, 7) == 0);
-            values[i] = zero ? 0.0f : (float)uniform(checker, 0.01, 1.0);
-            sum += values[i];
-        }
-        for (size_t i = 0; i < width && sum > 0.0; i++)
-            values[i] = (float)(values[i] / sum);
-    }
-}
-
-static void nnmf_inputs(Checker *checker, Trial *trial, const NnmfShape *s, float **x, float **w)
-{
-    size_t features = (size_t)s->features, outputs = (size_t)s->outputs;
-    *x = trial_floats(trial, "x", INPUT, s->rows * features);
-    *w = trial_floats(trial, "w", INPUT, outputs * features);
-    normalised_rows(checker, *x, s->rows, features, true);
-    normalised_rows(checker, *w, outputs, features, false);
-    /* A feature that no output has would make the quotients x / r meaningless. */
-    for (size_t k = 0; k < features; k++)
-        if ((*w)[k] <= 0.0f)
-            (*w)[k] = 0.5f / (float)features;
-}
-
-static void call_nnmf_forward(const Operations *ops, Backend *backend, const void *arguments,
-                              void *const *b)
-{
-    ops->nnmf_forward(backend, arguments, b[0], b[1], b[2]);
-}
-
-void check_nnmf_forward(Checker *checker)
-{
-    NnmfShape s;
-    float *x, *w;
-    Trial trial = {.arguments = &s, .call = call_nnmf_forward};
-    for (int i = 0; next_nnmf(checker, i, false, &s, trial.shape); i++) {
-        nnmf_inputs(checker, &trial, &s, &x, &w);
-        trial_result(&trial, "h", s.rows * (size_t)s.outputs, 0.0);
-        check_trial(checker, &trial);
-    }
-}
-
-static void call_nnmf_backward(const Operations *ops, Backend *backend, const void *arguments,
-                               void *const *b)
-{
-    ops->nnmf_backward(backend, arguments, b[0], b[1], b[2], b[3], b[4], b[5]);
-}
-
-/* The sizes that dx and dw would have if the signs of dh were random: with few outputs much of
- * what they sum cancels. */
-static void nnmf_terms(const NnmfShape *s, const float *x, const float *w, const float *h,
-                       const float *dh, double *dx_terms, double *dw_terms)
-{
-    size_t features = (size_t)s->features, outputs = (size_t)s->outputs;
-    double dx_squares = 0.0, dw_squares = 0.0;
-    for (size_t row = 0; row < s->rows; row++, x += features, h += outputs, dh += outputs)
-        for (size_t k = 0; k < features && h[0] > 0.0f; k++) {
-            double r = 0.0, back = 0.0, weighted = 0.0;
-            for (size_t n = 0; n < outputs; n++) {
-                double product = (double)h[n] * dh[n], weight = w[n * features + k];
-                r += h[n] * weight;
-                back += product * product;
-                weighted += product * product * weight * weight;
-            }
-            dx_squares += weighted / (r * r);
-            dw_squares += back * x[k] * x[k] / (r * r);
-        }
-    *dx_terms = sqrt(dx_squares / (double)(s->rows * features));
-    *dw_terms = sqrt(dw_squares / (double)(outputs * features));
-    /* h (x - r) summed over rows: the rounding of r may go one way. */
-    if (s->local_learning == LOCAL_MSE)
-        *dw_terms = (double)s->rows * 2.0 / (double)(outputs * features);
-}
-
-void check_nnmf_backward(Checker *checker)
-{
-    NnmfShape s;
-    float *x, *w;
-    Trial trial = {.arguments = &s, .call = call_nnmf_backward};
-    for (int i = 0; next_nnmf(checker, i, true, &s, trial.shape); i++) {
-        size_t features = (size_t)s.features, outputs = (size_t)s.outputs;
-        nnmf_inputs(checker, &trial, &s, &x, &w);
-        float *h = trial_floats(&trial, "h", INPUT, s.rows * outputs);
-        NnmfShape short_forward = s;
-        short_forward.iterations = 2;
-        checker->plain.operations->nnmf_forward(checker->plain.backend, &short_forward, x, w, h);
-        const float *dh = trial_random(checker, &trial, "dh", s.rows * outputs, -1.0, 1.0);
-        double dx_terms, dw_terms;
-        nnmf_terms(&s, x, w, h, dh, &dx_terms, &dw_terms);
-        if (between(checker, 0, 3) == 0)
-            trial_absent(&trial, "dx");
-        else
-            trial_result(&trial, "dx", s.rows * features, dx_terms);
-        trial_result(&trial, "dw", outputs * features, dw_terms);
-        check_trial(checker, &trial);
-    }
-}
+const OperationFamily weights_family = {cases, COUNT(cases), tests, COUNT(tests)};

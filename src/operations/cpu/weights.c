@@ -32,7 +32,7 @@ static void forward(const Backend *backend, const LayerWeights *l)
 static void weights_forward(Backend *backend, const LayerWeights *layers, int count)
 {
     Operations plain;
-    plain_weight_table(&plain);
+    plain_weights_table(&plain);
     for (int i = 0; i < count; i++)
         if (layers[i].shape.function == POSITIVE_ABS)
             forward(backend, &layers[i]);
@@ -68,7 +68,7 @@ static void backward(const Backend *backend, const LayerWeights *l)
 static void weights_backward(Backend *backend, const LayerWeights *layers, int count)
 {
     Operations plain;
-    plain_weight_table(&plain);
+    plain_weights_table(&plain);
     for (int i = 0; i < count; i++)
         if (layers[i].shape.function == POSITIVE_ABS)
             backward(backend, &layers[i]);
@@ -76,7 +76,7 @@ static void weights_backward(Backend *backend, const LayerWeights *layers, int c
             plain.weights_backward(backend, &layers[i], 1);
 }
 
-void CPU_NAME(cpu_weight_table)(Operations *table)
+void CPU_NAME(cpu_weights_table)(Operations *table)
 {
     table->weights_forward = weights_forward;
     table->weights_backward = weights_backward;

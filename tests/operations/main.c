@@ -4,58 +4,26 @@
  *
  *     test_operations [SEED]      NNMF_TEST_QUICK=1: fewer and smaller random shapes
  */
-#include "operations_checker.h"
+#include "checker.h"
 
 #include "nnmf/memory.h"
+#include "operations/timed.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-/* Allowed: relative 2-norm, largest error of an element. A float32 rounds to 6e-8;
- * what sums or iterates has a small multiple of it. All are three to five times what the CPU
- * versions show; copying and counting are exact. Where the precision of products matters, the same
- * for TF32 follows, whose operands round to 5e-4: twenty iterations of NNMF make four times that of
- * it. */
-static const OperationCase operation_cases[] = {
-    {"sample", check_sample, 0.0, 0.0, 0.0, 0.0},
-    {"augment", check_augment, 1e-6, 5e-6, 0.0, 0.0},
-    {"unfold_forward", check_unfold_forward, 8e-7, 2e-6, 0.0, 0.0},
-    {"unfold_backward", check_unfold_backward, 4e-7, 4e-6, 0.0, 0.0},
-    {"relu_forward", check_relu_forward, 0.0, 0.0, 0.0, 0.0},
-    {"relu_backward", check_relu_backward, 0.0, 0.0, 0.0, 0.0},
-    {"transpose", check_transpose, 0.0, 0.0, 0.0, 0.0},
-    {"weights_forward", check_weights_forward, 2.5e-7, 5e-7, 0.0, 0.0},
-    {"weights_backward", check_weights_backward, 2.5e-7, 5e-7, 0.0, 0.0},
-    {"nnmf_forward", check_nnmf_forward, 5e-6, 2e-5, 6e-3, 2e-2},
-    {"nnmf_backward", check_nnmf_backward, 3e-6, 1e-5, 1e-3, 6e-3},
-    {"batchnorm_forward", check_batchnorm_forward, 2.5e-6, 4e-6, 0.0, 0.0},
-    {"batchnorm_backward", check_batchnorm_backward, 6e-7, 4e-6, 0.0, 0.0},
-    {"batchnorm_accumulate", check_batchnorm_accumulate, 0.0, 1e-14, 0.0, 0.0},
-    {"batchnorm_frozen_forward", check_batchnorm_frozen_forward, 2.5e-6, 4e-6, 0.0, 0.0},
-    {"batchnorm_frozen_backward", check_batchnorm_frozen_backward, 6e-7, 4e-6, 0.0, 0.0},
-    {"convolution_forward", check_convolution_forward, 1e-6, 5e-6, 1e-3, 4e-3},
-    {"convolution_backward", check_convolution_backward, 1.2e-6, 5e-6, 2e-3, 5e-3},
-    {"softmax", check_softmax, 1e-6, 5e-6, 0.0, 0.0},
-    {"loss", check_loss, 1e-6, 5e-6, 0.0, 0.0},
-    {"adam", check_adam, 4e-7, 1.4e-6, 0.0, 0.0},
-    {"advance", check_advance, 0.0, 0.0, 0.0, 0.0},
+static const OperationFamily *const families[] = {
+#define FAMILY(family) &family##_family,
+    OPERATION_FAMILIES(FAMILY)
+#undef FAMILY
 };
 
-enum { CASES = sizeof operation_cases / sizeof *operation_cases };
-
-/* What computes begins with `sample` in the table. */
-_Static_assert((sizeof(Operations) - offsetof(Operations, sample)) / sizeof(void (*)(void)) ==
-                   CASES,
-               "every operation has a case");
-_Static_assert((int)CASES <= (int)MAX_CASES, "room for every case");
+/* The cases of all families, in this order. */
+static OperationCase operation_cases[OPERATION_COUNT];
+static int case_count;
 
 static Checker checker;
 
@@ -213,11 +181,20 @@ static bool open_wrong(const Candidate *candidate, int threads, Device *device, 
 
 static const OperationCase *find_case(const char *name)
 {
-    for (int i = 0; i < CASES; i++)
+    for (int i = 0; i < case_count; i++)
         if (strcmp(operation_cases[i].name, name) == 0)
             return &operation_cases[i];
     fail_msg("no case for %s", name);
     return NULL;
+}
+
+/* By name: a case twice would leave another operation without. */
+static void every_operation_has_a_case(void **state)
+{
+    (void)state;
+    for (int i = 0; i < OPERATION_COUNT; i++)
+        find_case(timed_members[i]);
+    assert_int_equal(case_count, OPERATION_COUNT);
 }
 
 /* What the checker says of one case on a device with this table: the number of failures. */
@@ -279,7 +256,7 @@ static void right_devices_are_not_blamed(void **state)
     Error error = {0};
     char message[sizeof checker.message];
     assert_true(device_open_plain(&plain, &error));
-    for (int i = 0; i < CASES; i++)
+    for (int i = 0; i < case_count; i++)
         if (failures_of(plain.operations, operation_cases[i].name, message, sizeof message) != 0)
             fail_msg("%s", message);
     device_close(&plain);
@@ -290,12 +267,12 @@ static void right_devices_are_not_blamed(void **state)
 static int print_worst(void **state)
 {
     (void)state;
-    printf("largest errors: relative 2-norm, largest of an element\n%-22s", "");
+    printf("largest errors: relative 2-norm, largest of an element\n%-26s", "");
     for (int c = 0; c < checker.candidate_count; c++)
         printf("  %-17s", checker.candidates[c].name);
     printf("  allowed\n");
-    for (int i = 0; i < CASES; i++) {
-        printf("%-22s", operation_cases[i].name);
+    for (int i = 0; i < case_count; i++) {
+        printf("%-26s", operation_cases[i].name);
         for (int c = 0; c < checker.candidate_count; c++)
             printf("  %.1e  %.1e ", checker.worst[i][c].norm, checker.worst[i][c].element);
         printf("  %.1e  %.1e\n", operation_cases[i].norm, operation_cases[i].element);
@@ -303,36 +280,52 @@ static int print_worst(void **state)
     return 0;
 }
 
-int main(int argc, char **argv)
+static void collect_cases(void)
 {
-    static const struct CMUnitTest others[] = {
+    for (int f = 0; f < COUNT(families); f++)
+        for (int i = 0; i < families[f]->case_count; i++) {
+            assert_true(case_count < OPERATION_COUNT);
+            operation_cases[case_count++] = families[f]->cases[i];
+        }
+}
+
+/* The comparisons with plain, those of the checker, those of the families. */
+static int list_tests(struct CMUnitTest *tests, int capacity)
+{
+    static const struct CMUnitTest own[] = {
+        cmocka_unit_test(every_operation_has_a_case),
         cmocka_unit_test(shortage_of_memory_was_met),
         cmocka_unit_test(shortage_after_success),
         cmocka_unit_test(wrong_devices_are_found),
         cmocka_unit_test(right_devices_are_not_blamed),
-        cmocka_unit_test(unfold_has_its_derivative),
-        cmocka_unit_test(weights_have_their_derivative),
-        cmocka_unit_test(relu_has_its_derivative),
-        cmocka_unit_test(batchnorm_has_its_derivative),
-        cmocka_unit_test(frozen_batchnorm_has_its_derivative),
-        cmocka_unit_test(convolution_has_its_derivative),
-        cmocka_unit_test(loss_has_its_derivative),
-        cmocka_unit_test(loss_adds_up),
-        cmocka_unit_test(adam_follows_its_algorithm),
-        cmocka_unit_test(nnmf_backward_follows_its_rule),
     };
-    enum { OTHERS = sizeof others / sizeof *others };
+    int count = 0;
+    for (int i = 0; i < case_count; i++)
+        tests[count++] = (struct CMUnitTest){.name = operation_cases[i].name,
+                                             .test_func = operation_agrees_with_plain,
+                                             .initial_state = &operation_cases[i]};
+    for (int i = 0; i < COUNT(own); i++)
+        tests[count++] = own[i];
+    for (int f = 0; f < COUNT(families); f++)
+        for (int i = 0; i < families[f]->test_count; i++) {
+            assert_true(count < capacity);
+            tests[count++] = families[f]->tests[i];
+        }
+    return count;
+}
+
+int main(int argc, char **argv)
+{
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     const char *quick = getenv("NNMF_TEST_QUICK");
     printf("seed %" PRIu64 "\n", seed);
+    collect_cases();
     if (!checker_open(&checker, seed, quick && strcmp(quick, "0") != 0))
         return 1;
-    struct CMUnitTest tests[CASES + OTHERS];
-    for (int i = 0; i < CASES; i++)
-        tests[i] = (struct CMUnitTest){.name = operation_cases[i].name,
-                                       .test_func = operation_agrees_with_plain,
-                                       .initial_state = (void *)(uintptr_t)&operation_cases[i]};
-    memcpy(tests + CASES, others, sizeof others);
+    struct CMUnitTest all[3 * OPERATION_COUNT];
+    int count = list_tests(all, COUNT(all));
+    struct CMUnitTest tests[count];
+    memcpy(tests, all, sizeof tests);
     int failed = cmocka_run_group_tests(tests, NULL, print_worst);
     checker_close(&checker);
     return failed;

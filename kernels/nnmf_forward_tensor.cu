@@ -407,8 +407,8 @@ static bool choose(Backend *backend, const NnmfShape *s, const float *x, const f
     return false;
 }
 
-bool cuda_nnmf_tensor(Backend *backend, const NnmfShape *s, const float *x, const float *w,
-                      float *h)
+bool cuda_nnmf_forward_tensor(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+                              float *h)
 {
     return backend->precision == PRECISION_TF32 ? choose<1>(backend, s, x, w, h)
                                                 : choose<3>(backend, s, x, w, h);

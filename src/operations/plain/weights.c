@@ -127,7 +127,7 @@ static void transpose(Backend *backend, int count, int rows, int columns, const 
                 *out++ = in[row * width + column];
 }
 
-void plain_weight_table(Operations *table)
+void plain_weights_table(Operations *table)
 {
     table->weights_forward = weights_forward;
     table->weights_backward = weights_backward;

@@ -1,0 +1,111 @@
+/* NNMF by cuBLAS: the two products of an iteration, and what lies between them, one after the
+ * other through device memory. The way for any shape, and the one to compare the fused way with.
+ * The backward rule likewise. */
+#include "cuda.cuh"
+#include "nnmf_terms.cuh"
+
+enum { THREADS = 256, WARPS = THREADS / WARP };
+
+static __global__ void fill_kernel(size_t elements, float value, float *to)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < elements)
+        to[i] = value;
+}
+
+/* r = x / (r + tiny), in place */
+static __global__ void ratio_kernel(size_t elements, const float *x, float *r)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < elements)
+        r[i] = x[i] / (r[i] + (float)EPSILON_R);
+}
+
+/* h = h s or h (1 + epsilon s), divided by its sum: a warp a row. */
+static __global__ void update_kernel(size_t rows, int outputs, float epsilon, const float *s,
+                                     float *h)
+{
+    size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+    if (row >= rows)
+        return;
+    int lane = (int)threadIdx.x % WARP;
+    s += row * (size_t)outputs;
+    h += row * (size_t)outputs;
+    float sum = 0.0f;
+    for (int n = lane; n < outputs; n += WARP) {
+        float value = h[n] * (epsilon != 0.0f ? 1.0f + epsilon * s[n] : s[n]);
+        h[n] = value;
+        sum += value;
+    }
+    float scale = 1.0f / (warp_sum(sum) + (float)EPSILON_SUM);
+    for (int n = lane; n < outputs; n += WARP)
+        h[n] *= scale;
+}
+
+void cuda_nnmf_forward_cublas(Backend *backend, const NnmfShape *shape, const float *x,
+                              const float *w, float *h)
+{
+    const char *name = "NNMF forward";
+    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    size_t x_elements = shape->rows * features, h_elements = shape->rows * outputs;
+    float *t = (float *)cuda_scratch(backend, (x_elements + h_elements) * sizeof(float));
+    if (!t)
+        return;
+    float *s = t + x_elements;
+    RUN(backend, name, fill_kernel, blocks_for(h_elements, THREADS), THREADS, 0, h_elements,
+        1.0f / (float)shape->outputs, h);
+    for (int i = 0; i < shape->iterations; i++) {
+        cuda_product(backend, name, false, false, shape->rows, features, outputs, h, w, 0.0f, t);
+        RUN(backend, name, ratio_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements, x,
+            t);
+        cuda_product(backend, name, false, true, shape->rows, outputs, features, t, w, 0.0f, s);
+        RUN(backend, name, update_kernel, blocks_for(shape->rows, WARPS), THREADS, 0, shape->rows,
+            shape->outputs, shape->epsilon, s, h);
+    }
+}
+
+/* both (2, elements): h, and behind it h dh. */
+static __global__ void stack_kernel(size_t elements, const float *h, const float *dh, float *both)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= elements)
+        return;
+    both[i] = h[i];
+    both[elements + i] = h[i] * dh[i];
+}
+
+/* From r = h w and u = (h dh) w: dx, and in their places b and a of dw = h^T b + (h dh)^T a. */
+static __global__ void backward_kernel(size_t elements, LocalLearning local, const float *x,
+                                       float *r_to_b, float *u_to_a, float *dx)
+{
+    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= elements)
+        return;
+    BackwardTerms terms = backward_terms(local, x[i], r_to_b[i], u_to_a[i]);
+    if (dx)
+        dx[i] = terms.dx;
+    r_to_b[i] = terms.b;
+    u_to_a[i] = terms.a;
+}
+
+/* h and h dh lie behind each other, and so do what is multiplied with them: one product of twice
+ * the rows for r and u, and one for both parts of dw. */
+void cuda_nnmf_backward_cublas(Backend *backend, const NnmfShape *shape, const float *x,
+                               const float *w, const float *h, const float *dh, float *dx,
+                               float *dw)
+{
+    const char *name = "NNMF backward";
+    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    size_t x_elements = shape->rows * features, h_elements = shape->rows * outputs;
+    float *r = (float *)cuda_scratch(backend, 2 * (x_elements + h_elements) * sizeof(float));
+    if (!r)
+        return;
+    float *u = r + x_elements, *both = u + x_elements;
+    RUN(backend, name, stack_kernel, blocks_for(h_elements, THREADS), THREADS, 0, h_elements, h, dh,
+        both);
+    cuda_product(backend, name, false, false, 2 * shape->rows, features, outputs, both, w, 0.0f, r);
+    RUN(backend, name, backward_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements,
+        shape->local_learning, x, r, u, dx);
+    size_t rows = shape->local_learning == LOCAL_NONE ? 2 * shape->rows : shape->rows;
+    cuda_product(backend, name, true, false, outputs, features, rows, both, r, 0.0f, dw);
+}
