@@ -42,12 +42,32 @@ need_to_build() {
         libpng-dev zlib1g-dev libisal-dev libprotobuf-c-dev protobuf-c-compiler
 }
 
-# build TREE [CMAKE OPTIONS]: configures and builds; the log is shown when that fails.
+# python_with MODULE...: a Python 3 that has them.
+python_with() {
+    local python modules
+    modules=$(IFS=,; echo "$*")
+    for python in "${NNMF_PYTHON:-python3}" python3 /usr/bin/python3; do
+        if "$python" -c "import $modules" 2>/dev/null; then
+            command -v "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+# build [--target TARGET] TREE [CMAKE OPTIONS]: configures and builds; the log is shown when that
+# fails.
 build() {
-    local tree=$1 log
+    local target=all tree log
+    if [ "$1" = --target ]; then
+        target=$2
+        shift 2
+    fi
+    tree=$1
     shift
     log=$(mktemp)
-    if ! { cmake -S "$root" -B "$tree" -G Ninja "$@" && cmake --build "$tree"; } >"$log" 2>&1; then
+    if ! { cmake -S "$root" -B "$tree" -G Ninja "$@" &&
+        cmake --build "$tree" --target "$target"; } >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
         die "the build failed: $tree: the compiler's messages are above"
