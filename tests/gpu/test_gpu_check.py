@@ -270,10 +270,55 @@ class Script(unittest.TestCase):
         self.check("--quick", expected="gpu-check: unexpected argument: --quick")
         self.check("--build", expected="gpu-check: option without a value: --build")
         self.check("--build", "/nowhere", expected="gpu-check: no build tree: /nowhere")
+        self.check("--seconds", expected="gpu-check: option without a value: --seconds")
+        for value in ("0", "-5", "1.5", "many", ""):
+            self.check("--seconds", value,
+                       expected=f"gpu-check: bad value: --seconds: '{value}'")
+        self.check("--seconds", "5", "--train", expected="gpu-check: unexpected argument: "
+                                                         "--seconds: --train has no limit")
+        self.check("--results", expected="gpu-check: option without a value: --results")
+        self.check("--results", "", expected="gpu-check: option without a value: --results")
 
     @unittest.skipIf(shutil.which("nvidia-smi"), "there may be a GPU")
     def test_no_gpu(self):
         self.check(expected="gpu-check: no GPU: nvidia-smi")
+
+
+class Handed(Program):
+    """What scripts/gpu-check hands to bench/gpu_check.py, with a python3 that prints it."""
+
+    def check(self, *arguments):
+        self.script(self.bin / "nvidia-smi", "echo 'GPU 0: NVIDIA Test GPU'\n")
+        self.script(self.bin / "python3", "printf '%s\\n' \"$@\"\n")
+        self.script(self.tree / "nnmf-train", "exit 1\n")
+        return subprocess.run(
+            [ROOT / "scripts" / "gpu-check", "--build", self.tree, *arguments],
+            capture_output=True, text=True, check=False, cwd=self.folder,
+            env={**os.environ, "PATH": f"{self.bin}:/usr/bin:/bin", "NNMF_COMMIT": "abc123"})
+
+    def test_options(self):
+        done = self.check("--seconds", "100", "--results", "new folder/results")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
+        words = done.stdout.splitlines()
+        self.assertEqual(words[:5], ["-B", f"{ROOT}/bench/gpu_check.py", f"{self.tree}",
+                                     "--commit", "abc123"])
+        self.assertEqual(words[5], "--seconds")
+        self.assertIn(int(words[6]), (98, 99, 100))
+        self.assertEqual(words[7:], ["--results", "new folder/results"])
+        self.assertTrue((self.folder / "new folder" / "results").is_dir())
+
+    def test_training(self):
+        done = self.check("--results", self.results, "--train", "3", "--", "--seed", "2")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
+        self.assertEqual(done.stdout.splitlines()[7:], [
+            "--results", f"{self.results}", "--train", "3", "--options", "--seed", "2"])
+
+    def test_no_folder(self):
+        (self.folder / "file").touch()
+        done = self.check("--results", self.folder / "file" / "results")
+        self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+        self.assertEqual(done.stderr, f"gpu-check: cannot make folder: {self.folder}/file/results: "
+                                      "a writable place was expected\n")
 
 
 class Counts(unittest.TestCase):
