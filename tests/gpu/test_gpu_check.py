@@ -26,7 +26,9 @@ def load(name, path):
     return module
 
 
-gpu_check = load("gpu_check", ROOT / "bench" / "gpu_check.py")
+sys.path.insert(0, str(ROOT / "bench"))
+from gpu_check import curve, report, work as least  # noqa: E402
+
 kernel_report = load("kernel_report", ROOT / "scripts" / "kernel-report")
 
 BENCH = """\
@@ -144,16 +146,16 @@ class Program(unittest.TestCase):
         env.pop("NNMF_REFERENCE", None)
         return subprocess.run(
             [sys.executable, "-B", "-c", textwrap.dedent(f"""\
-                import sys
+                import pathlib, runpy, sys
                 sys.path.insert(0, {str(ROOT / 'bench')!r})
-                import gpu_check
-                gpu_check.with_torch = lambda: None
-                gpu_check.find_data = lambda check: setattr(check, "data", check.folder) or "ok"
-                gpu_check.PARTS = (("data", gpu_check.find_data), *gpu_check.PARTS[1:])
-                whole = gpu_check.Check.run
-                gpu_check.Check.run = lambda self, c, s, e=None: whole(self, c, min(s, 5), e)
+                from gpu_check import commands, parts
+                parts.with_torch = lambda: None
+                data = lambda check: setattr(check, "data", check.folder) or "ok"
+                parts.PARTS = (("data", data), *parts.PARTS[1:])
+                whole = parts.Check.run
+                parts.Check.run = lambda self, c, s, e=None: whole(self, c, min(s, 5), e)
                 {patch}
-                sys.exit(gpu_check.main())"""),
+                runpy.run_path({str(ROOT / 'bench' / 'gpu_check.py')!r}, run_name="__main__")"""),
              self.tree, "--results", self.results, "--commit", "abc123", *arguments],
             env=env, capture_output=True, text=True, check=False, timeout=100)
 
@@ -190,7 +192,7 @@ class Whole(Program):
                          "gpu.agreement: 200 steps, fused: first 5",
                          "gpu.operations: nnmf_forward "):
             self.assertIn(expected, text)
-        self.assertEqual(gpu_check.render(result), text)
+        self.assertEqual(report.render(result), text)
         self.assertEqual(list(self.results.glob("*.part")), [])
 
     def test_no_time_left(self):
@@ -218,8 +220,8 @@ class Whole(Program):
         published.write_text("epoch,train_loss,train_correct,test_correct,wall_time_s\n" + "".join(
             f"{e},{loss},20000,5000,{14 * e}\n" for e, loss in enumerate(losses)))
         (self.folder / "metrics.csv").write_text(METRICS)
-        gpu_check.write_curves(self.folder, published, self.results / "x-training",
-                               {"name": "Test"}, "abc", "nnmf-train train")
+        curve.write_curves(self.folder, published, self.results / "x-training",
+                           {"name": "Test"}, "abc", "nnmf-train train")
         rows = (self.results / "x-training.csv").read_text().splitlines()
         self.assertEqual(rows[2], "1,0.131,0.1,46.78,40.00,85.22,50.00,4.2,14")
         text = (self.results / "x-training.md").read_text()
@@ -231,8 +233,8 @@ class Whole(Program):
 class Training(Program):
     def train(self, *options):
         """-> what nnmf-train was given, and the names of the results."""
-        patch = (f"gpu_check.ROOT = gpu_check.pathlib.Path({str(self.folder)!r}); "
-                 "gpu_check.real_data = lambda: 'data'")
+        patch = (f"commands.ROOT = pathlib.Path({str(self.folder)!r}); "
+                 "parts.real_data = lambda: 'data'")
         done = self.run_check("--train", "2", *options, patch=patch)
         self.assertEqual(done.returncode, 0, done)
         names = {path.name for path in self.results.iterdir()}
@@ -323,7 +325,7 @@ class Handed(Program):
 
 class Counts(unittest.TestCase):
     def test_of_the_published_network(self):
-        work = gpu_check.counted(50)
+        work = least.counted(50)
         # 4 x 20 iterations x rows x features x outputs of the six layers
         products = (28800 * 75 * 32 + 7200 * 128 * 32 + 3200 * 800 * 64 + 800 * 256 * 64
                     + 50 * 1024 * 96 + 50 * 96 * 10)
@@ -331,9 +333,9 @@ class Counts(unittest.TestCase):
         self.assertEqual(work["batch norm"][1],
                          8 * (2 * 28800 * 32 + 7200 * 32 + 2 * 3200 * 64 + 800 * 64))
         limits = {"fp32_flops": 1e12, "copy_bytes": 1e12}
-        self.assertEqual(gpu_check.limit_ms("NNMF", work, limits)[1], "arithmetic")
-        self.assertEqual(gpu_check.limit_ms("batch norm", work, limits)[1], "memory")
-        self.assertEqual(gpu_check.limit_ms("sample", work, limits), (None, ""))
+        self.assertEqual(least.limit_ms("NNMF", work, limits)[1], "arithmetic")
+        self.assertEqual(least.limit_ms("batch norm", work, limits)[1], "memory")
+        self.assertEqual(least.limit_ms("sample", work, limits), (None, ""))
 
 
 PTXAS = """\

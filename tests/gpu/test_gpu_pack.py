@@ -9,8 +9,6 @@ Environment: NNMF_DATA and NNMF_REFERENCE, which are packed along where they are
 """
 
 import hashlib
-import importlib.machinery
-import importlib.util
 import json
 import os
 import pathlib
@@ -24,19 +22,15 @@ import unittest
 
 sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
+from gpu_check import parts  # noqa: E402
+
 TREE = None  # of the command line
 # An environment of Python's may lie in the checkout, which the other machine does not have.
 PYTHON = os.path.realpath(sys.executable)
 NAMES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 IMAGES = 250  # of a small batch
 PARTS = ("tests", "images-a", "images-b")
-
-
-def load(name, path):
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
 
 
 def has_pillow():
@@ -141,7 +135,7 @@ class Moved(Folder):
         self.project = self.project.rename(self.folder / "moved & away")
         run = self.project / "scripts" / "gpu-run"
         done = self.succeed(run, "bash", "-c", 'ctest --test-dir "$BUILD" -L gpu -j 2')
-        cases = load("gpu_check", ROOT / "bench" / "gpu_check.py").parse_ctest(done.stdout)
+        cases = parts.parse_ctest(done.stdout)
         expected = self.named("gpu")
         self.assertGreater(len(expected), 10)
         self.assertEqual({name: case["result"] for name, case in cases.items()
@@ -231,8 +225,12 @@ class Trees(Small):
         self.assertEqual(files, {".stamp", "CTestTestfile.cmake", "nnmf-train",
                                  "tests/gpu/CTestTestfile.cmake", "tests/gpu/ceilings",
                                  "tests/gpu/with_gpu"})
-        self.assertEqual((self.unpacked / "tree" / "tests/gpu/CTestTestfile.cmake").read_text(),
-                         f'add_test(a "{self.unpacked}/tree/tests/gpu/with_gpu" "{PYTHON}" '
+        text = (self.unpacked / "tree" / "tests/gpu/CTestTestfile.cmake").read_text()
+        python = re.search(r'with_gpu" "([^"]*)"', text)[1]
+        self.assertTrue(os.access(python, os.X_OK), python)
+        self.assertNotEqual(python, "/opt/python3")
+        self.assertEqual(text,
+                         f'add_test(a "{self.unpacked}/tree/tests/gpu/with_gpu" "{python}" '
                          f'"{self.project}/a.py")\n'
                          f'# "{self.tree}-2/x" "{self.folder}/project2" "{self.project}" '
                          f"A={self.unpacked}/tree;B=1\n")
