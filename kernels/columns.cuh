@@ -56,7 +56,7 @@ static inline bool column_work(Backend *backend, size_t rows, int columns, size_
     if (grid.y > BLOCK_COUNTS) {
         if (backend->error.status == STATUS_OK)
             fail(&backend->error, "too many columns: %d: at most %d were expected", columns,
-                 BLOCK_COUNTS * WARP);
+                 (int)BLOCK_COUNTS * WARP);
         return false;
     }
     return column_work(backend, grid, columns, extra, work);

@@ -133,7 +133,7 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
                            float *scale)
 {
     size_t rows = unfold_rows(s);
-    if (unfold_features(s) <= WARP * EACH)
+    if (unfold_features(s) <= (size_t)WARP * EACH)
         RUN(backend, "unfold forward", unfold_forward_kernel<WARP>, blocks_for(rows, WARPS),
             THREADS, 0, *s, rows, in, x, scale);
     else
@@ -187,9 +187,9 @@ static bool backward_of_tiles(Backend *backend, const UnfoldShape *s, const floa
 {
     size_t rows = unfold_rows(s), features = unfold_features(s);
     if (!is_tiled(s->height, s->out_height, s) || !is_tiled(s->width, s->out_width, s) ||
-        features > THREADS * EACH)
+        features > (size_t)THREADS * EACH)
         return false;
-    if (features <= WARP * EACH)
+    if (features <= (size_t)WARP * EACH)
         RUN(backend, "unfold backward", tile_backward_kernel<WARP>, blocks_for(rows, WARPS),
             THREADS, 0, *s, rows, in, x, scale, dx, din);
     else

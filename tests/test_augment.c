@@ -370,7 +370,7 @@ static void count_factor(float value, double low, double high, unsigned *counts)
     /* Rounding may reach the upper end itself. */
     assert_true(place > -1e-6 && place < 1.0 + 1e-6);
     place = place < 0.0 ? 0.0 : place;
-    size_t bin = (size_t)(place * BINS);
+    size_t bin = (size_t)(place * (double)BINS);
     counts[bin < BINS ? bin : BINS - 1]++;
 }
 

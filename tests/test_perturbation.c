@@ -47,8 +47,8 @@ static void moments(double *mean, double *deviation)
         sum += (double)out[i] - (double)in[i];
         squares += pow((double)out[i] - (double)in[i], 2);
     }
-    *mean = sum / ELEMENTS;
-    *deviation = sqrt(squares / ELEMENTS - *mean * *mean);
+    *mean = sum / (double)ELEMENTS;
+    *deviation = sqrt(squares / (double)ELEMENTS - *mean * *mean);
 }
 
 /* 2352 numbers: a mean is off by 2 % of the deviation, a deviation by 1.5 %, one in three times. */

@@ -62,7 +62,7 @@ static void uniform_has_the_moments_of_its_distribution(void **state)
         }
     }
     /* 5 standard deviations of the mean of x and of x squared over n = 4 DRAWS values. */
-    double n = 4.0 * DRAWS;
+    double n = 4.0 * (double)DRAWS;
     assert_true(fabs(sum / n - 1.0 / 2) < 5 * sqrt(1.0 / 12 / n));
     assert_true(fabs(squares / n - 1.0 / 3) < 5 * sqrt(4.0 / 45 / n));
 }
@@ -128,7 +128,7 @@ static void assert_permutations_of_4_are_equally_frequent(int by_seed)
             code = code << 2 | draw_permuted(by_seed ? trial : 11, by_seed ? 11 : trial, 4, i);
         frequency[code]++;
     }
-    double expected = (double)TRIALS / PERMUTATIONS, sum = 0;
+    double expected = (double)TRIALS / (double)PERMUTATIONS, sum = 0;
     int different = 0;
     for (int i = 0; i < CODES; i++)
         if (frequency[i] > 0) {
@@ -158,7 +158,7 @@ static void every_element_is_at_every_position_equally_often(void **state)
             frequency[i][value]++;
             displacement += fabs((double)value - i);
         }
-    double expected = (double)EPOCHS / COUNT, sum = 0;
+    double expected = (double)EPOCHS / (double)COUNT, sum = 0;
     for (int i = 0; i < COUNT; i++)
         for (int k = 0; k < COUNT; k++) {
             double difference = frequency[i][k] - expected;
@@ -169,9 +169,9 @@ static void every_element_is_at_every_position_equally_often(void **state)
 
     /* (n^2 - 1) / 3n for uniform positions; the variance of one displacement is below n^2/18,
      * those of one permutation are nearly independent. */
-    double mean = displacement / ((double)EPOCHS * COUNT);
-    double deviation = sqrt(COUNT * COUNT / 18.0 / ((double)EPOCHS * COUNT));
-    assert_true(fabs(mean - (COUNT * COUNT - 1) / (3.0 * COUNT)) < 5 * deviation);
+    double mean = displacement / ((double)EPOCHS * (double)COUNT);
+    double deviation = sqrt(COUNT * COUNT / 18.0 / ((double)EPOCHS * (double)COUNT));
+    assert_true(fabs(mean - (COUNT * COUNT - 1) / (3.0 * (double)COUNT)) < 5 * deviation);
 }
 
 /* Neighbours in the permuted order are unrelated: the number of ascents is that of chance. */

@@ -367,10 +367,14 @@ enum {
 };
 
 /*
- * The families of operations. A family is one file of that name in every back end,
- * src/operations/plain, src/operations/cpu, kernels, which ends with
- * <back end>_<family>_table(Operations *), and one in tests/operations, which ends with
- * <family>_family. The lists of the back ends and of the checker are made from this one.
+ * The families of operations. A family is one file of its name in each back end and in the checker;
+ * all lists of them are made from this one.
+ *
+ * To add an operation: a member of Operations with its shapes and formula; its definition in
+ * src/operations/plain/<family>.c; its fast versions in src/operations/cpu/<family>.c (or none: the
+ * definition serves) and kernels/<family>.cu; its check in tests/operations/<family>.c; its row in
+ * src/operations/timed.c. A new family is one more name here. What is forgotten does not compile,
+ * does not link, or fails the checker.
  */
 #define OPERATION_FAMILIES(F) F(batch) FAST_OPERATION_FAMILIES(F) F(loss)
 

@@ -145,7 +145,7 @@ static bool make_pass(Bench *bench, Steps *steps, double *seconds, Error *error)
         if (!steps_make(steps, step, error))
             return false;
     bool good = batches_read(&bench->batches, NULL, NULL, error);
-    *seconds = (seconds_now() - started) / IMAGE_BATCHES;
+    *seconds = (seconds_now() - started) / (double)IMAGE_BATCHES;
     return good;
 }
 

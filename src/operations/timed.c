@@ -92,7 +92,7 @@ static double convolution_product(const ConvolutionShape *s)
       (Backend *b, const AdamSegment *segments, int segment_count, const Clock *clock,             \
        const float *gradients, float *parameters, float *m, float *v),                             \
       (b, segments, segment_count, clock, gradients, parameters, m, v))                            \
-    T(advance, "advance", 0.0, (Backend *b, Clock * clock), (b, clock))
+    T(advance, "advance", 0.0, (Backend *b, Clock *clock), (b, clock))
 /* clang-format on */
 
 enum {

@@ -49,7 +49,7 @@ static void shortage_after_success(void **state)
     enum { ROWS = 9, FEATURES = 40, OUTPUTS = 12 };
     float x[ROWS * FEATURES], w[OUTPUTS * FEATURES], h[ROWS * OUTPUTS], again[ROWS * OUTPUTS];
     for (size_t i = 0; i < ROWS * FEATURES; i++)
-        x[i] = 1.0f / FEATURES;
+        x[i] = 1.0f / (float)FEATURES;
     for (size_t i = 0; i < OUTPUTS * FEATURES; i++)
         w[i] = (float)(1 + i % 7) / (4 * FEATURES);
     for (int set = 0; cpu_instruction_set(set); set++) {
