@@ -1,5 +1,5 @@
-/* What a training run says on standard output: the published lines, or with LOG_JSON one JSON
- * object a line (README.md lists the members), or with `quiet` and LOG_TEXT nothing. */
+/* What a training run prints to standard output: the published lines, or with LOG_JSON one JSON
+ * object a line, or with `quiet` and LOG_TEXT nothing. */
 #ifndef NNMF_REPORT_H
 #define NNMF_REPORT_H
 
