@@ -12,6 +12,8 @@ die() {
     exit 1
 }
 
+apt_options=()
+
 # need WHY PACKAGE...: installs those packages that are not installed.
 need() {
     local why=$1 package missing=() sudo=()
@@ -30,11 +32,18 @@ need() {
         sudo=(sudo)
     fi
     export DEBIAN_FRONTEND=noninteractive
-    "${sudo[@]}" apt-get install -y -q "${missing[@]}" >/dev/null 2>&1 && return 0
+    "${sudo[@]}" apt-get install -y -q "${apt_options[@]}" "${missing[@]}" >/dev/null 2>&1 && return 0
     # The lists may be old or were never fetched.
     "${sudo[@]}" apt-get update -q >/dev/null 2>&1 || true
-    "${sudo[@]}" apt-get install -y -q "${missing[@]}" >/dev/null ||
+    "${sudo[@]}" apt-get install -y -q "${apt_options[@]}" "${missing[@]}" >/dev/null ||
         die "packages missing: ${missing[*]}: apt-get could not install them"
+}
+
+# need_bare WHY PACKAGE...: the same without the packages that these recommend, which for PyTorch are
+# three times its own size.
+need_bare() {
+    local apt_options=(--no-install-recommends)
+    need "$@"
 }
 
 need_to_build() {
