@@ -129,9 +129,9 @@ OPERATION_FAMILIES(CUDA_DECLARE)
 /* Sets norm_blocks. */
 void cuda_open_batchnorm(Backend *backend);
 
-/* The ways of the NNMF iterations: in one kernel, by the float32 units or by tensor cores with the
- * back end's precision, and product by product. The first two return false where the shape does
- * not fit, having queued nothing. */
+/* Implementations of nnmf_forward: one kernel on the float32 units, one kernel on tensor cores with
+ * the back end's precision, and product by product. The first two return false if the shape does
+ * not fit, without having queued anything. */
 bool cuda_nnmf_forward_fused(Backend *, const NnmfShape *, const float *x, const float *w,
                              float *h);
 bool cuda_nnmf_forward_tensor(Backend *, const NnmfShape *, const float *x, const float *w,

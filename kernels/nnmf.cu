@@ -1,4 +1,4 @@
-/* NNMF: which of its ways is taken, each way. */
+/* Chooses among the implementations of NNMF, forward and backward. */
 #include "cuda.cuh"
 
 static void nnmf_forward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,

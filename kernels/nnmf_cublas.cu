@@ -1,6 +1,6 @@
 /* NNMF by cuBLAS: the two products of an iteration, and what lies between them, one after the
- * other through device memory. The way for any shape, and the one to compare the fused way with.
- * The backward rule likewise. */
+ * other through device memory. Works for any shape, and is what the fused kernels are compared
+ * with. The backward rule likewise. */
 #include "cuda.cuh"
 #include "nnmf_terms.cuh"
 

@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What keeps divisors and logarithms away from 0, as published. */
+/* Added to divisors and to arguments of logarithms so that they are not 0, as published. */
 #define EPSILON_SUM 1e-19         /* sums of a row, before they divide it */
 #define EPSILON_R 1e-20           /* r = h w, before x / r */
 #define EPSILON_VARIANCE 1e-5     /* of a batch norm */

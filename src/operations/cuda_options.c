@@ -1,4 +1,4 @@
-/* Both the options and the CUDA back end name these. */
+/* Names of the values of CudaOptions, for the command line and for the CUDA back end. */
 #include "nnmf/device.h"
 
 const char *const nnmf_kernel_names[] = {"fused", "cublas", NULL};

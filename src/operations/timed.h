@@ -4,8 +4,8 @@
 
 #include "nnmf/device.h"
 
-/* What was spent since timed_reset, by the operations' places in the table. flops: multiplications
- * and additions of matrix products. */
+/* Time and work since timed_reset, indexed by an operation's position in the table. flops:
+ * multiplications and additions of matrix products. */
 typedef struct Timing {
     double seconds[OPERATION_COUNT], flops[OPERATION_COUNT];
 } Timing;
