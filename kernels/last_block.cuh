@@ -14,15 +14,15 @@
 static __device__ __forceinline__ bool is_last_block(unsigned *done)
 {
     SHARED(bool, last);
-    __threadfence(); /* this block's part before its count */
     __syncthreads();
     if (threadIdx.x == 0) {
+        __threadfence(); /* what the block has written before its count */
         last = atomicAdd(done, 1u) == gridDim.x - 1;
         if (last)
-            *done = 0;
+            atomicExch(done, 0u); /* a plain write beside atomics would be a race */
+        __threadfence();
     }
     __syncthreads();
-    __threadfence();
     return last;
 }
 
