@@ -109,7 +109,8 @@ static __global__ void unset(float *out)
     out[2 * i] = kept;
     out[2 * i + 1] = more[threadIdx.x];
     __syncthreads();
-    kept = 1.0f;
+    if (threadIdx.x == 0)
+        kept = 1.0f;
     more[threadIdx.x] = 1.0f;
 }
 

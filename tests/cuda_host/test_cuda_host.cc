@@ -1,18 +1,14 @@
 /* Tests of the host emulation itself, with the kernels of sample.cu. */
 #include "cuda_host.h"
+#include "expect.h"
 #include "sample.h"
-
-#include <cublas_v2.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <string>
-#include <sys/wait.h>
-#include <unistd.h>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -23,54 +19,6 @@ static const bool with_asan = __has_feature(address_sanitizer);
 static const bool with_asan = false;
 #endif
 
-static void expect(bool holds, const char *what, int line)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "test_cuda_host.cc:%d: not so: %s\n", line, what);
-    exit(1);
-}
-#define EXPECT(condition) expect(condition, #condition, __LINE__)
-
-static void expect_error(cudaError_t got, cudaError_t wanted, const char *what, int line)
-{
-    if (got == wanted)
-        return;
-    fprintf(stderr, "test_cuda_host.cc:%d: %s: %s instead of %s\n", line, what,
-            cudaGetErrorName(got), cudaGetErrorName(wanted));
-    exit(1);
-}
-#define GIVES(wanted, call) expect_error(call, wanted, #call, __LINE__)
-#define OK(call) GIVES(cudaSuccess, call)
-#define BLAS(call) expect((call) == CUBLAS_STATUS_SUCCESS, #call, __LINE__)
-
-/* Device memory with given contents, freed at the end. */
-template <class T> struct Buffer {
-    T *data = nullptr;
-    size_t count;
-
-    explicit Buffer(size_t elements) : count(elements)
-    {
-        OK(cudaMalloc(&data, elements * sizeof(T)));
-    }
-    explicit Buffer(const std::vector<T> &values) : Buffer(values.size())
-    {
-        OK(cudaMemcpy(data, values.data(), count * sizeof(T), cudaMemcpyHostToDevice));
-    }
-    Buffer(const Buffer &) = delete;
-    Buffer &operator=(const Buffer &) = delete;
-    ~Buffer()
-    {
-        cudaFree(data);
-    }
-    std::vector<T> read() const
-    {
-        std::vector<T> values(count);
-        OK(cudaMemcpy(values.data(), data, count * sizeof(T), cudaMemcpyDeviceToHost));
-        return values;
-    }
-};
-
 static std::vector<float> numbers(size_t count)
 {
     std::vector<float> values(count);
@@ -78,42 +26,6 @@ static std::vector<float> numbers(size_t count)
         values[i] = float(i * 7 % 23) - 11.0f;
     return values;
 }
-
-/* What a child that runs `body` prints on stderr; it has to die of it. */
-template <class Body> static std::string death(Body body)
-{
-    int ends[2];
-    EXPECT(pipe(ends) == 0);
-    fflush(nullptr);
-    pid_t child = fork();
-    EXPECT(child >= 0);
-    if (child == 0) {
-        dup2(ends[1], 2);
-        close(ends[0]);
-        close(ends[1]);
-        body();
-        _exit(0);
-    }
-    close(ends[1]);
-    std::string text;
-    char part[4096];
-    for (ssize_t got; (got = read(ends[0], part, sizeof part)) > 0;)
-        text.append(part, size_t(got));
-    close(ends[0]);
-    int status = 0;
-    EXPECT(waitpid(child, &status, 0) == child);
-    EXPECT(!WIFEXITED(status) || WEXITSTATUS(status) != 0);
-    return text;
-}
-
-static void expect_text(const std::string &text, const char *part, int line)
-{
-    if (text.find(part) != std::string::npos)
-        return;
-    fprintf(stderr, "test_cuda_host.cc:%d: \"%s\" is not in:\n%s\n", line, part, text.c_str());
-    exit(1);
-}
-#define HAS(text, part) expect_text(text, part, __LINE__)
 
 static void test_block_sum(void)
 {
