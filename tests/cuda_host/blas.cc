@@ -3,6 +3,7 @@
  * order, in float32. TF32 rounds the two factors to 10 bits first, as tensor cores do.
  */
 #include "internal.h"
+#include "race/race.h"
 
 #include "cublas_v2.h"
 
@@ -13,6 +14,8 @@
 struct cublasContext {
     cudaStream_t stream;
     cublasMath_t math;
+    void *workspace;
+    size_t workspace_bytes;
 };
 
 namespace cuda_host
@@ -27,6 +30,8 @@ struct Gemm {
     int lda, ldb, ldc;
     long long stride_a, stride_b, stride_c;
     int batch;
+    void *workspace; /* which the real one may use */
+    size_t workspace_bytes;
 };
 
 static float to_tf32(float value)
@@ -78,10 +83,28 @@ static void multiply(const Gemm &g, const float *a, const float *b, float *c)
     }
 }
 
+/* Which memory the product of number `i` reads and writes. */
+static void tell_of(const Gemm &g, int i)
+{
+    const size_t element = sizeof(float);
+    int a_columns = g.transpose_a ? g.m : g.k, b_columns = g.transpose_b ? g.k : g.n;
+    int a_rows = g.transpose_a ? g.k : g.m, b_rows = g.transpose_b ? g.n : g.k;
+    for (int j = 0; j < a_columns; j++)
+        race::reads(g.a + i * g.stride_a + j * size_t(g.lda), size_t(a_rows) * element);
+    for (int j = 0; j < b_columns; j++)
+        race::reads(g.b + i * g.stride_b + j * size_t(g.ldb), size_t(b_rows) * element);
+    for (int j = 0; j < g.n; j++)
+        race::writes(g.c + i * g.stride_c + j * size_t(g.ldc), size_t(g.m) * element);
+}
+
 static void run_gemm(const Gemm &g)
 {
-    for (int i = 0; i < g.batch; i++)
+    race::task_is("a product of cuBLAS");
+    race::writes(g.workspace, g.workspace_bytes);
+    for (int i = 0; i < g.batch; i++) {
+        tell_of(g, i);
         multiply(g, g.a + i * g.stride_a, g.b + i * g.stride_b, g.c + i * g.stride_c);
+    }
 }
 
 static bool well_formed(const Gemm &g)
@@ -124,6 +147,8 @@ static cublasStatus_t gemm(cublasHandle_t handle, cublasOperation_t transa,
             return CUBLAS_STATUS_SUCCESS;
         g.alpha = *alpha;
         g.beta = *beta;
+        g.workspace = handle->workspace;
+        g.workspace_bytes = handle->workspace_bytes;
         g.tf32 = g.tf32 || handle->math == CUBLAS_TF32_TENSOR_OP_MATH;
         return status_of(submit(handle->stream, [=] {
             count_product();
@@ -170,7 +195,11 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *workspace, size_t
             return CUBLAS_STATUS_NOT_INITIALIZED;
         bool usable = !bytes || (on_device(workspace, bytes) &&
                                  reinterpret_cast<uintptr_t>(workspace) % 256 == 0);
-        return usable ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+        if (!usable)
+            return CUBLAS_STATUS_INVALID_VALUE;
+        handle->workspace = workspace;
+        handle->workspace_bytes = bytes;
+        return CUBLAS_STATUS_SUCCESS;
     });
 }
 
@@ -215,8 +244,9 @@ cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t transa,
                            const float *A, int lda, const float *B, int ldb, const float *beta,
                            float *C, int ldc)
 {
-    return gemm(handle, transa, transb, alpha, beta,
-                {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, 0, 0, 0, 1});
+    return gemm(
+        handle, transa, transb, alpha, beta,
+        {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, 0, 0, 0, 1, nullptr, 0});
 }
 
 cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transa,
@@ -227,8 +257,8 @@ cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_
                                          long long stride_c, int batch)
 {
     return gemm(handle, transa, transb, alpha, beta,
-                {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, stride_a, stride_b,
-                 stride_c, batch});
+                {false, false, false, m,   n,        k,        0,        0,     A,       B,
+                 C,     lda,   ldb,   ldc, stride_a, stride_b, stride_c, batch, nullptr, 0});
 }
 
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa,
@@ -243,7 +273,24 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa,
         return CUBLAS_STATUS_NOT_SUPPORTED;
     return gemm(handle, transa, transb, static_cast<const float *>(alpha),
                 static_cast<const float *>(beta),
-                {false, false, compute == CUBLAS_COMPUTE_32F_FAST_TF32, m, n, k, 0, 0,
-                 static_cast<const float *>(A), static_cast<const float *>(B),
-                 static_cast<float *>(C), lda, ldb, ldc, 0, 0, 0, 1});
+                {false,
+                 false,
+                 compute == CUBLAS_COMPUTE_32F_FAST_TF32,
+                 m,
+                 n,
+                 k,
+                 0,
+                 0,
+                 static_cast<const float *>(A),
+                 static_cast<const float *>(B),
+                 static_cast<float *>(C),
+                 lda,
+                 ldb,
+                 ldc,
+                 0,
+                 0,
+                 0,
+                 1,
+                 nullptr,
+                 0});
 }

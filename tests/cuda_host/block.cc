@@ -14,6 +14,7 @@
  */
 #include "fibre.h"
 #include "internal.h"
+#include "race/race.h"
 
 #include <cmath>
 #include <cstdio>
@@ -67,6 +68,8 @@ struct Thread {
     Site site;    /* where it waits */
     Meeting meeting;
     uint64_t result;
+    AsyncCopies copies;
+    race::Thread clock;
 };
 
 /* One cluster runs at a time; a cooperative grid is one. */
@@ -142,7 +145,7 @@ static bool same_state(const Thread &a, const Thread &b)
 }
 
 /* The first thread of every kind of fate, and how many share it. */
-[[noreturn]] static void report(const char *what)
+void report(const char *what)
 {
     const uint3 &at = blockIdx;
     fflush(stdout);
@@ -166,6 +169,18 @@ static bool same_state(const Thread &a, const Thread &b)
         fprintf(stderr, "\n");
     }
     abort();
+}
+
+void check_in_kernel(const char *otherwise)
+{
+    if (!run.current)
+        report(otherwise);
+}
+
+AsyncCopies &copies_of_thread()
+{
+    check_in_kernel("an asynchronous copy outside of kernels");
+    return run.current->copies;
 }
 
 /* ---- turns ---- */
@@ -214,16 +229,26 @@ static Thread *pop()
 
 static void worker();
 
+static unsigned linear(const uint3 &index, const dim3 &size)
+{
+    return (index.z * size.y + index.y) * size.x + index.x;
+}
+
 /* Makes `thread` the one that runs; the caller switches to its fibre. */
 static void give_turn(Thread *thread)
 {
-    if (thread->state == State::fresh && !thread->fibre) {
+    if (thread->state == State::fresh && !thread->fibre)
         thread->fibre = run.idle_count ? run.idle[--run.idle_count] : fibre_create(worker);
+    if (thread->state == State::fresh) {
+        unsigned block = linear(thread->block->index, gridDim);
+        race::thread_begins(thread->clock,
+                            block * run.block_threads + linear(thread->index, blockDim), block);
     }
     if (thread->state != State::spinning)
         run.spins = 0;
     thread->state = State::ready;
     run.current = thread;
+    race::thread_goes_on(&thread->clock);
     threadIdx = thread->index;
     blockIdx = thread->block->index;
 }
@@ -234,6 +259,7 @@ static void worker()
     fibre_entered();
     for (;;) {
         (*run.launch->body)();
+        finish_copies(run.current->copies);
         Fibre *self = run.current->fibre;
         run.current->fibre = nullptr;
         run.current->state = State::exited;
@@ -287,14 +313,18 @@ static int wait_at(Barrier &barrier, State state, unsigned needed, int predicate
         barrier.result = barrier.predicates;
         barrier.predicates = 0;
         shuffle_order(run.order, run.count);
+        std::vector<race::Thread *> together;
         for (unsigned i = 0; i < run.count; i++) {
             Thread &thread = run.threads[run.order[i]];
             if (thread.state != state ||
                 (state == State::at_barrier && thread.block != self->block))
                 continue;
             thread.state = State::ready;
+            if (race::on)
+                together.push_back(&thread.clock);
             push(&thread);
         }
+        race::meet(together);
     }
     yield();
     return barrier.result;
@@ -437,10 +467,14 @@ uint64_t meet(const Meeting &meeting, Site site)
             multiply(warp);
         arrived &= ~mask;
         shuffle_order(order, count);
+        std::vector<race::Thread *> together;
         for (unsigned i = 0; i < count; i++) {
             warp[order[i]].state = State::ready;
             push(&warp[order[i]]);
+            if (race::on && meeting.kind == Collective::sync) /* the others order nothing */
+                together.push_back(&warp[order[i]].clock);
         }
+        race::meet(together);
     }
     yield();
     return self->result;
@@ -510,6 +544,7 @@ void *static_shared(SharedSlot &slot, size_t bytes)
     if (slot.cluster != run.cluster_number) {
         slot.cluster = run.cluster_number;
         memset(slot.memory, 0xff, all);
+        race::track(slot.memory, all, "shared memory");
     }
     return static_cast<char *>(slot.memory) + number_of_block() * bytes;
 }
@@ -524,6 +559,7 @@ static void run_cluster()
         run.blocks[i].exited = 0;
         if (run.launch->shared_bytes)
             memset(run.blocks[i].dynamic_memory, 0xff, run.launch->shared_bytes);
+        race::track(run.blocks[i].dynamic_memory, run.launch->shared_bytes, "shared memory");
     }
     shuffle_order(run.turns, run.launch->together);
     shuffle_order(run.order, run.count);
@@ -560,6 +596,7 @@ void run_grid(const Launch &launch)
     gridDim = grid;
     blockDim = block;
     place_threads(launch);
+    race::grid_begins(launch);
     for (unsigned i = 0; i < launch.together; i++) {
         run.blocks[i].dynamic_memory = allocate(launch.shared_bytes);
         run.turns[i] = i;
@@ -578,9 +615,13 @@ void run_grid(const Launch &launch)
         run_cluster();
     }
 
-    for (unsigned i = 0; i < launch.together; i++)
+    race::grid_ends();
+    for (unsigned i = 0; i < launch.together; i++) {
+        race::forget(run.blocks[i].dynamic_memory);
         free(run.blocks[i].dynamic_memory);
+    }
     for (SharedSlot *slot : run.slots) {
+        race::forget(slot->memory);
         free(slot->memory);
         *slot = {};
     }

@@ -36,6 +36,7 @@ bool cuda_host_same_for_seeds(int seeds, void (*run)(void *context), void *conte
 void cuda_host_set_memory(size_t bytes);
 void cuda_host_set_shared_optin(size_t bytes);       /* shared memory per block: 101376 */
 void cuda_host_set_capability(int major, int minor); /* 8, 9; clusters from 9, 0 */
+void cuda_host_set_multiprocessors(int count);       /* 32 */
 void cuda_host_set_cooperative(bool has);            /* cooperative launches: true */
 void cuda_host_set_driver(cudaError_t status);       /* cudaErrorInsufficientDriver, ..NoDevice */
 
@@ -57,6 +58,8 @@ unsigned long cuda_host_launches(void);
 unsigned long cuda_host_cluster_launches(void);
 unsigned long cuda_host_cooperative_launches(void);
 unsigned long cuda_host_products(void);
+/* Has this kernel run, ever? By its name without the arguments of its template. */
+bool cuda_host_launched(const char *kernel);
 
 #ifdef __cplusplus
 }

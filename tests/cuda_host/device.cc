@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
+#include <set>
+#include <string>
 
 namespace cuda_host
 {
@@ -16,10 +19,10 @@ static size_t usual_memory()
     return text && *text ? strtoull(text, nullptr, 0) : size_t(2) << 30;
 }
 
-static const Device usual = {usual_memory(), 101376, 8, 9, true, cudaSuccess};
+static const Device usual = {usual_memory(), 101376, 8, 9, 32, true, cudaSuccess};
 Device device = usual;
 
-static const int multiprocessors = 32, threads_per_multiprocessor = 1536;
+static const int threads_per_multiprocessor = 1536;
 static const int blocks_per_multiprocessor = 24, threads_per_block = 1024;
 /* Every kernel is taken to have as many as there can be, so that a cooperative grid is small: all
  * of its threads have a fibre. */
@@ -28,6 +31,13 @@ static const int l2_bytes = 72 << 20, memory_bus = 384;
 static const size_t shared_reserved = 1024; /* of every block */
 
 static unsigned long launches, cluster_launches, cooperative_launches, products;
+
+/* The kernels that have been, without their templates' arguments. */
+static std::set<std::string> &launched()
+{
+    static std::set<std::string> names;
+    return names;
+}
 
 /* The dynamic shared memory that each kernel may ask for. */
 static std::map<const void *, size_t> &shared_maxima()
@@ -77,7 +87,7 @@ static cudaError_t check_together(const void *kernel, unsigned cluster, const di
 {
     if (cluster == whole_grid) {
         int threads = int(block.x * block.y * block.z);
-        size_t room = size_t(multiprocessors * occupancy(kernel, threads, shared_bytes));
+        size_t room = size_t(device.multiprocessors * occupancy(kernel, threads, shared_bytes));
         if (!device.cooperative)
             return cudaErrorNotSupported;
         return size_t(grid.x) * grid.y * grid.z <= room ? cudaSuccess
@@ -105,6 +115,7 @@ void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, 
         unsigned together = cooperative ? grid.x * grid.y * grid.z : cluster;
         return submit(stream, [=] {
             launches++;
+            launched().insert(std::string(name, strcspn(name, "<")));
             cluster_launches += cluster > 1;
             cooperative_launches += cooperative;
             run_grid({name, grid, block, together, cooperative, shared_bytes, limit, &body});
@@ -132,6 +143,11 @@ void cuda_host_set_capability(int major, int minor)
     device.minor = minor;
 }
 
+void cuda_host_set_multiprocessors(int count)
+{
+    device.multiprocessors = count;
+}
+
 void cuda_host_set_cooperative(bool has)
 {
     device.cooperative = has;
@@ -145,6 +161,11 @@ void cuda_host_set_driver(cudaError_t status)
 unsigned long cuda_host_launches(void)
 {
     return launches;
+}
+
+bool cuda_host_launched(const char *kernel)
+{
+    return launched().count(kernel) != 0;
 }
 
 unsigned long cuda_host_cluster_launches(void)
@@ -216,7 +237,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int number)
         p.maxGridSize[1] = p.maxGridSize[2] = 65535;
         p.major = device.major;
         p.minor = device.minor;
-        p.multiProcessorCount = multiprocessors;
+        p.multiProcessorCount = device.multiprocessors;
         p.memoryBusWidth = memory_bus;
         p.l2CacheSize = l2_bytes;
         p.maxThreadsPerMultiProcessor = threads_per_multiprocessor;
@@ -236,7 +257,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int num
             {cudaDevAttrMaxSharedMemoryPerBlock, shared_default},
             {cudaDevAttrWarpSize, size_t(warpSize)},
             {cudaDevAttrMaxRegistersPerBlock, registers},
-            {cudaDevAttrMultiProcessorCount, multiprocessors},
+            {cudaDevAttrMultiProcessorCount, size_t(device.multiprocessors)},
             {cudaDevAttrL2CacheSize, l2_bytes},
             {cudaDevAttrMaxThreadsPerMultiProcessor, threads_per_multiprocessor},
             {cudaDevAttrComputeCapabilityMajor, size_t(device.major)},

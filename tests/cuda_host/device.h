@@ -1,8 +1,9 @@
 /*
  * The language of kernels as C++ understands it: qualifiers, vector types, indices, barriers, warp
  * shuffles, atomics. All threads of all blocks run in turn on one CPU thread, each from one meeting
- * with others to the next: atomics are plain, fences nothing, and whoever spins on memory has to
- * call spin() in the loop. Stricter than a GPU where a GPU's answer would be luck:
+ * with others to the next, so that whoever spins on memory has to call spin() in the loop. Atomics
+ * and fences only matter to the search for races (race/race.h). Stricter than a GPU where a GPU's
+ * answer would be luck:
  *   - all threads of a block reach the same __syncthreads, by file and line: none has exited;
  *   - all lanes that a mask names call the same warp function with that mask: none has exited, and
  *     a block that uses full masks consists of whole warps;
@@ -126,6 +127,11 @@ struct Meeting {
     unsigned width;
 };
 
+/* Of an atomic or a fence: what is true of the device is taken to be of the whole system. */
+enum class Scope : uint8_t { block, device };
+enum class MemoryOrder : uint8_t { relaxed, acquire, release, both };
+enum class Action : uint8_t { load, store, change };
+
 /* The memory of one declaration of SHARED, kept from cluster to cluster of a launch. */
 struct SharedSlot {
     void *memory;
@@ -141,6 +147,18 @@ unsigned cluster_rank();
 void *dynamic_shared();
 void *cluster_dynamic_shared(unsigned rank);
 void *static_shared(SharedSlot &slot, size_t bytes);
+
+void fence(MemoryOrder order, Scope scope);
+void tell_of_atomic(const void *address, size_t bytes, Action action, MemoryOrder order,
+                    Scope scope);
+void tell_of_constant(const void *address, size_t bytes);
+/* As the memory does it, unseen by the search for races. */
+void move_bytes(void *to, const void *from, size_t bytes);
+
+/* ---- copies.cc: a thread's asynchronous copies, each done as late as it may ---- */
+void copy_asynchronously(void *to, const void *from, size_t bytes, size_t zeros);
+void commit_copies();
+void wait_for_copies(unsigned left); /* but the last of those committed */
 
 const unsigned whole_grid = 0; /* as a cluster: a cooperative launch */
 
@@ -297,45 +315,81 @@ inline unsigned __activemask()
     return cuda_host::active_lanes();
 }
 
-inline void __threadfence()
+inline void __threadfence_block()
 {
+    cuda_host::fence(cuda_host::MemoryOrder::both, cuda_host::Scope::block);
 }
 
-template <class T> inline T cuda_host_atomic_add(T *address, T value)
+inline void __threadfence()
 {
-    T old = *address;
-    *address = T(old + value);
+    cuda_host::fence(cuda_host::MemoryOrder::both, cuda_host::Scope::device);
+}
+
+namespace cuda_host
+{
+
+/* value = change(value), which is the old one's successor. */
+template <class T, class Change>
+inline T change_atomically(T *address, MemoryOrder order, Scope scope, Change change)
+{
+    static_assert(std::is_arithmetic<T>::value && (sizeof(T) == 4 || sizeof(T) == 8),
+                  "numbers of 4 or 8 bytes");
+    T old;
+    tell_of_atomic(address, sizeof old, Action::change, order, scope);
+    move_bytes(&old, address, sizeof old);
+    T next = change(old);
+    move_bytes(address, &next, sizeof next);
     return old;
 }
 
+template <class T> inline T change_relaxed(T *address, T value, T (*change)(T, T))
+{
+    return change_atomically(address, MemoryOrder::relaxed, Scope::device,
+                             [=](T old) { return change(old, value); });
+}
+
+template <class T> inline T sum_of(T a, T b)
+{
+    return T(a + b);
+}
+
+} // namespace cuda_host
+
 inline int atomicAdd(int *address, int value)
 {
-    return int(cuda_host_atomic_add(reinterpret_cast<unsigned *>(address), unsigned(value)));
+    return int(cuda_host::change_relaxed(reinterpret_cast<unsigned *>(address), unsigned(value),
+                                         cuda_host::sum_of));
 }
 
 inline unsigned atomicAdd(unsigned *address, unsigned value)
 {
-    return cuda_host_atomic_add(address, value);
+    return cuda_host::change_relaxed(address, value, cuda_host::sum_of);
 }
 
 inline unsigned long long atomicAdd(unsigned long long *address, unsigned long long value)
 {
-    return cuda_host_atomic_add(address, value);
+    return cuda_host::change_relaxed(address, value, cuda_host::sum_of);
+}
+
+template <class T> inline T atomicExch(T *address, typename cuda_host::Identity<T>::type value)
+{
+    return cuda_host::change_atomically(address, cuda_host::MemoryOrder::relaxed,
+                                        cuda_host::Scope::device, [=](T) { return value; });
 }
 
 template <class T>
 inline T atomicCAS(T *address, typename cuda_host::Identity<T>::type compare,
                    typename cuda_host::Identity<T>::type value)
 {
-    static_assert(std::is_integral<T>::value && (sizeof(T) == 4 || sizeof(T) == 8), "integers");
-    T old = *address;
-    if (old == compare)
-        *address = value;
-    return old;
+    return cuda_host::change_atomically(address, cuda_host::MemoryOrder::relaxed,
+                                        cuda_host::Scope::device,
+                                        [=](T old) { return old == compare ? value : old; });
 }
 
+/* By the cache for constants. */
 template <class T> inline T __ldg(const T *address)
 {
+    cuda_host::tell_of_constant(address, sizeof *address);
     return *address;
 }
 

@@ -2,13 +2,16 @@
 #include "stream.h"
 
 #include <algorithm>
+#include <map>
 
 struct CUgraph_st {
-    std::vector<cuda_host::Work> works;
+    std::vector<cuda_host::Node> nodes;
+    unsigned origin; /* the number of the captured stream */
 };
 
 struct CUgraphExec_st {
-    std::shared_ptr<const std::vector<cuda_host::Work>> works;
+    std::shared_ptr<const std::vector<cuda_host::Node>> nodes;
+    unsigned origin;
 };
 
 namespace cuda_host
@@ -50,8 +53,14 @@ cudaError_t record_work(cudaStream_t stream, Work work)
 {
     if (!stream->capture->valid)
         return cudaErrorStreamCaptureInvalidated;
-    stream->capture->works.push_back(std::move(work));
+    stream->capture->nodes.push_back({stream->number, std::move(work), nullptr, nullptr});
     stream->works++;
+    return cudaSuccess;
+}
+
+cudaError_t record_mark(cudaStream_t stream, const std::shared_ptr<Mark> &mark)
+{
+    stream->capture->nodes.push_back({stream->number, nullptr, mark, nullptr});
     return cudaSuccess;
 }
 
@@ -73,6 +82,7 @@ cudaError_t record_wait(cudaStream_t stream, const std::shared_ptr<Mark> &mark)
         if (std::find(captures.begin(), captures.end(), mark->capture) == captures.end())
             return cudaErrorCapturedEvent; /* of a capture that has ended */
         join(stream, mark->capture);
+        stream->capture->nodes.push_back({stream->number, nullptr, nullptr, mark});
         return cudaSuccess;
     }
     if (!stream->capture->valid)
@@ -81,7 +91,8 @@ cudaError_t record_wait(cudaStream_t stream, const std::shared_ptr<Mark> &mark)
         stream->capture->valid = false;
         return cudaErrorStreamCaptureIsolation;
     }
-    /* The works lie in the order of their submission, which keeps every such dependency. */
+    /* The nodes lie in the order of their submission, which keeps every such dependency. */
+    stream->capture->nodes.push_back({stream->number, nullptr, nullptr, mark});
     if (mark->stream != stream)
         mark->stream->joined = std::max(mark->stream->joined, mark->works);
     return cudaSuccess;
@@ -102,6 +113,8 @@ static cudaError_t end_capture(Capture &capture)
             captures.erase(captures.begin() + long(i));
             break;
         }
+    if (!capture.valid || !joined)
+        capture.nodes.clear(); /* their marks hold the capture */
     if (!capture.valid)
         return cudaErrorStreamCaptureInvalidated;
     return joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined;
@@ -119,6 +132,27 @@ void leave_capture(cudaStream_t stream)
     }
     stream->capture = nullptr;
     capture->forks.erase(std::find(capture->forks.begin(), capture->forks.end(), stream));
+}
+
+/* One after another. `past`: of the stream that they are launched in; that which was captured goes
+ * on from there and ends there, and others take part as far as they wait for each other's events.
+ */
+static void run_nodes(const std::vector<Node> &nodes, unsigned origin, race::Past &past)
+{
+    std::map<unsigned, race::Past> streams;
+    std::map<Mark *, race::Past> marks;
+    for (const Node &node : nodes) {
+        race::Past &own = streams.emplace(node.stream, past).first->second;
+        if (node.awaited)
+            race::learn(own, marks[node.awaited.get()]);
+        if (node.recorded)
+            marks[node.recorded.get()] = own;
+        if (node.work) {
+            race::Task task(own, node.stream);
+            node.work();
+        }
+    }
+    race::learn(past, streams[origin]);
 }
 
 } // namespace cuda_host
@@ -156,7 +190,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
         }
         cudaError_t ended = end_capture(*capture);
         if (ended == cudaSuccess)
-            recorded = new CUgraph_st{std::move(capture->works)};
+            recorded = new CUgraph_st{std::move(capture->nodes), stream->number};
         return ended;
     });
     if (error == cudaSuccess)
@@ -171,7 +205,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph,
     return call(Capturing::allowed, [&] {
         if (!graph)
             return cudaErrorInvalidValue;
-        *executable = new CUgraphExec_st{std::make_shared<std::vector<Work>>(graph->works)};
+        *executable =
+            new CUgraphExec_st{std::make_shared<std::vector<Node>>(graph->nodes), graph->origin};
         return cudaSuccess;
     });
 }
@@ -181,10 +216,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream)
     return call(Capturing::allowed, [&] {
         if (!executable)
             return cudaErrorInvalidValue;
-        return submit(stream, [works = executable->works] {
-            for (const Work &work : *works)
-                work();
-        });
+        return submit(stream, [nodes = executable->nodes, origin = executable->origin,
+                               past = stream_past(stream)] { run_nodes(*nodes, origin, *past); });
     });
 }
 

@@ -5,6 +5,7 @@
 #include "cuda_host.h"
 #include "cuda_runtime.h"
 
+#include <deque>
 #include <functional>
 #include <mutex>
 
@@ -24,6 +25,22 @@ struct Launch {
     const std::function<void()> *body;
 };
 void run_grid(const Launch &launch);
+[[noreturn]] void report(const char *what); /* a fault of the kernel that runs, and its threads */
+void check_in_kernel(const char *otherwise);
+
+/* ---- copies.cc ---- */
+struct AsyncCopy {
+    void *to;
+    const void *from;
+    size_t bytes, zeros;
+    unsigned group; /* by its number */
+};
+struct AsyncCopies {
+    std::deque<AsyncCopy> waiting;
+    unsigned groups; /* committed */
+};
+AsyncCopies &copies_of_thread();
+void finish_copies(AsyncCopies &copies); /* the thread exits */
 
 /* ---- order.cc: what the seed decides ---- */
 void shuffle_order(unsigned *numbers, size_t count); /* leaves them alone under seed 0 */
@@ -34,6 +51,7 @@ struct Device {
     size_t memory;
     size_t shared_optin;
     int major, minor; /* compute capability */
+    int multiprocessors;
     bool cooperative; /* has it cooperative launches? */
     cudaError_t driver;
 };

@@ -3,6 +3,7 @@
  * except while the device works.
  */
 #include "internal.h"
+#include "race/race.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -91,13 +92,14 @@ void open_device_memory(bool open)
         set_access(reinterpret_cast<void *>(~allocation.first), allocation.second, open);
 }
 
-static void *allocate(Allocations &allocations, size_t bytes)
+static void *allocate(Allocations &allocations, size_t bytes, const char *what)
 {
     void *memory = nullptr;
     if (posix_memalign(&memory, 256, bytes) != 0)
         return nullptr;
     memset(memory, 0xff, bytes);
     allocations[hidden(memory)] = bytes;
+    race::track(memory, bytes, what);
     return memory;
 }
 
@@ -106,7 +108,7 @@ static cudaError_t host_malloc(void **pointer, size_t bytes)
     return call(Capturing::fails, [&] {
         if (!pointer)
             return cudaErrorInvalidValue;
-        *pointer = bytes ? allocate(host_allocations(), bytes) : nullptr;
+        *pointer = bytes ? allocate(host_allocations(), bytes, "page-locked memory") : nullptr;
         return *pointer || !bytes ? cudaSuccess : cudaErrorMemoryAllocation;
     });
 }
@@ -135,6 +137,14 @@ static bool lies_in(Place place, const void *pointer, size_t bytes)
                                  : pointer && !starts_on_device(pointer);
 }
 
+static void move(void *to, const void *from, size_t bytes)
+{
+    race::task_is("a copy");
+    race::reads(from, bytes);
+    race::writes(to, bytes);
+    memcpy(to, from, bytes);
+}
+
 static cudaError_t copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                         cudaStream_t stream)
 {
@@ -147,14 +157,14 @@ static cudaError_t copy(void *to, const void *from, size_t bytes, cudaMemcpyKind
         return cudaErrorInvalidValue;
     if (capturing(stream) ||
         (source == device_place ? target == device_place || pinned(to) : pinned(from)))
-        return submit(stream, [=] { memcpy(to, from, bytes); });
+        return submit(stream, [=] { move(to, from, bytes); });
     /* Pageable memory is staged: read at once, or waited for until it is written. */
     if (source == host_place) {
         std::string staged(static_cast<const char *>(from), bytes);
-        return submit(stream, [=] { memcpy(to, staged.data(), bytes); });
+        return submit(stream, [=] { move(to, staged.data(), bytes); });
     }
     count_wait();
-    cudaError_t error = submit(stream, [=] { memcpy(to, from, bytes); });
+    cudaError_t error = submit(stream, [=] { move(to, from, bytes); });
     if (error == cudaSuccess)
         run_stream(stream);
     return error;
@@ -166,7 +176,11 @@ static cudaError_t set(void *pointer, int value, size_t bytes, cudaStream_t stre
         return cudaSuccess;
     if (!on_device(pointer, bytes))
         return cudaErrorInvalidValue;
-    return submit(stream, [=] { memset(pointer, value, bytes); });
+    return submit(stream, [=] {
+        race::task_is("a memset");
+        race::writes(pointer, bytes);
+        memset(pointer, value, bytes);
+    });
 }
 
 } // namespace cuda_host
@@ -188,7 +202,7 @@ cudaError_t cudaMalloc(void **pointer, size_t bytes)
             return cudaSuccess;
         if (used > device.memory || bytes > device.memory - used)
             return cudaErrorMemoryAllocation;
-        *pointer = allocate(device_allocations(), bytes);
+        *pointer = allocate(device_allocations(), bytes, "device memory");
         if (!*pointer)
             return cudaErrorMemoryAllocation;
         set_access(*pointer, bytes, is_open);
@@ -208,6 +222,7 @@ cudaError_t cudaFree(void *pointer)
         set_access(pointer, found->second, true);
         used -= found->second;
         device_allocations().erase(found);
+        race::forget(pointer);
         free(pointer);
         return cudaSuccess;
     });
@@ -228,6 +243,7 @@ cudaError_t cudaFreeHost(void *pointer)
     return call_freeing(Capturing::fails, [&] {
         if (pointer && !host_allocations().erase(hidden(pointer)))
             return cudaErrorInvalidValue;
+        race::forget(pointer);
         free(pointer);
         return cudaSuccess;
     });

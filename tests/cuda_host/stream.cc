@@ -10,7 +10,7 @@
 namespace cuda_host
 {
 
-static CUstream_st legacy = {};
+static CUstream_st legacy = {false, {}, nullptr, 0, 0, race::legacy_stream, {}};
 static uint64_t submitted;
 
 /* By complement, so that a stream that was never destroyed is a leak. */
@@ -31,6 +31,11 @@ static cudaStream_t real(cudaStream_t stream)
     return stream ? stream : &legacy;
 }
 
+race::Past *stream_past(cudaStream_t stream)
+{
+    return &real(stream)->past;
+}
+
 static void run_until(cudaStream_t stream, uint64_t serial)
 {
     while (!stream->queue.empty() && stream->queue.front().serial <= serial) {
@@ -39,15 +44,24 @@ static void run_until(cudaStream_t stream, uint64_t serial)
         /* What these wait for was submitted earlier still: there is no circle. */
         if (stream == &legacy) {
             for (uintptr_t other : streams)
-                if (shown(other)->blocking)
+                if (shown(other)->blocking) {
                     run_until(shown(other), operation.serial);
+                    race::learn(stream->past, shown(other)->past);
+                }
         } else if (stream->blocking) {
             run_until(&legacy, operation.serial);
+            race::learn(stream->past, legacy.past);
         }
-        if (operation.awaited && !operation.awaited->done)
-            run_until(operation.awaited->stream, operation.awaited->serial);
-        if (operation.work && !context_broken())
+        race::learn(stream->past, operation.host);
+        if (operation.awaited) {
+            if (!operation.awaited->done)
+                run_until(operation.awaited->stream, operation.awaited->serial);
+            race::learn(stream->past, operation.awaited->past);
+        }
+        if (operation.work && !context_broken()) {
+            race::Task task(stream->past, stream->number);
             operation.work();
+        }
     }
 }
 
@@ -64,8 +78,9 @@ static void run_opened(cudaStream_t stream, uint64_t serial)
 void run_stream(cudaStream_t stream)
 {
     if (!stream) /* waits for those that block it, even if it has nothing to do */
-        legacy.queue.push_back({++submitted, nullptr, nullptr});
+        legacy.queue.push_back({++submitted, nullptr, nullptr, {}});
     run_opened(real(stream), UINT64_MAX);
+    race::host_learns(real(stream)->past);
 }
 
 void run_everything()
@@ -77,6 +92,9 @@ void run_everything()
     for (unsigned i : order)
         run_opened(shown(streams[i]), UINT64_MAX);
     run_opened(&legacy, UINT64_MAX);
+    for (uintptr_t stream : streams)
+        race::host_learns(shown(stream)->past);
+    race::host_learns(legacy.past);
 }
 
 static cudaError_t queue(cudaStream_t stream, Work work, std::shared_ptr<Mark> awaited)
@@ -86,7 +104,8 @@ static cudaError_t queue(cudaStream_t stream, Work work, std::shared_ptr<Mark> a
         if (error != cudaSuccess)
             return error;
     }
-    real(stream)->queue.push_back({++submitted, std::move(work), std::move(awaited)});
+    real(stream)->queue.push_back(
+        {++submitted, std::move(work), std::move(awaited), race::host_submits()});
     return cudaSuccess;
 }
 
@@ -123,6 +142,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned int flags)
             return cudaErrorInvalidValue;
         *stream = new CUstream_st();
         (*stream)->blocking = flags == cudaStreamDefault;
+        (*stream)->number = race::new_stream();
         streams.push_back(hidden(*stream));
         return cudaSuccess;
     });
@@ -134,7 +154,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
         if (!stream)
             return cudaErrorInvalidResourceHandle;
         leave_capture(stream);
-        run_stream(stream);
+        run_opened(stream, UINT64_MAX); /* the host does not wait */
         streams.erase(std::find(streams.begin(), streams.end(), hidden(stream)));
         delete stream;
         return cudaSuccess;
@@ -199,7 +219,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
             mark->capture = stream->capture;
             mark->works = stream->works;
             event->mark = mark;
-            return cudaSuccess;
+            return record_mark(stream, mark);
         }
         mark->serial = submitted + 1;
         cudaError_t error = queue(
@@ -207,6 +227,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
             [mark] {
                 mark->done = true;
                 mark->seconds = now();
+                mark->past = mark->stream->past;
             },
             nullptr);
         if (error == cudaSuccess)
@@ -220,6 +241,8 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     return call(Capturing::fails, [&] {
         if (!event)
             return cudaErrorInvalidResourceHandle;
+        if (event->mark && event->mark->done)
+            race::host_learns(event->mark->past);
         if (!event->mark || event->mark->done)
             return cudaSuccess;
         if (event->mark->capture)
@@ -241,6 +264,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
         count_wait();
         if (event->mark && !event->mark->done)
             run_opened(event->mark->stream, event->mark->serial);
+        if (event->mark)
+            race::host_learns(event->mark->past);
         return cudaSuccess;
     });
 }

@@ -1,0 +1,25 @@
+/* Stands where CUDA's <cuda_pipeline.h> would: a thread's asynchronous copies to shared memory. */
+#ifndef CUDA_HOST_CUDA_PIPELINE_H
+#define CUDA_HOST_CUDA_PIPELINE_H
+
+#include "device.h"
+
+/* `bytes`: 4, 8 or 16, to which both addresses are aligned; the last `zeros` of them are not read
+ * but become zeros. */
+inline void __pipeline_memcpy_async(void *shared, const void *global, size_t bytes,
+                                    size_t zeros = 0)
+{
+    cuda_host::copy_asynchronously(shared, global, bytes, zeros);
+}
+
+inline void __pipeline_commit()
+{
+    cuda_host::commit_copies();
+}
+
+inline void __pipeline_wait_prior(unsigned left)
+{
+    cuda_host::wait_for_copies(left);
+}
+
+#endif

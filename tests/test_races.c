@@ -1,0 +1,539 @@
+/*
+ * Every kernel by every path through it, in shapes of two or three blocks and few rows, so that the
+ * emulation can look for races (cuda_host/race): it stops the program where it finds one. Whether
+ * the results are right is for other tests.
+ *
+ *     test_races FOLDER      of the kernels' sources: all that are there must have run
+ */
+#include "small_training.h"
+
+#include "nnmf/philox.h"
+#include "training/evaluation.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- a device and its memory ---- */
+
+enum { MOST_BUFFERS = 128 };
+
+static struct {
+    Device device;
+    const Operations *ops;
+    Backend *backend;
+    void *buffers[MOST_BUFFERS];
+    int count;
+} gpu;
+
+static void open_gpu(NnmfKernel kernel, Precision precision)
+{
+    open_cuda(kernel, precision, &gpu.device);
+    gpu.ops = gpu.device.operations;
+    gpu.backend = gpu.device.backend;
+    gpu.count = 0;
+}
+
+static void close_gpu(void)
+{
+    Error error = {0};
+    must(gpu.ops->finish(gpu.backend, &error), &error);
+    for (int i = 0; i < gpu.count; i++)
+        gpu.ops->release(gpu.backend, gpu.buffers[i]);
+    device_close(&gpu.device);
+    assert_nothing_left();
+}
+
+static void *bytes_on_gpu(const void *from, size_t bytes)
+{
+    Error error = {0};
+    assert_true(gpu.count < MOST_BUFFERS);
+    void *memory = gpu.ops->allocate(gpu.backend, bytes, "a buffer", &error);
+    must(memory != NULL, &error);
+    gpu.ops->upload(gpu.backend, memory, from, bytes);
+    return gpu.buffers[gpu.count++] = memory;
+}
+
+/* Numbers between 0 and 1, and none of them 0. */
+static float *floats_on_gpu(size_t count)
+{
+    float *values = malloc(count * sizeof *values);
+    assert_non_null(values);
+    for (size_t i = 0; i < count; i++)
+        values[i] = 0.01f + 0.99f * philox_uniform(noise((uint32_t)i));
+    float *memory = bytes_on_gpu(values, count * sizeof *values);
+    free(values);
+    return memory;
+}
+
+/* ---- NNMF ---- */
+
+/* What a GPU has, besides the usual. */
+typedef struct Gpu {
+    size_t shared;       /* bytes for a block */
+    int multiprocessors; /* a few more blocks than these keep it busy */
+    bool clusters;
+} Gpu;
+
+enum { SMALL = 48 << 10, USUAL = 99 << 10, LARGE = 227 << 10 };
+
+typedef struct NnmfCase {
+    Gpu gpu;
+    NnmfShape shape;
+    Precision precision;
+} NnmfCase;
+
+static void nnmf_forward(const NnmfCase *c, NnmfKernel kernel)
+{
+    const NnmfShape *s = &c->shape;
+    cuda_host_reset();
+    cuda_host_set_shared_optin(c->gpu.shared);
+    cuda_host_set_multiprocessors(c->gpu.multiprocessors);
+    cuda_host_set_capability(c->gpu.clusters ? 9 : 8, 0);
+    open_gpu(kernel, c->precision);
+    size_t features = (size_t)s->features, outputs = (size_t)s->outputs;
+    gpu.ops->nnmf_forward(gpu.backend, s, floats_on_gpu(s->rows * features),
+                          floats_on_gpu(outputs * features), floats_on_gpu(s->rows * outputs));
+    close_gpu();
+    assert_int_equal(cuda_host_cluster_launches() != 0, c->gpu.clusters);
+    assert_int_equal(cuda_host_products() != 0, kernel == NNMF_KERNEL_CUBLAS);
+}
+
+/* By the tiles of nnmf_forward_fused.cu, with all of w in shared memory and with a block of it. */
+static void fused_forward(void **state)
+{
+    (void)state;
+    static const NnmfCase cases[] = {
+        {{USUAL, 8, false},
+         {.rows = 35, .features = 40, .outputs = 10, .iterations = 2},
+         PRECISION_FP32},
+        {{SMALL, 8, false},
+         {.rows = 35, .features = 600, .outputs = 16, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 1, false},
+         {.rows = 130, .features = 40, .outputs = 30, .iterations = 2},
+         PRECISION_FP32},
+        {{SMALL, 1, false},
+         {.rows = 130, .features = 300, .outputs = 30, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 8, false},
+         {.rows = 70, .features = 75, .outputs = 32, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 8, false},
+         {.rows = 70, .features = 600, .outputs = 32, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 1, false},
+         {.rows = 66, .features = 100, .outputs = 50, .iterations = 2},
+         PRECISION_FP32},
+        {{SMALL, 1, false},
+         {.rows = 66, .features = 300, .outputs = 50, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 8, true},
+         {.rows = 40, .features = 400, .outputs = 64, .iterations = 3},
+         PRECISION_FP32},
+        {{USUAL, 8, true},
+         {.rows = 40, .features = 900, .outputs = 64, .iterations = 3},
+         PRECISION_FP32},
+        {{LARGE, 8, false},
+         {.rows = 33, .features = 150, .outputs = 64, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 8, false},
+         {.rows = 33, .features = 600, .outputs = 64, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 8, false},
+         {.rows = 33, .features = 200, .outputs = 64, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 8, false},
+         {.rows = 33, .features = 400, .outputs = 64, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, true},
+         {.rows = 20, .features = 250, .outputs = 90, .iterations = 3},
+         PRECISION_FP32},
+        {{LARGE, 16, true},
+         {.rows = 20, .features = 4700, .outputs = 90, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 16, false},
+         {.rows = 20, .features = 150, .outputs = 96, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, false},
+         {.rows = 20, .features = 150, .outputs = 96, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, false},
+         {.rows = 20, .features = 500, .outputs = 96, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 16, false},
+         {.rows = 20, .features = 250, .outputs = 96, .iterations = 2},
+         PRECISION_FP32},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        nnmf_forward(&cases[i], NNMF_KERNEL_FUSED);
+}
+
+/* By the plans of nnmf_forward_tensor.cu, with and without rows of w that are aligned. */
+static void tensor_forward(void **state)
+{
+    (void)state;
+    static const NnmfCase cases[] = {
+        {{USUAL, 8, false},
+         {.rows = 20, .features = 75, .outputs = 10, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 8, false},
+         {.rows = 70, .features = 100, .outputs = 32, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 8, true},
+         {.rows = 20, .features = 200, .outputs = 64, .iterations = 3},
+         PRECISION_FP32},
+        {{LARGE, 8, false},
+         {.rows = 20, .features = 75, .outputs = 60, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 8, false},
+         {.rows = 20, .features = 400, .outputs = 64, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, true},
+         {.rows = 20, .features = 250, .outputs = 90, .iterations = 3},
+         PRECISION_FP32},
+        {{USUAL, 8, false},
+         {.rows = 20, .features = 100, .outputs = 96, .iterations = 2},
+         PRECISION_FP32},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        for (int precision = PRECISION_3XTF32; precision <= PRECISION_TF32; precision++) {
+            NnmfCase c = cases[i];
+            c.precision = (Precision)precision;
+            nnmf_forward(&c, NNMF_KERNEL_FUSED);
+        }
+}
+
+static void cublas_forward(void **state)
+{
+    (void)state;
+    const NnmfCase c = {{USUAL, 8, false},
+                        {.rows = 9, .features = 40, .outputs = 50, .iterations = 2},
+                        PRECISION_FP32};
+    nnmf_forward(&c, NNMF_KERNEL_CUBLAS);
+}
+
+static void nnmf_backward(NnmfKernel kernel, const NnmfShape *s)
+{
+    cuda_host_reset();
+    cuda_host_set_multiprocessors(1);
+    open_gpu(kernel, PRECISION_FP32);
+    size_t features = (size_t)s->features, outputs = (size_t)s->outputs;
+    float *x = floats_on_gpu(s->rows * features), *w = floats_on_gpu(outputs * features);
+    float *h = floats_on_gpu(s->rows * outputs), *dh = floats_on_gpu(s->rows * outputs);
+    float *dx = s->local_learning == LOCAL_KL ? NULL : floats_on_gpu(s->rows * features);
+    for (int i = 0; i < 2; i++) /* the counts of blocks are used again */
+        gpu.ops->nnmf_backward(gpu.backend, s, x, w, h, dh, dx, floats_on_gpu(outputs * features));
+    close_gpu();
+}
+
+/* Several chunks of several tiles of rows, and several panels of features. */
+static void both_backward(void **state)
+{
+    (void)state;
+    static const NnmfShape shapes[] = {
+        {.rows = 150, .features = 40, .outputs = 30},
+        {.rows = 300, .features = 30, .outputs = 20, .local_learning = LOCAL_MSE},
+        {.rows = 140, .features = 50, .outputs = 50},
+        {.rows = 140, .features = 33, .outputs = 64, .local_learning = LOCAL_KL},
+        {.rows = 100, .features = 40, .outputs = 90},
+        {.rows = 100, .features = 64, .outputs = 96, .local_learning = LOCAL_KL},
+    };
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        nnmf_backward(NNMF_KERNEL_FUSED, &shapes[i]);
+    nnmf_backward(NNMF_KERNEL_CUBLAS, &shapes[0]);
+}
+
+/* ---- weights ---- */
+
+static void weights(void **state)
+{
+    (void)state;
+    enum { LAYERS = POSITIVE_IDENTITY + 1, OUTPUTS = 3, CHANNELS = 20, WINDOW = 25 };
+    const size_t count = OUTPUTS * CHANNELS * WINDOW;
+    LayerWeights layers[LAYERS];
+    cuda_host_reset();
+    open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
+    for (int i = 0; i < LAYERS; i++) {
+        PositiveFunction function = (PositiveFunction)i;
+        bool has_beta = positive_function_has_beta(function);
+        layers[i] = (LayerWeights){
+            .shape = {OUTPUTS, CHANNELS, WINDOW, function},
+            .W = floats_on_gpu(count),
+            .beta = has_beta ? floats_on_gpu(1) : NULL,
+            .w = floats_on_gpu(count),
+            .scale = floats_on_gpu(OUTPUTS),
+            .dw = floats_on_gpu(count),
+            .dW = floats_on_gpu(count),
+            .dbeta = has_beta ? floats_on_gpu(1) : NULL,
+        };
+    }
+    gpu.ops->weights_forward(gpu.backend, layers, LAYERS);
+    gpu.ops->weights_backward(gpu.backend, layers, LAYERS);
+    gpu.ops->transpose(gpu.backend, OUTPUTS, CHANNELS, WINDOW, layers[0].W, layers[0].dW);
+    close_gpu();
+}
+
+/* ---- batch norm and sums of columns ---- */
+
+static void batch_norm(bool cooperative, size_t rows, int channels)
+{
+    size_t elements = rows * (size_t)channels, width = (size_t)channels;
+    cuda_host_reset();
+    cuda_host_set_cooperative(cooperative);
+    open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
+    const Operations *ops = gpu.ops;
+    float *in = floats_on_gpu(elements), *out = floats_on_gpu(elements);
+    float *dout = floats_on_gpu(elements), *weight = floats_on_gpu(width);
+    float *bias = floats_on_gpu(width), *mean = floats_on_gpu(width), *rstd = floats_on_gpu(width);
+    float *dweight = floats_on_gpu(width), *dbias = floats_on_gpu(width);
+    double *sums = bytes_on_gpu(&(double[256]){0}, 2 * width * sizeof *sums);
+    for (int i = 0; i < 2; i++) { /* the barrier and the counts are used again */
+        ops->batchnorm_forward(gpu.backend, rows, channels, in, weight, bias, out, mean, rstd);
+        ops->batchnorm_backward(gpu.backend, rows, channels, in, weight, mean, rstd, dout, dout,
+                                dweight, dbias);
+        ops->batchnorm_accumulate(gpu.backend, rows, channels, in, sums);
+    }
+    ops->batchnorm_frozen_forward(gpu.backend, rows, channels, in, weight, bias, mean, weight, out);
+    ops->batchnorm_frozen_backward(gpu.backend, rows, channels, in, weight, mean, weight, dout,
+                                   dout, dweight, dbias);
+    close_gpu();
+    assert_int_equal(cuda_host_cooperative_launches(), cooperative ? 4 : 0);
+}
+
+static void batch_norms(void **state)
+{
+    (void)state;
+    for (int cooperative = 0; cooperative < 2; cooperative++) {
+        batch_norm(cooperative, 300, 10); /* three chunks of rows, two blocks of columns */
+        batch_norm(cooperative, 40, 35);
+        batch_norm(cooperative, 5000, 3); /* more rows than a block's threads keep */
+    }
+}
+
+/* ---- from the image to the first layer, and from the last to the loss ---- */
+
+static void batches(void **state)
+{
+    (void)state;
+    enum { IMAGES_HERE = 3, PIXELS = SIDE * SIDE * 3, CROP = 8 };
+    static uint8_t pixels[IMAGES_HERE * PIXELS], labels[IMAGES_HERE];
+    const SampleShape sample = {.end = IMAGES_HERE,
+                                .batch = IMAGES_HERE,
+                                .batch_size = IMAGES_HERE,
+                                .shuffle = true,
+                                .augment = AUGMENT_IMAGE,
+                                .colour = true,
+                                .slack_y = SIDE - CROP,
+                                .slack_x = SIDE - CROP};
+    const CropShape crop = {IMAGES_HERE, 3, SIDE, SIDE, CROP, CROP};
+    Clock clock = clock_of(1);
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)noise((uint32_t)i);
+    cuda_host_reset();
+    open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
+    uint32_t *indices = bytes_on_gpu(&(uint32_t[IMAGES_HERE]){0}, IMAGES_HERE * sizeof *indices);
+    Augmentation *augmentations =
+        bytes_on_gpu(&(Augmentation[IMAGES_HERE]){{0}}, IMAGES_HERE * sizeof *augmentations);
+    const Clock *clock_there = bytes_on_gpu(&clock, sizeof clock);
+    gpu.ops->sample(gpu.backend, &sample, clock_there, indices, augmentations);
+    gpu.ops->augment(gpu.backend, &crop, bytes_on_gpu(pixels, sizeof pixels),
+                     bytes_on_gpu(labels, sizeof labels), indices, augmentations,
+                     floats_on_gpu(IMAGES_HERE * CROP * CROP * 3),
+                     bytes_on_gpu(labels, sizeof labels));
+    close_gpu();
+}
+
+static void unfold(const UnfoldShape *s)
+{
+    size_t rows = unfold_rows(s), elements = rows * unfold_features(s);
+    size_t in_elements = (size_t)s->batch * (size_t)(s->height * s->width * s->channels);
+    float *in = floats_on_gpu(in_elements), *x = floats_on_gpu(elements);
+    float *scale = floats_on_gpu(rows), *dx = floats_on_gpu(elements);
+    gpu.ops->unfold_forward(gpu.backend, s, in, x, scale);
+    gpu.ops->unfold_backward(gpu.backend, s, in, x, scale, dx, floats_on_gpu(in_elements));
+}
+
+/* A warp a row and a block a row; pixels in one window, and in several. */
+static void unfolds(void **state)
+{
+    (void)state;
+    static const UnfoldShape shapes[] = {
+        {2, 4, 4, 3, 2, 2, 2, 2},
+        {2, 4, 4, 100, 2, 2, 2, 2},
+        {2, 5, 5, 3, 3, 1, 3, 3},
+        {2, 5, 5, 130, 3, 1, 3, 3},
+    };
+    cuda_host_reset();
+    open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        unfold(&shapes[i]);
+    close_gpu();
+}
+
+static void elements_and_convolutions(void **state)
+{
+    (void)state;
+    const ConvolutionShape s = {.rows = 150, .in = 6, .out = 35};
+    size_t in_count = s.rows * (size_t)s.in, out_count = s.rows * (size_t)s.out;
+    size_t weight_count = (size_t)(s.in * s.out);
+    cuda_host_reset();
+    open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
+    float *in = floats_on_gpu(in_count), *out = floats_on_gpu(out_count);
+    float *weight = floats_on_gpu(weight_count), *bias = floats_on_gpu((size_t)s.out);
+    gpu.ops->convolution_forward(gpu.backend, &s, in, weight, bias, out);
+    gpu.ops->convolution_backward(gpu.backend, &s, in, weight, out, floats_on_gpu(in_count),
+                                  floats_on_gpu(weight_count), bias);
+    gpu.ops->relu_forward(gpu.backend, in_count, in, out);
+    gpu.ops->relu_backward(gpu.backend, in_count, in, out, out);
+    close_gpu();
+}
+
+static void losses_and_adam(void **state)
+{
+    (void)state;
+    enum { MANY = 300, SEGMENTS = 2, ELEMENTS = 9000 };
+    static const uint8_t labels[MANY];
+    const AdamSegment segments[SEGMENTS] = {{0, ELEMENTS, 0}, {ELEMENTS, 100, 1}};
+    Clock clock = clock_of(1);
+    Totals totals = {0};
+    cuda_host_reset();
+    open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
+    Clock *clock_there = bytes_on_gpu(&clock, sizeof clock);
+    Totals *totals_there = bytes_on_gpu(&totals, sizeof totals);
+    float *logits = floats_on_gpu(MANY * CLASSES), *probabilities = floats_on_gpu(MANY * CLASSES);
+    const uint8_t *labels_there = bytes_on_gpu(labels, sizeof labels);
+    gpu.ops->softmax(gpu.backend, MANY, CLASSES, logits, probabilities);
+    for (int kind = LOSS_SBS; kind <= LOSS_CROSS_ENTROPY; kind++) {
+        LossShape shape = {MANY, CLASSES, (LossKind)kind, 0.5, 0.5};
+        gpu.ops->loss(gpu.backend, &shape, probabilities, labels_there, clock_there, totals_there,
+                      logits);
+    }
+    float *values = floats_on_gpu(4 * (ELEMENTS + 100));
+    gpu.ops->adam(gpu.backend, segments, SEGMENTS, clock_there, values, values + ELEMENTS + 100,
+                  values + 2 * (ELEMENTS + 100), values + 3 * (ELEMENTS + 100));
+    gpu.ops->advance(gpu.backend, clock_there);
+    close_gpu();
+}
+
+/* ---- streams ---- */
+
+enum { STREAM_BATCH = 2, STREAM_IMAGES = 16, STREAM_EPOCHS = 2 };
+
+/* Two epochs whose images are streamed, of steps that are recorded and replayed, with notices; and
+ * a test. */
+static void training(void **state)
+{
+    (void)state;
+    Network network;
+    Model model;
+    Batches b;
+    Device device;
+    Error error = {0};
+    bool stopped;
+    uint64_t correct;
+    float probabilities[STREAM_IMAGES * CLASSES];
+    NetworkOptions options = network_default_options;
+    options.iterations = 1;
+    build_small(&options, &network);
+    cuda_host_reset();
+    open_cuda(NNMF_KERNEL_CUBLAS, PRECISION_FP32, &device);
+    must(model_create(&network, &device, STREAM_BATCH, &model, &error), &error);
+    must(steps_rehearse(&model, true, &error), &error);
+    must(model_initialise(&model, 3, &error), &error);
+    cuda_host_set_memory(cuda_host_memory_used() + 8000); /* not enough for all images */
+    must(load_small(&device, STREAM_IMAGES, 0, STREAM_IMAGES, network.input, STREAM_BATCH, &b,
+                    &error),
+         &error);
+    assert_true(b.sample.ring_steps > 0);
+    Steps steps = {.model = &model, .batches = &b, .training = true};
+    for (uint32_t epoch = 0; epoch < STREAM_EPOCHS; epoch++) {
+        Clock clock = {.epoch = epoch, .learning_rates = {1e-3, 1e-2, 1e-3}};
+        batches_rewind(&b, &clock, &(Totals){0});
+        for (uint32_t step = 0; step < b.steps; step++)
+            must(steps_make(&steps, step, &error) && notices_step(&b.notices, &error), &error);
+        must(batches_read(&b, NULL, NULL, &error), &error);
+    }
+    steps_forget(&steps);
+    steps = (Steps){.model = &model, .batches = &b};
+    must(evaluate(&steps, &correct, probabilities, NULL, NULL, &stopped, &error), &error);
+    steps_forget(&steps);
+    batches_destroy(&b);
+    model_destroy(&model);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+/* ---- all of them ---- */
+
+static const char *kernel_folder;
+
+/* Every word of a source that ends in _kernel is a kernel's name. */
+static int count_kernels(char *text, const char *file)
+{
+    static const char word[] = "abcdefghijklmnopqrstuvwxyz_0123456789", end[] = "_kernel";
+    const size_t end_length = sizeof end - 1;
+    int count = 0;
+    for (char *at = text + strcspn(text, word); *at; at += strcspn(at, word)) {
+        size_t length = strspn(at, word);
+        char after = at[length];
+        at[length] = '\0';
+        if (length > end_length && strcmp(at + length - end_length, end) == 0) {
+            count++;
+            if (!cuda_host_launched(at))
+                fail_msg("%s of %s has not run", at, file);
+        }
+        at[length] = after;
+        at += length;
+    }
+    return count;
+}
+
+static void every_kernel_has_run(void **state)
+{
+    (void)state;
+    int count = 0;
+    DIR *folder = opendir(kernel_folder);
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        const char *dot = strrchr(entry->d_name, '.');
+        if (!dot || strcmp(dot, ".cu") != 0)
+            continue;
+        static char path[4096], text[1 << 16];
+        snprintf(path, sizeof path, "%s/%s", kernel_folder, entry->d_name);
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        size_t length = fread(text, 1, sizeof text - 1, file);
+        assert_true(length < sizeof text - 1);
+        text[length] = '\0';
+        fclose(file);
+        count += count_kernels(text, entry->d_name);
+    }
+    closedir(folder);
+    assert_true(count > 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: test_races FOLDER\n");
+        return 2;
+    }
+    kernel_folder = argv[1];
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fused_forward),
+        cmocka_unit_test(tensor_forward),
+        cmocka_unit_test(cublas_forward),
+        cmocka_unit_test(both_backward),
+        cmocka_unit_test(weights),
+        cmocka_unit_test(batch_norms),
+        cmocka_unit_test(batches),
+        cmocka_unit_test(unfolds),
+        cmocka_unit_test(elements_and_convolutions),
+        cmocka_unit_test(losses_and_adam),
+        cmocka_unit_test(training),
+        cmocka_unit_test(every_kernel_has_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
