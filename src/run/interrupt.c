@@ -2,9 +2,13 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 
-static volatile sig_atomic_t received;
+/* Not volatile sig_atomic_t, which is for handlers of the thread that reads it: a signal to a
+ * process may interrupt any of its threads. */
+static atomic_int received;
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "a lock could be held when the handler wants it");
 
 static void remember(int number)
 {
