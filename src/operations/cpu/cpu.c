@@ -64,7 +64,7 @@ typedef struct InstructionSet {
 #define FILL_AVX2(family) cpu_##family##_table_avx2(table);
 #define FILL_PORTABLE(family) cpu_##family##_table_portable(table);
 
-#if defined __x86_64__
+#if defined CPU_AVX_SETS
 static void fill_avx512(Operations *table)
 {
     FAST_OPERATION_FAMILIES(FILL_AVX512)
@@ -82,7 +82,7 @@ static void fill_portable(Operations *table)
 }
 
 static const InstructionSet sets[] = {
-#if defined __x86_64__
+#if defined CPU_AVX_SETS
     {"avx512", fill_avx512},
     {"avx2", fill_avx2},
 #endif
@@ -91,7 +91,7 @@ static const InstructionSet sets[] = {
 
 static bool supported(const char *name)
 {
-#if defined __x86_64__
+#if defined CPU_AVX_SETS
     if (strcmp(name, "avx512") == 0)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
