@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { WARM_UP = 2, IMAGE_BATCHES = 8 };
 
@@ -122,18 +121,6 @@ static bool measure(Bench *bench, bool training, Error *error)
     return true;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int64_t count)
-{
-    qsort(values, (size_t)count, sizeof *values, compare);
-    return values[count / 2];
-}
-
 /* A step as training makes it: recorded, and waited for only at the end of a pass over the batches.
  */
 static bool make_pass(Bench *bench, Steps *steps, double *seconds, Error *error)
@@ -164,7 +151,7 @@ static bool measure_recorded(Bench *bench, bool training, Error *error)
     steps_forget(&steps);
     timed_pause(false);
     if (good)
-        bench->recorded = median(values, passes);
+        bench->recorded = median(values, (size_t)passes);
     memory_free(values);
     return good;
 }
@@ -186,13 +173,13 @@ static bool report(Bench *bench, const char *title, Error *error)
     double *values = memory_allocate((size_t)bench->steps, sizeof *values, "measurements", error);
     if (!values)
         return false;
-    double total = median(bench->seconds, bench->steps), all_flops = 0.0;
+    double total = median(bench->seconds, (size_t)bench->steps), all_flops = 0.0;
     printf("\n%-22s %10s %7s %9s %9s\n", title, "ms", "time", "GFLOP/s",
            bench->ceiling.flops > 0.0 ? "of BLAS" : "");
     for (int op = 0; op < OPERATION_COUNT; op++) {
         for (int64_t i = 0; i < bench->steps; i++)
             values[i] = bench->timings[i].seconds[op];
-        double seconds = median(values, bench->steps), flops = bench->timings[0].flops[op];
+        double seconds = median(values, (size_t)bench->steps), flops = bench->timings[0].flops[op];
         all_flops += flops;
         if (seconds <= 0.0)
             continue;

@@ -89,12 +89,6 @@ class Counterpart(SmallTest):
         self.assertLess(losses[best], 0.8 * losses[0], rows)
         self.assertGreater(int(rows[best][5]), 2 * int(rows[0][5]), rows)
 
-    def test_bench(self):
-        result = self.succeed("bench", *SMALL, "--arch", "cnn", "--steps", 1)
-        for line in ("ReLU backward", "transpose", "convolution backward"):
-            self.assertRegex(result.out, rf"(?m)^{line} +\d+\.\d+ ", result)
-        self.assertNotIn("NNMF", result.out, result)
-
     def test_weights_of_the_other_architecture(self):
         weights = {arch: self.train(arch, arch=arch) / "best.safetensors" for arch in ARCHITECTURES}
         for arch, other in (("nnmf", "cnn"), ("cnn", "nnmf")):

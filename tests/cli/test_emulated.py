@@ -186,16 +186,6 @@ class Runs(EmulatedTest):
             self.assertEqual(ours[:5], expected[:5])
             self.assertAlmostEqual(float(ours[5]), float(expected[5]), delta=100 / 7 + 0.1)
 
-    def test_bench(self):
-        """The operations one by one, then the step as one recording; all have a share of cuBLAS."""
-        out = self.succeed("bench", *CUDA, *SMALL, "--steps", 1).out
-        for title in ("training step", "test batch"):
-            table = out[out.index(f"\n{title} "):]
-            for name in ("NNMF", "total", "recorded as a graph"):
-                self.assertRegex(table, rf"\n{name} +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+%\n")
-        self.assertRegex(out, r"\nBLAS: [\d.]+ GFLOP/s, the best of cuBLAS on \d+ x \d+ float32 "
-                              r"matrices in this run\n$")
-
     def test_automatic_device(self):
         result = self.succeed("--device", "auto", *SMALL, "--data", program.mnist_folder(2, 2),
                               "--epochs", 1, "--out", self.folder / "run")
