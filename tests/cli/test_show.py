@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""`show`: every picture is decoded and held against the numbers that it shows.
+"""`show`: every picture is decoded and held against the numbers that it shows, and its texts are
+read.
 
 Environment, besides program.py's:
     NNMF_TRAIN_EMULATED  the program with the emulated back end: its tests are skipped without
@@ -24,12 +25,25 @@ CAPTION = MARGIN + LINE + GAP
 SCALE = 3
 PATCH = 12
 CROP = 24  # of MNIST's 28
-PAPER = (255, 255, 255)
+PAPER, INK, FAINT = (255, 255, 255), (32, 32, 32), (128, 128, 128)
+TEXT_WIDTH, TEXT_HEIGHT = 8, 13
+# The characters by their rows of eight pixels, from the font's source.
+GLYPHS = {bytes(int(row, 16) for row in rows.split(", ")): chr(ord(" ") + number)
+          for number, rows in enumerate(re.findall(
+              r"\{((?:0x[0-9a-f]{2}(?:, )?){13})\}",
+              (program.TESTS.parent / "src" / "pictures" / "font.c").read_text()))}
 
 
 def bytes_of(numbers, white=1.0):
     """Numbers as the sheets show them: half a level up, then cut."""
     return np.clip(np.asarray(numbers) / white * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def read(pixels, x, y, length, colour=INK):
+    """Text of one colour; None for what is no character."""
+    cells = (pixels[y:y + TEXT_HEIGHT, x:x + length * TEXT_WIDTH] == colour).all(axis=2)
+    rows = np.packbits(cells, axis=1)
+    return "".join(str(GLYPHS.get(rows[:, i].tobytes())) for i in range(rows.shape[1]))
 
 
 class ShowTest(ProgramTest):
@@ -56,6 +70,19 @@ class ShowTest(ProgramTest):
             self.assertTrue((edge == 255).all())
         self.assertTrue((pixels[MARGIN:MARGIN + LINE] < 64).any())
 
+    def check_text(self, pixels, x, y, text, colour=INK):
+        self.assertEqual(read(pixels, x, y, len(text), colour), text)
+
+    def check_centred(self, pixels, x, y, width, text, colour=INK):
+        """C cuts towards 0."""
+        self.check_text(pixels, x + int((width - len(text) * TEXT_WIDTH) / 2), y, text, colour)
+
+    def check_caption(self, pixels, text):
+        """It, and nothing behind it."""
+        self.check_text(pixels, MARGIN, MARGIN, text)
+        behind = pixels[MARGIN:MARGIN + LINE, MARGIN + len(text) * TEXT_WIDTH:]
+        self.assertTrue((behind == 255).all())
+
     def squares(self, pixels, x, y, count_x, count_y, scale):
         """The colours of squares of one colour each: count_y x count_x x 3."""
         part = pixels[y:y + count_y * scale, x:x + count_x * scale]
@@ -80,12 +107,28 @@ class Samples(ShowTest):
                          CAPTION + LINE + i // columns * step_y, crop, crop, SCALE)
             for i in range(count)])
 
+    def check_row_text(self, pixels, row, text):
+        """It, and nothing behind it."""
+        y = CAPTION + row * (LINE + CROP * SCALE + LINE + GAP)
+        self.assertEqual(read(pixels, MARGIN, y, 60, FAINT).rstrip(), text)
+
+    def check_labels(self, pixels, names, columns, crop=CROP):
+        for i, name in enumerate(names):
+            x = MARGIN + i % columns * (crop * SCALE + GAP)
+            y = CAPTION + LINE + i // columns * (LINE + crop * SCALE + LINE + GAP)
+            self.check_centred(pixels, x, y + crop * SCALE + 2, crop * SCALE, str(name))
+
     def test_in_file_order(self):
         """Centre crops of grey images, five of each step."""
         pixels, _ = self.show(*self.mnist("--samples", 13, "--augment", "none", "--no-shuffle"))
         shown = self.sheet_images(pixels, 13, 5)
         images = make_fixtures.images("mnist", 0, 13)[:, 0, 2:-2, 2:-2]
         self.assertTrue((shown == images[..., None]).all())
+        self.check_caption(pixels, "mnist: training images as the network sees them, the first of each "
+                                   "step of epoch 0 (seed 21)")
+        for row in range(3):
+            self.check_row_text(pixels, row, f"step {row}: centre crop")
+        self.check_labels(pixels, make_fixtures.labels(0, 13), 5)
 
     def test_in_colour(self):
         options = ["--data", program.cifar10_folder(), "--augment", "none", "--no-shuffle"]
@@ -95,6 +138,8 @@ class Samples(ShowTest):
         numbers = [9995 + i % 10 + i // 10 * 50 for i in range(20)]
         images = np.concatenate([make_fixtures.images("cifar10", i, 1) for i in numbers])
         self.assertTrue((shown == images[:, :, 2:-2, 2:-2].transpose(0, 2, 3, 1)).all())
+        names = ("airplane automobile bird cat deer dog frog horse ship truck").split()
+        self.check_labels(pixels, [names[make_fixtures.labels(i, 1)[0]] for i in numbers], 10, crop=28)
 
     def test_augmented_images_are_crops_of_training_images(self):
         pixels, _ = self.show(*self.mnist("--samples", 10))
@@ -106,26 +151,40 @@ class Samples(ShowTest):
         self.assertEqual(len({image for image, _, _ in places}), 10)
         for step in range(2):  # one draw for each batch
             self.assertEqual(len({place[1:] for place in places[5 * step:5 * step + 5]}), 1)
+            _, y, x = places[5 * step]
+            self.check_row_text(pixels, step, f"step {step}: crop at row {y}, column {x}")
+
+    def test_what_was_done_to_the_colours(self):
+        """Factors, and for the hue a part of a turn, in the order in which they were applied."""
+        pixels, _ = self.show("--data", program.cifar10_folder(), "--samples", 40)
+        orders, flipped = set(), 0
+        for row in range(4):
+            y = CAPTION + row * (LINE + 28 * SCALE + LINE + GAP)
+            text = read(pixels, MARGIN, y, 110, FAINT).rstrip()
+            done = re.fullmatch(
+                rf"step {row}: crop at row [0-4], column [0-4](, flipped)?((?:, [a-z]+ \S+){{4}})", text)
+            self.assertTrue(done, text)
+            changes = [change.split() for change in done[2][2:].split(", ")]
+            orders.add(tuple(name for name, _ in changes))
+            flipped += done[1] is not None
+            found = dict(changes)
+            for name, pattern, least, most in (("brightness", r"x(\d\.\d\d)", 0.5, 1.5),
+                                               ("contrast", r"x(\d\.\d\d)", 0.9, 1.1),
+                                               ("saturation", r"x(\d\.\d\d)", 0.9, 1.1),
+                                               ("hue", r"([+-]\d\.\d\d)", -0.15, 0.15)):
+                number = re.fullmatch(pattern, found.pop(name))
+                self.assertTrue(number and least <= float(number[1]) <= most, text)
+            self.assertFalse(found)
+        self.assertGreater(len(orders), 1)
+        self.assertIn(flipped, (1, 2, 3))
+        pixels, _ = self.show("--data", program.cifar10_folder(), "--samples", 1, "--augment", "image")
+        self.check_row_text(pixels, 0, "step 0: an augmentation for each image")
 
     def test_seed(self):
         one, again, other = (self.show(*self.mnist("--samples", 10, "--seed", seed))[0]
                              for seed in (3, 3, 4))
         self.assertTrue((one == again).all())
         self.assertFalse((self.sheet_images(one, 10, 5) == self.sheet_images(other, 10, 5)).all())
-
-    def test_labels(self):
-        """The same label is the same text, another label another."""
-        options = self.mnist("--samples", 13, "--augment", "none", "--no-shuffle")
-        pixels, _ = self.show(*options)
-        step_x, step_y = CROP * SCALE + GAP, LINE + CROP * SCALE + LINE + GAP
-        texts = []
-        for i in range(13):
-            x, y = MARGIN + i % 5 * step_x, CAPTION + LINE + CROP * SCALE + 2 + i // 5 * step_y
-            texts.append(pixels[y:y + 13, x:x + CROP * SCALE].tobytes())
-        labels = make_fixtures.labels(0, 13)
-        for i in range(13):
-            for j in range(13):
-                self.assertEqual(texts[i] == texts[j], labels[i] == labels[j], (i, j))
 
     def test_more_than_there_are(self):
         self.show(*self.mnist("--samples", 60))
@@ -147,6 +206,9 @@ class Weights(ShowTest):
             patch = self.squares(pixels, MARGIN + x, CAPTION + LINE + y, 5, 5, PATCH)
             expected = bytes_of(row.reshape(5, 5, 1), row.max())
             self.assertLessEqual(np.abs(patch.astype(int) - expected).max(), 1)
+            self.check_centred(pixels, MARGIN + x, CAPTION + LINE + y + 5 * PATCH + 2, 5 * PATCH, str(i),
+                               FAINT)
+        self.check_text(pixels, MARGIN, CAPTION, "Layer 4: 32 patches of 5 x 5 ")
 
     def test_first_layer_in_colour(self):
         weights = make_fixtures.weights("cifar10", shift=0.25)
@@ -157,6 +219,7 @@ class Weights(ShowTest):
             patch = self.squares(pixels, MARGIN + x, CAPTION + LINE + y, 5, 5, PATCH)
             expected = bytes_of(row.reshape(3, 5, 5).transpose(1, 2, 0), row.max())
             self.assertLessEqual(np.abs(patch.astype(int) - expected).max(), 1)
+        self.check_text(pixels, MARGIN, CAPTION, "Layer 4: 32 patches of 5 x 5 in colour")
 
     def check_table(self, pixels, w, kernel, scale):
         """w: outputs x channels x kernel x kernel."""
@@ -167,6 +230,17 @@ class Weights(ShowTest):
                 shown = self.squares(pixels, x, y, kernel, kernel, scale)
                 expected = bytes_of(window[..., None], row.max())
                 self.assertLessEqual(np.abs(shown.astype(int) - expected).max(), 1)
+        # Lines around all windows, and numbers at every eighth.
+        outputs, channels = w.shape[:2]
+        left, top = MARGIN + 28, CAPTION + 2 * LINE
+        right, bottom = left + channels * step, top + outputs * step
+        for lines in (pixels[top - 1:bottom:step, left - 1:right],
+                      pixels[top - 1:bottom, left - 1:right:step]):
+            self.assertTrue((lines == (72, 72, 112)).all())
+        for i in range(0, channels, 8):
+            self.check_text(pixels, left + i * step, top - LINE + 1, str(i), FAINT)
+        for i in range(0, outputs, 8):
+            self.check_text(pixels, MARGIN, top + i * step - 1, f"{i:3}", FAINT)
 
     def test_tables(self):
         for layer, channels, kernel, scale in ((12, 32, 2, 4), (18, 32, 5, 3), (38, 96, 1, 8)):
@@ -175,6 +249,9 @@ class Weights(ShowTest):
                                       layer)
                 w = np.abs(make_fixtures.weights("mnist")[f"{layer}.weight"])
                 self.check_table(pixels, w.reshape(-1, channels, kernel, kernel), kernel, scale)
+                self.check_text(pixels, MARGIN, CAPTION,
+                                f"Layer {layer}: {len(w)} outputs (down) x {channels} channels "
+                                f"(across), windows of {kernel} x {kernel}")
 
     def test_positive_function(self):
         weights = make_fixtures.weights("mnist", beta=0.7)
@@ -250,6 +327,13 @@ class Reconstructions(ShowTest):
                 shown = self.squares(pixels, left, y, CROP, CROP, SCALE)
                 expected = bytes_of(numbers)[..., None].astype(int)
                 self.assertLessEqual(np.abs(shown.astype(int) - expected).max(), 1)
+            text = f"{self.FIRST + i} {labels[i]}, error {float(rows[i][2]):.4f}"
+            shown = read(pixels, x, y + CROP * SCALE + 2, len(text))
+            self.assertEqual(shown[:-1], text[:-1])  # rounded twice
+        self.check_caption(pixels, "mnist: test images, and what NNMF layer 4 keeps of them")
+        self.check_text(pixels, MARGIN, MARGIN + LINE,
+                        "Each: image, reconstruction, 4 x the difference. Error: root mean square, "
+                        "pixels from 0 to 1.", FAINT)
 
     def test_beyond_the_data(self):
         self.show(*self.use("--reconstruct", 1, "--offset", 29))
@@ -284,13 +368,43 @@ class Confusion(ShowTest):
         left, top = MARGIN + self.CELL, CAPTION + 2 * LINE
         for i in range(10):
             for j in range(10):
-                colour = pixels[top + i * self.HEIGHT + 2, left + j * self.CELL + 2].astype(int)
-                if counts[i, j] == 0:
-                    self.assertEqual(tuple(colour), PAPER)
-                else:  # blue or red
-                    self.assertGreater(colour[2] - colour[0] if i == j else colour[0] - colour[2],
-                                       0)
+                self.check_cell(pixels, left + j * self.CELL, top + i * self.HEIGHT, counts[i, j],
+                                counts[i, j] / max(counts[i].sum(), 1), i == j)
+        self.check_table(pixels, left, top, counts)
+        correct = np.trace(counts)
+        split = "training" if "train" in options else "test"
+        self.check_caption(pixels, f"mnist, {images} {split} images: {correct} correct "
+                                   f"({100 * correct / images:.2f}%)")
         return counts
+
+    def check_cell(self, pixels, x, y, count, share, right):
+        """Blue where true class and predicted class are the same, else red, from 0 to a quarter."""
+        depth = share if right else min(4 * share, 1)
+        colour = [int(255 + depth * (part - 255) + 0.5)
+                  for part in ((8, 48, 107) if right else (165, 15, 21))]
+        cell = pixels[y:y + self.HEIGHT - 1, x:x + self.CELL - 1]
+        for edge in (cell[0], cell[-1], cell[:, 0], cell[:, -1]):
+            self.assertTrue((edge == colour).all())
+        for line in (pixels[y - 1, x - 1:x + self.CELL], pixels[y - 1:y + self.HEIGHT, x - 1],
+                     pixels[y + self.HEIGHT - 1, x - 1:x + self.CELL],
+                     pixels[y - 1:y + self.HEIGHT, x + self.CELL - 1]):
+            self.assertTrue((line == 199).all())
+        self.check_centred(pixels, x, y + 13, self.CELL, str(count), PAPER if depth > 0.5 else INK)
+
+    def check_table(self, pixels, left, top, counts):
+        """The names of the classes, recall and precision."""
+        for i in range(10):
+            self.check_text(pixels, left - 16, top + i * self.HEIGHT + 13, str(i))
+            self.check_centred(pixels, left + i * self.CELL, top - LINE, self.CELL, str(i))
+            for axis, x, y in ((1, 10, i), (0, i, 10)):
+                of = counts.sum(axis=axis)[i]
+                self.check_centred(pixels, left + x * self.CELL, top + y * self.HEIGHT + 13, self.CELL,
+                                   f"{100 * counts[i, i] / of:.1f}%" if of else "-", FAINT)
+        self.check_centred(pixels, left + 10 * self.CELL, top - LINE, self.CELL, "recall", FAINT)
+        self.check_text(pixels, MARGIN, top + 10 * self.HEIGHT + 13, "precision", FAINT)
+        self.check_text(pixels, MARGIN, top - LINE, "true", FAINT)
+        self.check_text(pixels, left, top - 2 * LINE, "predicted as          (blue: share of the class; "
+                                                      "red: four times the share)", FAINT)
 
     def test_test_images(self):
         labels = make_fixtures.labels(make_fixtures.TEST_FIRST, 30)
