@@ -3,6 +3,7 @@
 #include "nnmf/memory.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,12 +12,27 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 /* Every test starts in an empty current folder, named by its full path here. */
 static char folder[64];
+
+/* In the place of the C library's: the kernel may return fewer bytes than were asked for, or none
+ * because of a signal. */
+static size_t most_read = SIZE_MAX;
+static int interruptions;
+ssize_t read(int descriptor, void *bytes, size_t count)
+{
+    if (interruptions > 0) {
+        interruptions--;
+        errno = EINTR;
+        return -1;
+    }
+    return syscall(SYS_read, descriptor, bytes, count < most_read ? count : most_read);
+}
 
 static int enter_folder(void **state)
 {
@@ -145,6 +161,18 @@ static void a_file_that_changes_its_size_is_an_error(void **state)
     assert_unreadable("/proc/self/status", 9,
                       "cannot read: /proc/self/status: its size changed while it was read, 0 bytes "
                       "were expected");
+}
+
+static void reading_goes_on_until_all_is_there(void **state)
+{
+    (void)state;
+    write_text("a", "a content in parts");
+    interruptions = 2;
+    for (most_read = 1; most_read < 20; most_read++)
+        assert_text("a", "a content in parts");
+    most_read = SIZE_MAX;
+    assert_int_equal(interruptions, 0);
+    unlink("a");
 }
 
 static void joining_puts_one_slash_and_never_cuts(void **state)
@@ -322,6 +350,7 @@ int main(void)
         TEST(reading_respects_the_limit),
         TEST(reading_without_memory_is_an_error),
         TEST(a_file_that_changes_its_size_is_an_error),
+        TEST(reading_goes_on_until_all_is_there),
         TEST(joining_puts_one_slash_and_never_cuts),
         TEST(discarding_keeps_the_old_file),
         TEST(a_failed_write_keeps_the_old_file),
