@@ -211,8 +211,9 @@ static void discarding_keeps_the_old_file(void **state)
     unlink("a");
 }
 
-/* A limit on the size of files stands for a full disk. */
-static void write_too_much(size_t bytes, size_t buffer)
+/* A limit on the size of files stands for a full disk, of which `freed` bytes are free again when
+ * all is written. */
+static void write_too_much(size_t bytes, size_t buffer, size_t freed)
 {
     Error error = {0};
     FileWriter writer;
@@ -226,6 +227,8 @@ static void write_too_much(size_t bytes, size_t buffer)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     for (size_t i = 0; i < bytes; i++)
         putc('x', writer.stream);
+    small.rlim_cur += freed;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     bool done = file_writer_commit(&writer, &error);
     setrlimit(RLIMIT_FSIZE, &old);
     signal(SIGXFSZ, SIG_DFL);
@@ -238,8 +241,9 @@ static void a_failed_write_keeps_the_old_file(void **state)
 {
     (void)state;
     write_text("a", "old");
-    write_too_much(1001, 65536); /* fails when commit flushes */
-    write_too_much(100000, 100); /* fails long before, and commit has nothing left to flush */
+    write_too_much(1001, 65536, 0); /* fails when commit flushes */
+    write_too_much(100000, 100, 0); /* fails long before, and commit has nothing left to flush */
+    write_too_much(100000, 100, 10);
     assert_int_equal(count_files(), 1);
     assert_text("a", "old");
     unlink("a");
