@@ -28,7 +28,8 @@ WAYS = ((("--nnmf-kernel", "fused"), 1e-4), (("--nnmf-kernel", "cublas"), 1e-4),
         (("--precision", "3xtf32"), 1e-4), (("--precision", "tf32"), 1e-2))
 # Tensor cores take the emulation long, and longer with sanitizers: there the operation checker alone
 # has them.
-if EMULATED and program.is_sanitized():
+SANITIZED = EMULATED and program.is_sanitized()
+if SANITIZED:
     WAYS = WAYS[:2]
 
 
@@ -71,6 +72,7 @@ class Traces(EmulatedTest):
     def test_mnist_epsilon(self):
         self.check("mnist_epsilon")
 
+    @unittest.skipIf(SANITIZED, "each order runs the same code")
     def test_order(self):
         """No bit depends on the order of blocks, threads and lanes."""
         traces = [self.check("mnist", env={"CUDA_HOST_SEED": seed}) for seed in (0, 2, 3)]
@@ -102,7 +104,7 @@ class Runs(EmulatedTest):
     def test_resume(self):
         """Within an epoch, after its end, and after a step of the smaller size."""
         self.small("whole")
-        for steps in (1, 3, 5, 8):
+        for steps in (3,) if SANITIZED else (1, 3, 5, 8):
             with self.subTest(steps=steps):
                 name = f"in{steps}"
                 run = self.small(name, "--max-steps", steps)
@@ -123,6 +125,7 @@ class Runs(EmulatedTest):
                 for (_, have, _), (_, loss, _) in zip(rows, expected):
                     self.assertAlmostEqual(have / loss, 1.0, delta=allowed)
 
+    @unittest.skipIf(SANITIZED, "each order runs the same code")
     def test_order(self):
         """No bit depends on the order of blocks, threads and lanes."""
         self.small("seed0", env={"CUDA_HOST_SEED": 0})
@@ -192,7 +195,7 @@ class Runs(EmulatedTest):
         self.assertIn("\nDevice: host emulation, CUDA, fused, fp32\n", result.out)
 
 
-@unittest.skipIf(EMULATED and program.is_sanitized(), "test_cuda_streaming has sanitizers")
+@unittest.skipIf(SANITIZED, "test_cuda_streaming has sanitizers")
 class Streaming(EmulatedTest):
     """Images that do not fit into the GPU's memory: the same bits, and a line that says so."""
 

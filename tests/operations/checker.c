@@ -56,11 +56,18 @@ static int list_candidates(Candidate *list)
     return count;
 }
 
-/* With how many numbers of threads a candidate is tried. A GPU is opened once more, for the same
- * bits again. */
+/* A GPU is opened once more, for the same bits again; an emulated one with sanitizers, which they
+ * make slow, shows these nothing new a second time. */
+#ifdef __SANITIZE_ADDRESS__
+enum { GPU_TRIES = 1 };
+#else
+enum { GPU_TRIES = 2 };
+#endif
+
+/* With how many numbers of threads a candidate is tried. */
 static int tries(const Candidate *candidate)
 {
-    return candidate->open == open_cuda ? 2 : THREAD_COUNTS;
+    return candidate->open == open_cuda ? GPU_TRIES : THREAD_COUNTS;
 }
 
 static bool open_devices(Checker *checker)
