@@ -110,7 +110,8 @@ static void release_retired(Backend *backend)
     }
 }
 
-/* Lets go of the scratch memory; that which recordings may use lives as long as they. */
+/* Lets go of the scratch memory, which waits for those that use it; what recordings may use lives
+ * as long as they. */
 static bool retire_scratch(Backend *backend, Error *error)
 {
     if (!backend->scratch || backend->recordings == 0) {
@@ -141,7 +142,6 @@ void *cuda_scratch(Backend *backend, size_t bytes)
                  bytes, backend->scratch_bytes);
         return NULL;
     }
-    TRY(backend, "work space", cudaStreamSynchronize(backend->stream));
     Error error = {};
     if (!retire_scratch(backend, &error) ||
         !(backend->scratch = allocate(backend, bytes, "work space of an operation", &error))) {
