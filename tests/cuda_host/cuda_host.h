@@ -58,8 +58,8 @@ unsigned long cuda_host_launches(void);
 unsigned long cuda_host_cluster_launches(void);
 unsigned long cuda_host_cooperative_launches(void);
 unsigned long cuda_host_products(void);
-/* Has this kernel run, ever? By its name without the arguments of its template. */
-bool cuda_host_launched(const char *kernel);
+/* Has this kernel run, ever? By its address: templates' variants are kernels of their own. */
+bool cuda_host_launched(const void *kernel);
 
 #ifdef __cplusplus
 }

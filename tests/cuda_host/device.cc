@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 #include <set>
-#include <string>
 
 namespace cuda_host
 {
@@ -32,11 +30,11 @@ static const size_t shared_reserved = 1024; /* of every block */
 
 static unsigned long launches, cluster_launches, cooperative_launches, products;
 
-/* The kernels that have been, without their templates' arguments. */
-static std::set<std::string> &launched()
+/* The kernels that have been. */
+static std::set<const void *> &launched()
 {
-    static std::set<std::string> names;
-    return names;
+    static std::set<const void *> kernels;
+    return kernels;
 }
 
 /* The dynamic shared memory that each kernel may ask for. */
@@ -115,7 +113,7 @@ void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, 
         unsigned together = cooperative ? grid.x * grid.y * grid.z : cluster;
         return submit(stream, [=] {
             launches++;
-            launched().insert(std::string(name, strcspn(name, "<")));
+            launched().insert(kernel);
             cluster_launches += cluster > 1;
             cooperative_launches += cooperative;
             run_grid({name, grid, block, together, cooperative, shared_bytes, limit, &body});
@@ -163,7 +161,7 @@ unsigned long cuda_host_launches(void)
     return launches;
 }
 
-bool cuda_host_launched(const char *kernel)
+bool cuda_host_launched(const void *kernel)
 {
     return launched().count(kernel) != 0;
 }
