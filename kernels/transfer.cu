@@ -39,8 +39,8 @@ static void close_transfer(Backend *backend, Transfer *transfer)
     if (!transfer)
         return;
     if (transfer->done) {
-        TRY(backend, "closing a transfer", cudaEventSynchronize(transfer->done));
-        /* A copy may be under way that the event does not know of: recording it failed. */
+        /* Not for the event: a copy may be under way that it does not know of, as recording it
+         * failed. */
         TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->copies));
         TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->stream));
         TRY(backend, "closing a transfer", cudaEventDestroy(transfer->done));
