@@ -445,6 +445,33 @@ static void uploads_and_downloads(void **state)
 
 enum { STREAM_BATCH = 2, STREAM_IMAGES = 16, STREAM_EPOCHS = 2 };
 
+/* Copies that are under way when a transfer is closed, or the host has waited for all. */
+static void transfers_are_closed(void **state)
+{
+    (void)state;
+    enum { FLOATS_SENT = 100 };
+    for (int fetched = 0; fetched < 2; fetched++) {
+        void *host;
+        Error error = {0};
+        cuda_host_reset();
+        open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
+        float *there = floats_on_gpu(FLOATS_SENT);
+        Transfer *transfer = gpu.ops->open_transfer(gpu.backend, FLOATS_SENT * sizeof(float),
+                                                    "a transfer", &host, &error);
+        must(transfer != NULL, &error);
+        if (fetched) {
+            gpu.ops->fetch(gpu.backend, transfer, 0, there, FLOATS_SENT * sizeof(float));
+            must(gpu.ops->finish(gpu.backend, &error), &error);
+            assert_true(*(const float *)host > 0.0f);
+            gpu.ops->fetch(gpu.backend, transfer, 0, there, FLOATS_SENT * sizeof(float));
+        } else {
+            gpu.ops->send(gpu.backend, transfer, 0, there, FLOATS_SENT * sizeof(float));
+        }
+        gpu.ops->close_transfer(gpu.backend, transfer);
+        close_gpu();
+    }
+}
+
 /* Two epochs whose images are streamed, of steps that are recorded and replayed, with notices; and
  * a test. */
 static void training(void **state)
@@ -567,6 +594,7 @@ int main(void)
         cmocka_unit_test(elements_and_convolutions),
         cmocka_unit_test(losses_and_adam),
         cmocka_unit_test(uploads_and_downloads),
+        cmocka_unit_test(transfers_are_closed),
         cmocka_unit_test(training),
         cmocka_unit_test(every_kernel_has_run),
     };

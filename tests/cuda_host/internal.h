@@ -93,7 +93,8 @@ bool pinned(const void *pointer);
 void open_device_memory(bool open); /* to kernels and copies; closed, ASan reports any access */
 
 /* ---- stream.cc ---- */
-void run_everything();
+void run_all_queues();
+void run_everything(); /* the same, and the host knows */
 void run_stream(cudaStream_t stream);
 cudaError_t submit(cudaStream_t stream, std::function<void()> work); /* or records it */
 

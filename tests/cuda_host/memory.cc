@@ -243,7 +243,9 @@ cudaError_t cudaFreeHost(void *pointer)
     return call_freeing(Capturing::fails, [&] {
         if (pointer && !host_allocations().erase(hidden(pointer)))
             return cudaErrorInvalidValue;
-        race::forget(pointer);
+        if (race::on)
+            run_all_queues(); /* what is still to come uses the memory, too */
+        race::frees(pointer);
         free(pointer);
         return cudaSuccess;
     });

@@ -11,7 +11,7 @@ namespace cuda_host
 namespace race
 {
 
-enum class Kind : uint8_t { read, write, constant_read, atomic_read, atomic_write };
+enum class Kind : uint8_t { read, write, constant_read, atomic_read, atomic_write, free };
 
 /* By one thread of a kernel, or by a copy, a product or the host, which are threads of their own.
  */

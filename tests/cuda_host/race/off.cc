@@ -86,6 +86,10 @@ void forget(const void *)
 {
 }
 
+void frees(const void *)
+{
+}
+
 void reads(const void *, size_t)
 {
 }

@@ -81,6 +81,7 @@ void wait_for_copies(unsigned left);
 
 void track(const void *memory, size_t bytes, const char *what); /* nobody has touched it */
 void forget(const void *memory);
+void frees(const void *memory); /* the host: nobody may be at it, and it is forgotten */
 /* By the operation that runs, as a whole. */
 void reads(const void *memory, size_t bytes);
 void writes(const void *memory, size_t bytes);

@@ -30,6 +30,7 @@ static const char *verb(const Access &access)
     case Kind::write: return "writes it";
     case Kind::constant_read: return "reads it by __ldg";
     case Kind::atomic_read: return "reads it atomically";
+    case Kind::free: return "frees it";
     default: return "changes it atomically";
     }
 }

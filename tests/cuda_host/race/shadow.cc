@@ -53,7 +53,8 @@ static void clear(Cell &cell)
 
 static bool is_write(const Access &access)
 {
-    return Kind(access.kind) == Kind::write || Kind(access.kind) == Kind::atomic_write;
+    return Kind(access.kind) == Kind::write || Kind(access.kind) == Kind::atomic_write ||
+           Kind(access.kind) == Kind::free;
 }
 
 static bool is_atomic(const Access &access)
@@ -261,6 +262,14 @@ void touch(const void *pointer, size_t bytes, const Access &access)
         overwrite(*memory, access);
     else
         touch_cells(*memory, begin, end, access);
+}
+
+void frees(const void *pointer)
+{
+    Memory *memory = memory_with(reinterpret_cast<uintptr_t>(pointer));
+    if (memory)
+        overwrite(*memory, access_now(Kind::free, 0));
+    forget(pointer);
 }
 
 void reads(const void *memory, size_t bytes)

@@ -257,6 +257,19 @@ static void test_host()
     HAS(text, "test_race.cc:");
 }
 
+static void test_freeing()
+{
+    Streams s;
+    int *memory;
+    auto allocate = [&] { OK(cudaMallocHost(reinterpret_cast<void **>(&memory), BYTES)); };
+    auto upload = [&] {
+        OK(cudaMemcpyAsync(s.values.data, memory, BYTES, cudaMemcpyHostToDevice, s.first));
+    };
+    RIGHT(allocate(); upload(); OK(cudaStreamSynchronize(s.first)); OK(cudaFreeHost(memory)));
+    std::string text = RACE(allocate(); upload(); OK(cudaFreeHost(memory)));
+    HAS(text, "the host frees it");
+}
+
 static void record(Streams &s, bool forks, bool joins, cudaGraphExec_t *executable)
 {
     cudaGraph_t graph;
@@ -338,6 +351,7 @@ int main()
     test_report();
     test_streams();
     test_host();
+    test_freeing();
     test_graphs();
     test_products();
     puts("the search for races works");
