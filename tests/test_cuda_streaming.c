@@ -172,6 +172,7 @@ static void notices_follow(void **state)
     NetworkOptions options = network_default_options;
     options.iterations = 1;
     build_small(&options, &network);
+    cuda_host_set_polls(10); /* the host is faster */
     open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
     must(model_create(&network, &device, 1, &model, &error), &error);
     must(model_initialise(&model, 3, &error), &error);

@@ -17,7 +17,7 @@ static size_t usual_memory()
     return text && *text ? strtoull(text, nullptr, 0) : size_t(2) << 30;
 }
 
-static const Device usual = {usual_memory(), 101376, 8, 9, 32, true, cudaSuccess};
+static const Device usual = {usual_memory(), 101376, 8, 9, 32, true, 1, cudaSuccess};
 Device device = usual;
 
 static const int threads_per_multiprocessor = 1536;
@@ -149,6 +149,11 @@ void cuda_host_set_multiprocessors(int count)
 void cuda_host_set_cooperative(bool has)
 {
     device.cooperative = has;
+}
+
+void cuda_host_set_polls(unsigned polls)
+{
+    device.polls = polls;
 }
 
 void cuda_host_set_driver(cudaError_t status)

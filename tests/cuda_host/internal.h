@@ -53,6 +53,7 @@ struct Device {
     int major, minor; /* compute capability */
     int multiprocessors;
     bool cooperative; /* has it cooperative launches? */
+    unsigned polls;   /* that one operation takes a host who polls */
     cudaError_t driver;
 };
 extern Device device;
