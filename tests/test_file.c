@@ -288,6 +288,15 @@ static void writing_refuses_a_path_that_is_too_long(void **state)
     assert_int_equal(strncmp(error.text, "path too long: xxx", 18), 0);
     assert_false(file_make_folder(path, &error));
     assert_int_equal(strncmp(error.text, "path too long: xxx", 18), 0);
+    /* By one byte. */
+    path[sizeof writer.path] = '\0';
+    error = (Error){0};
+    assert_false(file_make_folder(path, &error));
+    assert_int_equal(strncmp(error.text, "path too long: xxx", 18), 0);
+    path[sizeof writer.path - 1] = '\0';
+    error = (Error){0};
+    assert_false(file_make_folder(path, &error));
+    assert_int_equal(strncmp(error.text, "cannot make folder: xxx", 23), 0);
 }
 
 static void a_rename_that_fails_leaves_nothing(void **state)

@@ -401,6 +401,21 @@ static void an_unwritable_path_is_an_error(void **state)
     assert_string_equal(error.text, "cannot read: /nowhere/p.png: No such file or directory");
 }
 
+/* A file of 1 GiB and a byte, which takes no room on the disk, is refused before it is read. */
+static void a_file_that_is_too_large(void **state)
+{
+    (void)state;
+    Error error = {0};
+    Picture picture;
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), ((off_t)1 << 30) + 1), 0);
+    fclose(file);
+    assert_false(picture_read_png(path, &picture, &error));
+    assert_non_null(
+        strstr(error.text, ": it has 1073741825 bytes, at most 1073741824 were expected"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +433,7 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(impossible_pictures),
         cmocka_unit_test(an_unwritable_path_is_an_error),
+        cmocka_unit_test(a_file_that_is_too_large),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
