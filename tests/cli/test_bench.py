@@ -6,6 +6,7 @@ Environment, besides program.py's:
 """
 
 import os
+import pathlib
 import re
 import time
 import unittest
@@ -20,6 +21,20 @@ GRAPH = "recorded as a graph"
 ROW = re.compile(r"(\S+(?: \S+)*) +([\d.]+) +([\d.]+)%(?: +([\d.]+))?(?: +([\d.]+)%)?")
 
 
+def instruction_set():
+    """The best for the program that this processor has, as the kernel tells; r"\\w+": not known."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return r"\w+"
+    line = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    flags = set(line[1].split()) if line else set()
+    for name, needed in (("avx512", "avx512f avx512dq avx512vl avx512bw"), ("avx2", "avx2 fma")):
+        if flags.issuperset(needed.split()):
+            return name
+    return "portable"
+
+
 class Bench(ProgramTest):
     def bench(self, *options, arch="nnmf"):
         """-> BLAS's GFLOP/s or None, and of both tables the rows by name and the images/s. A row:
@@ -31,7 +46,8 @@ class Bench(ProgramTest):
                            "--steps", 1, *options).out
         self.seconds = time.monotonic() - started
         head, training, test, blas = out.split("\n\n")
-        self.assertRegex(head, rf"; mnist, batches of {BATCH}; medians of 1 steps$")
+        self.device, rest = head.split("; ", 1)
+        self.assertEqual(rest, f"mnist, batches of {BATCH}; medians of 1 steps")
         rate = re.fullmatch(r"BLAS: ([\d.]+) GFLOP/s, the best of [^,]+(, kernels for \S+)? on "
                             r"(\d+) x \3 float32 matrices in this run(, 1 thread)?\n", blas)
         tables = []
@@ -100,6 +116,7 @@ class Bench(ProgramTest):
     def test_cpu(self):
         blas, tables = self.bench("--threads", 1)
         self.check(tables, blas)
+        self.assertRegex(self.device, rf"^CPU, {instruction_set()}, 1 thread$")
         self.assertIn("Adam", tables[0][0])
         self.assertNotIn("Adam", tables[1][0])
 
