@@ -16,10 +16,11 @@
 enum { SIDE = 28, CHANNELS = 3, ELEMENTS = SIDE * SIDE * CHANNELS };
 
 static const Extent extent = {SIDE, SIDE, CHANNELS};
-static float in[ELEMENTS], out[ELEMENTS], other[ELEMENTS];
+static float in[ELEMENTS + 1], out[ELEMENTS], other[ELEMENTS];
 
 static void fill(float value)
 {
+    in[ELEMENTS] = NAN; /* what lies behind an image is nobody's */
     for (int i = 0; i < ELEMENTS; i++)
         in[i] = value;
 }
@@ -27,6 +28,7 @@ static void fill(float value)
 /* Many values between 0.1 and 0.9, none like its neighbour. */
 static void fill_with_variety(void)
 {
+    in[ELEMENTS] = NAN;
     for (int i = 0; i < ELEMENTS; i++)
         in[i] = 0.1f + 0.8f * (float)((i * 7919) % 1000) / 1000.0f;
 }
@@ -128,11 +130,17 @@ static void blur_is_a_gaussian(void **state)
     assert_true(fabs(middle - 0.15917) < 1e-4); /* 1 / (2 pi), but for the cut */
     assert_true(fabs((double)out[(14 * SIDE + 16) * CHANNELS + 1] / middle - exp(-2.0)) < 1e-5);
     assert_true(fabs((double)out[(11 * SIDE + 14) * CHANNELS + 1] / middle - exp(-4.5)) < 1e-5);
+    /* Cut off at four deviations. */
+    assert_true(fabs((double)out[(18 * SIDE + 14) * CHANNELS + 1] / middle - exp(-8.0)) < 1e-5);
+    assert_true(out[(14 * SIDE + 10) * CHANNELS + 1] > 0.0f);
+    assert_true(out[(14 * SIDE + 9) * CHANNELS + 1] == 0.0f);
+    assert_true(out[(19 * SIDE + 14) * CHANNELS + 1] == 0.0f);
 }
 
 static void contrast_keeps_the_mean(void **state)
 {
     (void)state;
+    in[ELEMENTS] = NAN;
     for (int i = 0; i < ELEMENTS; i++)
         in[i] = i % CHANNELS == 0 ? 0.3f : i / CHANNELS % 2 ? 0.8f : 0.4f;
     perturb(PERTURB_CONTRAST, 0.5, 0, 0, out);

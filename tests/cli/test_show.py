@@ -25,6 +25,7 @@ CAPTION = MARGIN + LINE + GAP
 SCALE = 3
 PATCH = 12
 CROP = 24  # of MNIST's 28
+CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
 PAPER, INK, FAINT = (255, 255, 255), (32, 32, 32), (128, 128, 128)
 TEXT_WIDTH, TEXT_HEIGHT = 8, 13
 # The characters by their rows of eight pixels, from the font's source.
@@ -138,8 +139,11 @@ class Samples(ShowTest):
         numbers = [9995 + i % 10 + i // 10 * 50 for i in range(20)]
         images = np.concatenate([make_fixtures.images("cifar10", i, 1) for i in numbers])
         self.assertTrue((shown == images[:, :, 2:-2, 2:-2].transpose(0, 2, 3, 1)).all())
-        names = ("airplane automobile bird cat deer dog frog horse ship truck").split()
-        self.check_labels(pixels, [names[make_fixtures.labels(i, 1)[0]] for i in numbers], 10, crop=28)
+        self.check_labels(pixels, [CIFAR10[make_fixtures.labels(i, 1)[0]] for i in numbers], 10,
+                          crop=28)
+        # No larger than it must be.
+        height, width = 2 * (LINE + 28 * SCALE + LINE + GAP) - GAP, 10 * (28 * SCALE + GAP) - GAP
+        self.assertEqual(pixels.shape[:2], (CAPTION + height + MARGIN, width + 2 * MARGIN))
 
     def test_augmented_images_are_crops_of_training_images(self):
         pixels, _ = self.show(*self.mnist("--samples", 10))
@@ -347,7 +351,7 @@ class Reconstructions(ShowTest):
 
 
 class Confusion(ShowTest):
-    CELL, HEIGHT = len("precision") * 8 + 8, 40
+    CELL, HEIGHT = len("precision") * TEXT_WIDTH + 8, 40
 
     def counts(self, out):
         rows = re.findall(r"^(\d)((?: +\d+){10})$", out, re.MULTILINE)
@@ -370,7 +374,7 @@ class Confusion(ShowTest):
             for j in range(10):
                 self.check_cell(pixels, left + j * self.CELL, top + i * self.HEIGHT, counts[i, j],
                                 counts[i, j] / max(counts[i].sum(), 1), i == j)
-        self.check_table(pixels, left, top, counts)
+        self.check_table(pixels, left, top, counts, self.CELL, list("0123456789"))
         correct = np.trace(counts)
         split = "training" if "train" in options else "test"
         self.check_caption(pixels, f"mnist, {images} {split} images: {correct} correct "
@@ -391,20 +395,34 @@ class Confusion(ShowTest):
             self.assertTrue((line == 199).all())
         self.check_centred(pixels, x, y + 13, self.CELL, str(count), PAPER if depth > 0.5 else INK)
 
-    def check_table(self, pixels, left, top, counts):
+    def check_table(self, pixels, left, top, counts, cell, names):
         """The names of the classes, recall and precision."""
-        for i in range(10):
-            self.check_text(pixels, left - 16, top + i * self.HEIGHT + 13, str(i))
-            self.check_centred(pixels, left + i * self.CELL, top - LINE, self.CELL, str(i))
+        for i, name in enumerate(names):
+            self.check_text(pixels, left - 8 - len(name) * TEXT_WIDTH, top + i * self.HEIGHT + 13, name)
+            self.check_centred(pixels, left + i * cell, top - LINE, cell, name)
             for axis, x, y in ((1, 10, i), (0, i, 10)):
                 of = counts.sum(axis=axis)[i]
-                self.check_centred(pixels, left + x * self.CELL, top + y * self.HEIGHT + 13, self.CELL,
+                self.check_centred(pixels, left + x * cell, top + y * self.HEIGHT + 13, cell,
                                    f"{100 * counts[i, i] / of:.1f}%" if of else "-", FAINT)
-        self.check_centred(pixels, left + 10 * self.CELL, top - LINE, self.CELL, "recall", FAINT)
-        self.check_text(pixels, MARGIN, top + 10 * self.HEIGHT + 13, "precision", FAINT)
+        self.check_centred(pixels, left + 10 * cell, top - LINE, cell, "recall", FAINT)
+        self.check_text(pixels, left - 8 - len("precision") * TEXT_WIDTH, top + 10 * self.HEIGHT + 13, "precision", FAINT)
         self.check_text(pixels, MARGIN, top - LINE, "true", FAINT)
         self.check_text(pixels, left, top - 2 * LINE, "predicted as          (blue: share of the class; "
                                                       "red: four times the share)", FAINT)
+
+    def test_long_names(self):
+        """Cells as wide as the longest name."""
+        names = ("T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot").split(",")
+        pixels, out = self.show(*self.use("--dataset", "fashion-mnist", "--confusion"))
+        rows = re.findall(rf"^ *({'|'.join(names)})((?: +\d+){{10}})$", out, re.MULTILINE)
+        self.assertEqual([name for name, _ in rows], names, out)
+        counts = np.array([row.split() for _, row in rows], int)
+        self.assertEqual(counts.sum(axis=1).tolist(), np.bincount(
+            make_fixtures.labels(make_fixtures.TEST_FIRST, 30), minlength=10).tolist())
+        cell = len("T-shirt/top") * TEXT_WIDTH + 8
+        self.check_table(pixels, MARGIN + cell, CAPTION + 2 * LINE, counts, cell, names)
+        self.assertEqual(pixels.shape[:2], (CAPTION + 2 * LINE + 11 * self.HEIGHT + MARGIN,
+                                            2 * MARGIN + 12 * cell))
 
     def test_test_images(self):
         labels = make_fixtures.labels(make_fixtures.TEST_FIRST, 30)
