@@ -114,6 +114,20 @@ class Files(RunTest):
         self.assertEqual({k: v.shape for k, v in arrays.items() if ".running_" not in k},
                          {k: v.shape for k, v in weights.items()})
 
+    def test_best_weights_are_those_of_their_epoch(self):
+        """Steps so small that the first of two epochs stays the best: at the end, when statistics are
+        added to its file, its weights are the ones of a run of one epoch."""
+        rates = [word for group in ("nnmf", "cnn-top", "batchnorm") for word in (f"--lr-{group}", 1e-6)]
+        one, two = (self.small(f"{epochs}", *rates, epochs=epochs) for epochs in (1, 2))
+        rows = program.metrics_rows(two)
+        correct = [int(row[rows[0].index("test_correct")]) for row in rows[1:]]
+        self.assertGreaterEqual(correct[0], correct[1])
+        first, best, last = (make_fixtures.read_safetensors(path) for path in (
+            one / "last.safetensors", two / "best.safetensors", two / "last.safetensors"))
+        for name in best:
+            self.assertTrue((best[name] == first[name]).all(), name)
+        self.assertTrue(any((best[name] != last[name]).any() for name in best))
+
     def test_config(self):
         run = self.small("run", "--seed", 18446744073709551615, "--lr-limit", "3e-7",
                          "--no-shuffle", "--train-range", "0:7", "--threads", 3)
