@@ -1,0 +1,80 @@
+#include "settings/nearest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define FORTY "0123456789abcdefghijklmnopqrstuvwxyzABCD"
+
+static void assert_nearest(const char *word, const char *expected)
+{
+    static const char *const names[] = {"epochs",  "epsilon", "batch-size", "lr",
+                                        FORTY "E", FORTY,     NULL};
+    const char *found = nearest_name(word, strlen(word), names);
+    if (expected)
+        assert_string_equal(found, expected);
+    else
+        assert_null(found);
+}
+
+static void one_edit_for_every_three_bytes(void **state)
+{
+    (void)state;
+    assert_nearest("epochs", "epochs");
+    assert_nearest("epoch", "epochs");   /* left out */
+    assert_nearest("epochss", "epochs"); /* put in */
+    assert_nearest("epoxhs", "epochs");  /* replaced */
+    assert_nearest("eopchs", "epochs");  /* swapped */
+    assert_nearest("eopcsh", "epochs");  /* two */
+    assert_nearest("oepcsh", NULL);      /* three in six */
+    assert_nearest("btchsize", "batch-size");
+    assert_nearest("l", "lr");
+    assert_nearest("rl", "lr");
+    assert_nearest("xy", NULL);
+}
+
+static void or_the_same_beginning(void **state)
+{
+    (void)state;
+    assert_nearest("ep", "epochs");
+    assert_nearest("eps", "epsilon");
+    assert_nearest("ba", "batch-size");
+    assert_nearest("", NULL);
+}
+
+/* As long as can be compared; longer names and words are left out. */
+static void the_longest(void **state)
+{
+    (void)state;
+    char word[] = FORTY;
+    assert_nearest(word, FORTY);
+    word[39] = 'x';
+    assert_nearest(word, FORTY);
+    memset(word, 'x', 13);
+    assert_nearest(word, NULL);
+    assert_nearest(FORTY "E", NULL);
+}
+
+/* A word need not end where it is compared. */
+static void a_part_of_a_text(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"data", "dataset", NULL};
+    assert_string_equal(nearest_name("dataset=x", 7, names), "dataset");
+    assert_string_equal(nearest_name("dataset=x", 4, names), "data");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_edit_for_every_three_bytes),
+        cmocka_unit_test(or_the_same_beginning),
+        cmocka_unit_test(the_longest),
+        cmocka_unit_test(a_part_of_a_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
