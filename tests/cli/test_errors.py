@@ -80,9 +80,11 @@ class Usage(ProgramTest):
     def test_bad_numbers(self):
         self.check_values(
             ["lr-nnmf", "lr-cnn-top", "lr-batchnorm", "lr-limit", "epsilon"],
-            ["-1", "", "x", "1x", "0.1 ", "nan", "-nan", "inf", "1e999", "1e30", "0x1p3", "0,1"],
+            ["-1", "", "x", "1x", "0.1 ", "nan", "-nan", "inf", "1e999", "1e30", "0x1p3", "0,1",
+             "0.1.2", "1-2", "1e-", "1e1e1", "."],
         )
-        self.check_values(["beta", "loss-mse", "loss-kl"], ["nan", "-inf", "1e999", "", "0x1"])
+        self.check_values(["beta", "loss-mse", "loss-kl"],
+                          ["nan", "-inf", "1e999", "", "0x1", "1.2.3", "1-", "-"])
 
     def test_bad_choices(self):
         self.check_values(
