@@ -831,6 +831,7 @@ class Resume(ProgramTest):
             text.replace('"augment": "reference"', '"augment": "none of them"'),
             text.replace('"dataset": "mnist"', '"dataset": "imagenet"'),
             text.replace('"no-shuffle": false', '"no-shuffle": "perhaps"'),
+            text.replace('"init": ""', f'"init": "{4096 * "x"}"'),
             "[" * 100000,
         ]
         for case in cases:
