@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import termios
+import textwrap
 import time
 import unittest
 
@@ -58,6 +59,12 @@ class HelpText(ProgramTest):
             self.assertEqual(len(names), len(set(names)))
             self.assertIn("help", names)
 
+    def check_full(self, text, columns):
+        """Each line has all the words that it has room for."""
+        for paragraph in text.split("\n\n"):
+            self.assertEqual(paragraph.strip("\n"), textwrap.fill(
+                " ".join(paragraph.split()), columns, break_long_words=False, break_on_hyphens=False))
+
     def test_width(self):
         for columns in (30, 40, 59, 60, 80, 100, 200):
             for command in ([], *([name] for name in COMMANDS)):
@@ -67,6 +74,8 @@ class HelpText(ProgramTest):
                     # A name or a word may be longer than a line is.
                     longest = max(len(l) for l in lines if " " in l.strip() or len(l) <= columns)
                     self.assertLessEqual(longest, max(columns, 36), text)
+                    if not command and 40 <= columns <= 100:
+                        self.check_full(text.split("\nCommands:")[0], columns)
                     if columns == 200:
                         self.assertGreater(max(map(len, lines)), 80)
 

@@ -278,6 +278,11 @@ class Weights(ShowTest):
         drawn = (pixels != 255).any(axis=2).sum()
         self.assertGreater(drawn, 0.9 * tables + height * width / 2)
 
+    def test_a_name_of_one_letter(self):
+        self.succeed("show", "--dataset", "mnist", "--weights", self.weights, "--layer", 38, "--out",
+                     "p", cwd=self.folder)
+        png.decode((self.folder / "p").read_bytes())
+
     def test_no_such_layer(self):
         out = ["--out", self.folder / "none.png"]
         for layer in (5, 999):
