@@ -467,7 +467,8 @@ class Wrong(ShowTest):
 
     def test_more_than_one_sheet(self):
         for sheets in (["--samples", 3, "--confusion"], ["--reconstruct", 3, "--samples", 3],
-                       ["--confusion", "--layer", 4]):
+                       ["--confusion", "--layer", 4], ["--samples", 1, "--confusion"],
+                       ["--reconstruct", 1, "--confusion"], ["--confusion", "--layer", 1]):
             self.wrong(USAGE, *self.use(*sheets), mention="at most one")
 
     def test_samples_with_weights(self):
