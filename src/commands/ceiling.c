@@ -24,12 +24,12 @@ static void open_cblas(Ceiling *ceiling, int threads)
     static const char *const names[] = {"libopenblas.so.0", "libblas.so.3"};
     for (size_t i = 0; !ceiling->library && i < sizeof names / sizeof *names; i++) {
         ceiling->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        ceiling->name = names[i];
         Sgemm *sgemm;
         if (ceiling->library && !find(ceiling->library, "cblas_sgemm", &sgemm)) {
             dlclose(ceiling->library);
             ceiling->library = NULL;
         }
+        ceiling->name = ceiling->library ? names[i] : NULL;
     }
     void (*set_threads)(int);
     if (ceiling->library && find(ceiling->library, "openblas_set_num_threads", &set_threads))

@@ -36,20 +36,22 @@ def instruction_set():
 
 
 class Bench(ProgramTest):
-    def bench(self, *options, arch="nnmf"):
+    def bench(self, *options, arch="nnmf", **how):
         """-> BLAS's GFLOP/s or None, and of both tables the rows by name and the images/s. A row:
         ms, share, GFLOP/s or None, share of BLAS or None."""
         started = time.monotonic()
         if arch == "nnmf":
             options = [*options, "--iterations", ITERATIONS]
         out = self.succeed("bench", "--dataset", "mnist", "--arch", arch, "--batch-size", BATCH,
-                           "--steps", 1, *options).out
+                           "--steps", 1, *options, **how).out
         self.seconds = time.monotonic() - started
         head, training, test, blas = out.split("\n\n")
         self.device, rest = head.split("; ", 1)
         self.assertEqual(rest, f"mnist, batches of {BATCH}; medians of 1 steps")
         rate = re.fullmatch(r"BLAS: ([\d.]+) GFLOP/s, the best of [^,]+(, kernels for \S+)? on "
                             r"(\d+) x \3 float32 matrices in this run(, 1 thread)?\n", blas)
+        if not rate:
+            self.assertTrue(blas.startswith("BLAS: none found"), blas)
         tables = []
         for title, table in (("training step", training), ("test batch", test)):
             lines = table.splitlines()
@@ -81,6 +83,7 @@ class Bench(ProgramTest):
         for name, flops in expected.items():
             ms, _, rate, share = rows[name]
             self.assertAlmostEqual(rate * ms, flops * 1e-6, delta=0.051 * ms + 0.001 * rate, msg=name)
+            self.assertEqual(share is None, blas is None, name)
             if blas:
                 error = 5.1 + 0.051 * (share + blas)
                 self.assertGreater(share * blas, 100 * rate - error, name)
@@ -119,6 +122,13 @@ class Bench(ProgramTest):
         self.assertRegex(self.device, rf"^CPU, {instruction_set()}, 1 thread$")
         self.assertIn("Adam", tables[0][0])
         self.assertNotIn("Adam", tables[1][0])
+
+    def test_without_blas(self):
+        for name in ("libopenblas.so.0", "libblas.so.3"):  # found first, but no libraries
+            (self.folder / name).touch()
+        blas, tables = self.bench("--threads", 1, env={"LD_LIBRARY_PATH": self.folder})
+        self.assertIsNone(blas)
+        self.check(tables, blas)
 
     def test_counterpart(self):
         blas, tables = self.bench("--threads", 1, arch="cnn")
