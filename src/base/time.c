@@ -1,7 +1,6 @@
 #include "base/time.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 double seconds_now(void)
@@ -21,16 +20,4 @@ const char *duration_text(double seconds, char buffer[32])
     else
         snprintf(buffer, 32, "%lld h %02lld min", whole / 3600, whole / 60 % 60);
     return buffer;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double median(double *values, size_t count)
-{
-    qsort(values, count, sizeof *values, compare);
-    return values[count / 2];
 }

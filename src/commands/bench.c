@@ -3,6 +3,7 @@
 #include "commands/commands.h"
 #include "operations/timed.h"
 
+#include "base/median.h"
 #include "base/time.h"
 #include "network/model.h"
 #include "nnmf/memory.h"
