@@ -410,7 +410,8 @@ class Confusion(ShowTest):
                 self.check_centred(pixels, left + x * cell, top + y * self.HEIGHT + 13, cell,
                                    f"{100 * counts[i, i] / of:.1f}%" if of else "-", FAINT)
         self.check_centred(pixels, left + 10 * cell, top - LINE, cell, "recall", FAINT)
-        self.check_text(pixels, left - 8 - len("precision") * TEXT_WIDTH, top + 10 * self.HEIGHT + 13, "precision", FAINT)
+        self.check_text(pixels, left - 8 - len("precision") * TEXT_WIDTH,
+                        top + 10 * self.HEIGHT + 13, "precision", FAINT)
         self.check_text(pixels, MARGIN, top - LINE, "true", FAINT)
         self.check_text(pixels, left, top - 2 * LINE, "predicted as          (blue: share of the class; "
                                                       "red: four times the share)", FAINT)
