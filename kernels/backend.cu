@@ -110,8 +110,8 @@ static void release_retired(Backend *backend)
     }
 }
 
-/* Lets go of the scratch memory, which waits for those that use it; what recordings may use lives
- * as long as they. */
+/* Lets go of the scratch memory; cudaFree waits for the operations that use it. What recordings may
+ * use lives as long as they. */
 static bool retire_scratch(Backend *backend, Error *error)
 {
     if (!backend->scratch || backend->recordings == 0) {

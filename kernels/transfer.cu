@@ -39,8 +39,7 @@ static void close_transfer(Backend *backend, Transfer *transfer)
     if (!transfer)
         return;
     if (transfer->done) {
-        /* Not for the event: a copy may be under way that it does not know of, as recording it
-         * failed. */
+        /* Waits for the streams: where recording the event failed, it misses the last copy. */
         TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->copies));
         TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->stream));
         TRY(backend, "closing a transfer", cudaEventDestroy(transfer->done));
