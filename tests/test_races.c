@@ -9,9 +9,11 @@
 #include "training/evaluation.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- a device and its memory ---- */
@@ -472,11 +474,16 @@ static void transfers_are_closed(void **state)
     }
 }
 
+static bool claim_arrival(Backend *backend, Transfer *transfer, bool *yes, Error *error)
+{
+    (void)backend, (void)transfer, (void)error;
+    return *yes = true;
+}
+
 /* Two epochs whose images are streamed, of steps that are recorded and replayed, with notices; and
  * a test. */
-static void training(void **state)
+static void train(bool waits)
 {
-    (void)state;
     Network network;
     Model model;
     Batches b;
@@ -490,6 +497,10 @@ static void training(void **state)
     build_small(&options, &network);
     cuda_host_reset();
     open_cuda(NNMF_KERNEL_CUBLAS, PRECISION_FP32, &device);
+    Operations table = *device.operations;
+    if (!waits)
+        table.arrived = claim_arrival;
+    device.operations = &table;
     must(model_create(&network, &device, STREAM_BATCH, &model, &error), &error);
     must(steps_rehearse(&model, true, &error), &error);
     must(model_initialise(&model, 3, &error), &error);
@@ -514,6 +525,38 @@ static void training(void **state)
     model_destroy(&model);
     device_close(&device);
     assert_nothing_left();
+}
+
+static void training(void **state)
+{
+    (void)state;
+    train(true);
+}
+
+/* That the accesses of src/training are seen: one whose copies are never waited for is stopped. */
+static void training_that_does_not_wait(void **state)
+{
+    (void)state;
+    static char said[1 << 16];
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(fileno(file), STDERR_FILENO);
+        train(false);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    rewind(file);
+    said[fread(said, 1, sizeof said - 1, file)] = '\0';
+    fclose(file);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_non_null(strstr(said, "cuda_host: a race: "));
+    assert_non_null(strstr(said, " of page-locked memory\n"));
+    assert_non_null(strstr(said, "    the host reads it\n        take_arrived at notices.c:"));
 }
 
 /* ---- all of them ---- */
@@ -596,6 +639,7 @@ int main(void)
         cmocka_unit_test(uploads_and_downloads),
         cmocka_unit_test(transfers_are_closed),
         cmocka_unit_test(training),
+        cmocka_unit_test(training_that_does_not_wait),
         cmocka_unit_test(every_kernel_has_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
