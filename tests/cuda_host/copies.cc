@@ -1,6 +1,7 @@
 /* Asynchronous copies: a thread asks for them one by one, commits those since the last time as a
  * group, and waits for groups. Each is done when it is waited for: before, its target holds what it
  * held, and its source may still be changed. */
+#include "cuda_pipeline.h"
 #include "internal.h"
 #include "race/race.h"
 

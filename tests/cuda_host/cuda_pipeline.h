@@ -2,7 +2,17 @@
 #ifndef CUDA_HOST_CUDA_PIPELINE_H
 #define CUDA_HOST_CUDA_PIPELINE_H
 
-#include "device.h"
+#include <cstddef>
+
+namespace cuda_host
+{
+
+/* In copies.cc; each copy is done as late as it may. */
+void copy_asynchronously(void *to, const void *from, size_t bytes, size_t zeros);
+void commit_copies();
+void wait_for_copies(unsigned left); /* but the last of those committed */
+
+} // namespace cuda_host
 
 /* `bytes`: 4, 8 or 16, to which both addresses are aligned; the last `zeros` of them are not read
  * but become zeros. */

@@ -1,9 +1,8 @@
 /*
  * The language of kernels as C++ understands it: qualifiers, vector types, indices, barriers, warp
  * shuffles, atomics. All threads of all blocks run in turn on one CPU thread, each from one meeting
- * with others to the next, so that whoever spins on memory has to call spin() in the loop. Atomics
- * and fences only matter to the search for races (race/race.h). Stricter than a GPU where a GPU's
- * answer would be luck:
+ * with others to the next, so that whoever spins on memory has to call spin() in the loop. Stricter
+ * than a GPU where a GPU's answer would be luck:
  *   - all threads of a block reach the same __syncthreads, by file and line: none has exited;
  *   - all lanes that a mask names call the same warp function with that mask: none has exited, and
  *     a block that uses full masks consists of whole warps;
@@ -13,11 +12,12 @@
 #ifndef CUDA_HOST_DEVICE_H
 #define CUDA_HOST_DEVICE_H
 
-#include <cstdint>
-#include <cstring>
+#include "atomics.h"
+#include "bits.h"
+#include "math_functions.h"
+#include "vector_types.h"
+
 #include <functional>
-#include <math.h>
-#include <type_traits>
 
 #define __global__
 #define __device__
@@ -28,71 +28,6 @@
 /* A static array would keep what the block before has left, and have no bounds to overrun. */
 #define __shared__                                                                                 \
     static_assert(false, "declare shared memory by SHARED or DYNAMIC_SHARED of launch.cuh");
-
-struct uint3 {
-    unsigned x, y, z;
-};
-
-struct dim3 {
-    unsigned x, y, z;
-    constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_)
-    {
-    }
-};
-
-struct alignas(8) float2 {
-    float x, y;
-};
-
-struct alignas(16) float4 {
-    float x, y, z, w;
-};
-
-struct alignas(8) int2 {
-    int x, y;
-};
-
-struct alignas(16) int4 {
-    int x, y, z, w;
-};
-
-struct alignas(8) uint2 {
-    unsigned x, y;
-};
-
-struct alignas(16) uint4 {
-    unsigned x, y, z, w;
-};
-
-inline float2 make_float2(float x, float y)
-{
-    return {x, y};
-}
-
-inline float4 make_float4(float x, float y, float z, float w)
-{
-    return {x, y, z, w};
-}
-
-inline int2 make_int2(int x, int y)
-{
-    return {x, y};
-}
-
-inline int4 make_int4(int x, int y, int z, int w)
-{
-    return {x, y, z, w};
-}
-
-inline uint2 make_uint2(unsigned x, unsigned y)
-{
-    return {x, y};
-}
-
-inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w)
-{
-    return {x, y, z, w};
-}
 
 /* Of the thread that runs now. */
 extern uint3 threadIdx, blockIdx;
@@ -127,11 +62,6 @@ struct Meeting {
     unsigned width;
 };
 
-/* Of an atomic or a fence: what is true of the device is taken to be of the whole system. */
-enum class Scope : uint8_t { block, device };
-enum class MemoryOrder : uint8_t { relaxed, acquire, release, both };
-enum class Action : uint8_t { load, store, change };
-
 /* The memory of one declaration of SHARED, kept from cluster to cluster of a launch. */
 struct SharedSlot {
     void *memory;
@@ -147,18 +77,6 @@ unsigned cluster_rank();
 void *dynamic_shared();
 void *cluster_dynamic_shared(unsigned rank);
 void *static_shared(SharedSlot &slot, size_t bytes);
-
-void fence(MemoryOrder order, Scope scope);
-void tell_of_atomic(const void *address, size_t bytes, Action action, MemoryOrder order,
-                    Scope scope);
-void tell_of_constant(const void *address, size_t bytes);
-/* As the memory does it, unseen by the search for races. */
-void move_bytes(void *to, const void *from, size_t bytes);
-
-/* ---- copies.cc: a thread's asynchronous copies, each done as late as it may ---- */
-void copy_asynchronously(void *to, const void *from, size_t bytes, size_t zeros);
-void commit_copies();
-void wait_for_copies(unsigned left); /* but the last of those committed */
 
 const unsigned whole_grid = 0; /* as a cluster: a cooperative launch */
 
@@ -192,22 +110,6 @@ void launch_cooperative(const char *name, void (*kernel)(P...), dim3 grid, dim3 
                         typename Identity<P>::type... arguments)
 {
     launch_cluster(name, kernel, whole_grid, grid, block, shared_bytes, stream, arguments...);
-}
-
-template <class T> inline uint64_t to_bits(T value)
-{
-    static_assert(std::is_arithmetic<T>::value && (sizeof(T) == 4 || sizeof(T) == 8),
-                  "warps exchange numbers of 4 or 8 bytes");
-    uint64_t bits = 0;
-    memcpy(&bits, &value, sizeof value);
-    return bits;
-}
-
-template <class T> inline T from_bits(uint64_t bits)
-{
-    T value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
 }
 
 template <class T>
@@ -314,144 +216,5 @@ inline unsigned __activemask()
 {
     return cuda_host::active_lanes();
 }
-
-inline void __threadfence_block()
-{
-    cuda_host::fence(cuda_host::MemoryOrder::both, cuda_host::Scope::block);
-}
-
-inline void __threadfence()
-{
-    cuda_host::fence(cuda_host::MemoryOrder::both, cuda_host::Scope::device);
-}
-
-namespace cuda_host
-{
-
-/* value = change(value), which is the old one's successor. */
-template <class T, class Change>
-inline T change_atomically(T *address, MemoryOrder order, Scope scope, Change change)
-{
-    static_assert(std::is_arithmetic<T>::value && (sizeof(T) == 4 || sizeof(T) == 8),
-                  "numbers of 4 or 8 bytes");
-    T old;
-    tell_of_atomic(address, sizeof old, Action::change, order, scope);
-    move_bytes(&old, address, sizeof old);
-    T next = change(old);
-    move_bytes(address, &next, sizeof next);
-    return old;
-}
-
-template <class T> inline T change_relaxed(T *address, T value, T (*change)(T, T))
-{
-    return change_atomically(address, MemoryOrder::relaxed, Scope::device,
-                             [=](T old) { return change(old, value); });
-}
-
-template <class T> inline T sum_of(T a, T b)
-{
-    return T(a + b);
-}
-
-} // namespace cuda_host
-
-inline int atomicAdd(int *address, int value)
-{
-    return int(cuda_host::change_relaxed(reinterpret_cast<unsigned *>(address), unsigned(value),
-                                         cuda_host::sum_of));
-}
-
-inline unsigned atomicAdd(unsigned *address, unsigned value)
-{
-    return cuda_host::change_relaxed(address, value, cuda_host::sum_of);
-}
-
-inline unsigned long long atomicAdd(unsigned long long *address, unsigned long long value)
-{
-    return cuda_host::change_relaxed(address, value, cuda_host::sum_of);
-}
-
-template <class T> inline T atomicExch(T *address, typename cuda_host::Identity<T>::type value)
-{
-    return cuda_host::change_atomically(address, cuda_host::MemoryOrder::relaxed,
-                                        cuda_host::Scope::device, [=](T) { return value; });
-}
-
-template <class T>
-inline T atomicCAS(T *address, typename cuda_host::Identity<T>::type compare,
-                   typename cuda_host::Identity<T>::type value)
-{
-    return cuda_host::change_atomically(address, cuda_host::MemoryOrder::relaxed,
-                                        cuda_host::Scope::device,
-                                        [=](T old) { return old == compare ? value : old; });
-}
-
-/* By the cache for constants. */
-template <class T> inline T __ldg(const T *address)
-{
-    cuda_host::tell_of_constant(address, sizeof *address);
-    return *address;
-}
-
-template <class T> inline T __ldcg(const T *address)
-{
-    return *address;
-}
-
-template <class T> inline T min(T a, T b)
-{
-    static_assert(std::is_integral<T>::value, "fminf is for floats");
-    return b < a ? b : a;
-}
-
-template <class T> inline T max(T a, T b)
-{
-    static_assert(std::is_integral<T>::value, "fmaxf is for floats");
-    return a < b ? b : a;
-}
-
-inline unsigned __float_as_uint(float value)
-{
-    return unsigned(cuda_host::to_bits(value));
-}
-
-inline float __uint_as_float(unsigned bits)
-{
-    return cuda_host::from_bits<float>(bits);
-}
-
-inline unsigned __umulhi(unsigned a, unsigned b)
-{
-    return unsigned((uint64_t(a) * b) >> 32);
-}
-
-inline float __fmaf_rn(float a, float b, float c)
-{
-    return fmaf(a, b, c);
-}
-
-inline float __fdividef(float a, float b)
-{
-    return a / b;
-}
-
-inline float __frcp_rn(float a)
-{
-    return 1.0f / a;
-}
-
-namespace cuda_host
-{
-
-inline float reciprocal_root(float a)
-{
-    return 1.0f / sqrtf(a);
-}
-
-} // namespace cuda_host
-
-/* Macros, since the C library declares functions of these names. */
-#define rsqrtf(a) ::cuda_host::reciprocal_root(a)
-#define __expf(a) expf(a)
 
 #endif

@@ -53,7 +53,7 @@ struct Device {
     int major, minor; /* compute capability */
     int multiprocessors;
     bool cooperative; /* has it cooperative launches? */
-    unsigned polls;   /* that one operation takes a host who polls */
+    unsigned polls;   /* of an event until one operation is done */
     cudaError_t driver;
 };
 extern Device device;

@@ -54,7 +54,6 @@ bool is_tracked(const void *memory);
 
 /* ---- report.cc ---- */
 
-uintptr_t place_of(const Access &access);
 uint32_t site_of(uintptr_t place);
 
 /* Two that nothing orders, in byte `offset` of memory that is `what`. */

@@ -103,10 +103,15 @@ bool on_the_host()
 
 /* ---- threads ---- */
 
-/* What the writes to a place pass on: to the block by its number, and to the device. */
+/* What a place passes on: to blocks by their numbers, and to the device; and what each thread, by
+ * its number, has released there and found there, by scope. */
 struct Passed {
+    struct Own {
+        Clock released[2], observed[2];
+    };
     std::map<unsigned, Clock> blocks;
     Clock device;
+    std::map<unsigned, Own> own;
 };
 static std::map<uintptr_t, Passed> atomics; /* of the grid that runs */
 
@@ -228,39 +233,54 @@ void forget_atomics(const void *memory, size_t bytes)
     atomics.erase(atomics.lower_bound(begin), atomics.lower_bound(begin + bytes));
 }
 
-/* A place passes on what its writers released, through any number of atomics that change it; a
- * store begins anew. Two meet only within the scopes of both. */
+/* What a thread reads, now and from all it has read of the place before (PTX: an acquire pattern).
+ */
+static void read_passed(Passed &passed, Thread &thread, MemoryOrder order, Scope scope)
+{
+    Passed::Own &own = passed.own[thread.number];
+    const Clock *from[] = {&passed.blocks[thread.block], &passed.device};
+    for (int reach = 0; reach <= int(scope); reach++) {
+        own.observed[reach].join(*from[reach]);
+        thread.observed[reach].join(*from[reach]);
+        if (acquires(order))
+            thread.known.join(own.observed[reach]);
+    }
+}
+
+/* What a thread writes: what it has released by a fence, or at the place, now or before (PTX: a
+ * release pattern). Changes add to what the place passes on; a store begins anew. */
+static void write_passed(Passed &passed, Thread &thread, Action action, MemoryOrder order,
+                         Scope scope)
+{
+    Passed::Own &own = passed.own[thread.number];
+    if (releases(order)) {
+        Clock all = released(thread);
+        for (int reach = 0; reach <= int(scope); reach++)
+            own.released[reach] = all;
+    }
+    if (action == Action::store) {
+        passed.blocks.clear();
+        passed.device = {};
+    }
+    Clock *to[] = {&passed.blocks[thread.block], &passed.device};
+    for (int reach = 0; reach <= int(scope); reach++) {
+        to[reach]->join(thread.fenced[reach]);
+        to[reach]->join(own.released[reach]);
+    }
+}
+
 void atomic(const void *address, size_t bytes, Action action, MemoryOrder order, Scope scope,
             uintptr_t place)
 {
-    Thread &thread = *now.thread;
     Access access =
         access_now(action == Action::load ? Kind::atomic_read : Kind::atomic_write, place);
     access.in_block = scope == Scope::block;
     touch(address, bytes, access);
     Passed &passed = atomics[reinterpret_cast<uintptr_t>(address)];
-    const int in_block = int(Scope::block), on_device = int(Scope::device);
-    if (action != Action::store) {
-        Clock &from_block = passed.blocks[thread.block];
-        thread.observed[in_block].join(from_block);
-        if (scope == Scope::device)
-            thread.observed[on_device].join(passed.device);
-        if (acquires(order)) {
-            thread.known.join(from_block);
-            if (scope == Scope::device)
-                thread.known.join(passed.device);
-        }
-    }
-    if (action == Action::load)
-        return;
-    Clock to_block = thread.fenced[in_block], to_device = thread.fenced[on_device];
-    if (releases(order))
-        to_block = to_device = released(thread);
-    if (action == Action::store)
-        passed = {};
-    passed.blocks[thread.block].join(to_block);
-    if (scope == Scope::device)
-        passed.device.join(to_device);
+    if (action != Action::store)
+        read_passed(passed, *now.thread, order, scope);
+    if (action != Action::load)
+        write_passed(passed, *now.thread, action, order, scope);
 }
 
 /* ---- asynchronous copies ---- */

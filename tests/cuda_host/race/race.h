@@ -11,7 +11,7 @@
 #ifndef CUDA_HOST_RACE_H
 #define CUDA_HOST_RACE_H
 
-#include "../cuda_runtime.h"
+#include "../atomics.h"
 
 #include "clock.h"
 

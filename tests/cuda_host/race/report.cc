@@ -62,7 +62,17 @@ static void print_who(const Access &access)
     fprintf(stderr, "\n");
 }
 
-/* The function and line, and those that it was inlined into; not what stands for the language. */
+/* Is the line of a header that stands for the language of kernels? */
+static bool is_of_language(const char *line)
+{
+    for (const char *header :
+         {" at atomics.h:", " at atomic:", " at cuda_pipeline.h:", " at device.h:"})
+        if (strstr(line, header))
+            return true;
+    return false;
+}
+
+/* The function and line, and those that it was inlined into. */
 static void print_where(const Access &access)
 {
     char command[256];
@@ -80,7 +90,7 @@ static void print_where(const Access &access)
     FILE *lines = popen(command, "r");
     char line[512];
     while (lines && fgets(line, sizeof line, lines))
-        if (!strstr(line, " at device.h:") && !strstr(line, " at atomic:"))
+        if (!is_of_language(line))
             fprintf(stderr, "        %s", line);
     if (lines)
         pclose(lines);

@@ -1,8 +1,8 @@
 /*
  * For every construct that orders memory a kernel that is right, and the same with that construct
  * left out: `how` decides, and is the same for all threads. nvcc compiles them as well:
- *     nvcc -std=c++17 -arch=sm_90 -Werror all-warnings -I kernels -c
- * tests/cuda_host/race/samples.cu
+ *     nvcc -std=c++17 -arch=sm_90 -Werror all-warnings -I kernels -I include -c
+ *         tests/cuda_host/race/samples.cu
  */
 #include "samples.h"
 
@@ -124,52 +124,72 @@ static __global__ void last_block(Last how, int *values, int *sum, unsigned *cou
         *sum += __ldcg(values + i);
 }
 
-static __global__ void message(Message how, int *value, int *got, unsigned *flag)
+using Flag = cuda::atomic_ref<unsigned, cuda::thread_scope_device>;
+using FlagOfBlock = cuda::atomic_ref<unsigned, cuda::thread_scope_block>;
+
+static __device__ void send(Message how, int *value, unsigned *flag)
 {
-    using Flag = cuda::atomic_ref<unsigned, cuda::thread_scope_device>;
-    using Narrow = cuda::atomic_ref<unsigned, cuda::thread_scope_block>;
+    *value = 7;
+    if (how == MESSAGE_BY_FENCES)
+        __threadfence();
+    if (how == MESSAGE_BY_FENCES || how == MESSAGE_WITHOUT_RELEASE)
+        Flag(*flag).store(1, cuda::memory_order_relaxed);
+    else if (how == MESSAGE_IN_BLOCK_SCOPE)
+        FlagOfBlock(*flag).store(1, cuda::memory_order_release);
+    else
+        Flag(*flag).store(1, cuda::memory_order_release);
+    if (how == MESSAGE_STORED_AGAIN)
+        Flag(*flag).store(2, cuda::memory_order_relaxed);
+}
+
+static __device__ void wait_for(unsigned *flag, unsigned least, cuda::memory_order order)
+{
+    while (Flag(*flag).load(order) < least)
+        SPIN();
+}
+
+static __device__ void pass_on(Message how, unsigned *flags)
+{
+    wait_for(how == MESSAGE_READ_BEFORE ? flags + 1 : flags, 1, cuda::memory_order_relaxed);
+    if (how == MESSAGE_PASSED_ON)
+        Flag(*flags).fetch_add(1, cuda::memory_order_relaxed);
+    else
+        Flag(*flags).store(2, cuda::memory_order_relaxed);
+}
+
+static __global__ void message(Message how, int *value, int *got, unsigned *flags)
+{
+    bool relaxed = how == MESSAGE_BY_FENCES || how == MESSAGE_WITHOUT_ACQUIRE;
+    bool passed =
+        how == MESSAGE_PASSED_ON || how == MESSAGE_STORED_OVER || how == MESSAGE_READ_BEFORE;
     if (threadIdx.x)
         return;
-    if (blockIdx.x == 0) {
-        *value = 7;
-        if (how == MESSAGE_BY_FENCES) {
-            __threadfence();
-            Flag(*flag).store(1, cuda::memory_order_relaxed);
-        } else if (how == MESSAGE_WITHOUT_RELEASE)
-            Flag(*flag).store(1, cuda::memory_order_relaxed);
-        else if (how == MESSAGE_IN_BLOCK_SCOPE)
-            Narrow(*flag).store(1, cuda::memory_order_release);
-        else
-            Flag(*flag).store(1, cuda::memory_order_release);
-    } else if (blockIdx.x == 1) {
-        bool passed = how == MESSAGE_PASSED_ON || how == MESSAGE_STORED_OVER;
-        while (Flag(*flag).load(how == MESSAGE_BY_FENCES || how == MESSAGE_WITHOUT_ACQUIRE
-                                    ? cuda::memory_order_relaxed
-                                    : cuda::memory_order_acquire) < (passed ? 2u : 1u))
-            SPIN();
+    if (blockIdx.x == 0)
+        send(how, value, flags);
+    else if (blockIdx.x == 2 && passed)
+        pass_on(how, flags);
+    else if (blockIdx.x == 1) {
+        if (how == MESSAGE_READ_BEFORE) {
+            wait_for(flags, 1, cuda::memory_order_relaxed);
+            Flag(flags[1]).store(1, cuda::memory_order_relaxed);
+        }
+        wait_for(flags, passed || how == MESSAGE_STORED_AGAIN ? 2 : 1,
+                 relaxed ? cuda::memory_order_relaxed : cuda::memory_order_acquire);
         if (how == MESSAGE_BY_FENCES)
             __threadfence();
         *got = *value;
-    } else if (how == MESSAGE_PASSED_ON || how == MESSAGE_STORED_OVER) {
-        while (Flag(*flag).load(cuda::memory_order_relaxed) < 1u)
-            SPIN();
-        if (how == MESSAGE_PASSED_ON)
-            Flag(*flag).fetch_add(1, cuda::memory_order_relaxed);
-        else
-            Flag(*flag).store(2, cuda::memory_order_relaxed);
     }
 }
 
 static __global__ void block_message(BlockMessage how, int *value, int *got, unsigned *flag)
 {
-    using Flag = cuda::atomic_ref<unsigned, cuda::thread_scope_block>;
     if (threadIdx.x == 0) {
         *value = 7;
         if (how == BLOCK_MESSAGE_RIGHT)
             __threadfence_block();
-        Flag(*flag).store(1, cuda::memory_order_relaxed);
+        FlagOfBlock(*flag).store(1, cuda::memory_order_relaxed);
     } else if (threadIdx.x == WARP) {
-        while (Flag(*flag).load(cuda::memory_order_relaxed) == 0)
+        while (FlagOfBlock(*flag).load(cuda::memory_order_relaxed) == 0)
             SPIN();
         __threadfence_block();
         *got = *value;
@@ -216,8 +236,7 @@ static __global__ void touch_bytes(Bytes how, unsigned char *bytes)
     else if (how == BYTES_READ_BY_ALL)
         bytes[4 + blockIdx.x] = bytes[0];
     else if (how == BYTES_ATOMIC_IN_BLOCK_SCOPE)
-        cuda::atomic_ref<unsigned, cuda::thread_scope_block>(*number).fetch_add(
-            1, cuda::memory_order_relaxed);
+        FlagOfBlock(*number).fetch_add(1, cuda::memory_order_relaxed);
     else if (how == BYTES_ATOMIC_AND_PLAIN && blockIdx.x == 1)
         *number = 1;
     else
@@ -258,9 +277,9 @@ void sample_last_block(Last how, int *values, int *sum, unsigned *count, cudaStr
     LAUNCH(last_block, BLOCKS, THREADS, 0, stream, how, values, sum, count);
 }
 
-void sample_message(Message how, int *value, int *got, unsigned *flag, cudaStream_t stream)
+void sample_message(Message how, int *value, int *got, unsigned *flags, cudaStream_t stream)
 {
-    LAUNCH_COOPERATIVE(message, BLOCKS, WARP, 0, stream, how, value, got, flag);
+    LAUNCH_COOPERATIVE(message, BLOCKS, WARP, 0, stream, how, value, got, flags);
 }
 
 void sample_block_message(BlockMessage how, int *value, int *got, unsigned *flag,

@@ -51,18 +51,20 @@ enum Last {
 };
 void sample_last_block(Last how, int *values, int *sum, unsigned *count, cudaStream_t stream);
 
-/* One block sends a number, another waits for a flag and reads it; a third may pass the flag on.
- * value (1), got (1), flag (2). */
+/* One block sends a number, another waits for the first flag and reads it; a third may pass the
+ * flag on, for which it may wait for the second. value (1), got (1), flags (2). */
 enum Message {
     MESSAGE_RIGHT,
-    MESSAGE_BY_FENCES, /* and relaxed atomics */
-    MESSAGE_PASSED_ON, /* by another's relaxed change of the flag */
+    MESSAGE_BY_FENCES,    /* and relaxed atomics */
+    MESSAGE_PASSED_ON,    /* by another's relaxed change of the flag */
+    MESSAGE_STORED_AGAIN, /* by a relaxed store of the thread that has released */
+    MESSAGE_READ_BEFORE,  /* by a relaxed read, then stored over, then acquired */
     MESSAGE_WITHOUT_RELEASE,
     MESSAGE_WITHOUT_ACQUIRE,
     MESSAGE_IN_BLOCK_SCOPE,
     MESSAGE_STORED_OVER /* by another's relaxed store */
 };
-void sample_message(Message how, int *value, int *got, unsigned *flag, cudaStream_t stream);
+void sample_message(Message how, int *value, int *got, unsigned *flags, cudaStream_t stream);
 
 /* The same between two warps of a block, in the scope of a block. */
 enum BlockMessage { BLOCK_MESSAGE_RIGHT, BLOCK_MESSAGE_WITHOUT_FENCE };

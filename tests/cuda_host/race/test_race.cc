@@ -86,14 +86,16 @@ static void test_atomics()
 {
     Buffer<int> value(std::vector<int>(1)), got(std::vector<int>(1));
     auto send = [&](Message how) {
-        Buffer<unsigned> flag(std::vector<unsigned>(1));
-        sample_message(how, value.data, got.data, flag.data, nullptr);
+        Buffer<unsigned> flags(std::vector<unsigned>(2));
+        sample_message(how, value.data, got.data, flags.data, nullptr);
         OK(cudaDeviceSynchronize());
         EXPECT(got.read()[0] == 7);
     };
     RIGHT(send(MESSAGE_RIGHT));
     RIGHT(send(MESSAGE_BY_FENCES));
     RIGHT(send(MESSAGE_PASSED_ON));
+    RIGHT(send(MESSAGE_STORED_AGAIN));
+    RIGHT(send(MESSAGE_READ_BEFORE));
     RACE(send(MESSAGE_WITHOUT_RELEASE));
     RACE(send(MESSAGE_WITHOUT_ACQUIRE));
     RACE(send(MESSAGE_IN_BLOCK_SCOPE));

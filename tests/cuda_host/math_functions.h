@@ -1,0 +1,65 @@
+/* The arithmetic of kernels that the C library does not have under these names. */
+#ifndef CUDA_HOST_MATH_FUNCTIONS_H
+#define CUDA_HOST_MATH_FUNCTIONS_H
+
+#include "bits.h"
+
+#include <math.h>
+
+template <class T> inline T min(T a, T b)
+{
+    static_assert(std::is_integral<T>::value, "fminf is for floats");
+    return b < a ? b : a;
+}
+
+template <class T> inline T max(T a, T b)
+{
+    static_assert(std::is_integral<T>::value, "fmaxf is for floats");
+    return a < b ? b : a;
+}
+
+inline unsigned __float_as_uint(float value)
+{
+    return unsigned(cuda_host::to_bits(value));
+}
+
+inline float __uint_as_float(unsigned bits)
+{
+    return cuda_host::from_bits<float>(bits);
+}
+
+inline unsigned __umulhi(unsigned a, unsigned b)
+{
+    return unsigned((uint64_t(a) * b) >> 32);
+}
+
+inline float __fmaf_rn(float a, float b, float c)
+{
+    return fmaf(a, b, c);
+}
+
+inline float __fdividef(float a, float b)
+{
+    return a / b;
+}
+
+inline float __frcp_rn(float a)
+{
+    return 1.0f / a;
+}
+
+namespace cuda_host
+{
+
+inline float reciprocal_root(float a)
+{
+    return 1.0f / sqrtf(a);
+}
+
+} // namespace cuda_host
+
+/* Macros, since the C library declares functions of these names. */
+#define rsqrtf(a) ::cuda_host::reciprocal_root(a)
+#define __expf(a) expf(a)
+
+#endif
