@@ -30,8 +30,8 @@ struct Gemm {
     int lda, ldb, ldc;
     long long stride_a, stride_b, stride_c;
     int batch;
-    void *workspace; /* which the real one may use */
-    size_t workspace_bytes;
+    void *workspace = nullptr; /* which the real one may use */
+    size_t workspace_bytes = 0;
 };
 
 static float to_tf32(float value)
@@ -244,9 +244,8 @@ cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t transa,
                            const float *A, int lda, const float *B, int ldb, const float *beta,
                            float *C, int ldc)
 {
-    return gemm(
-        handle, transa, transb, alpha, beta,
-        {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, 0, 0, 0, 1, nullptr, 0});
+    return gemm(handle, transa, transb, alpha, beta,
+                {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, 0, 0, 0, 1});
 }
 
 cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transa,
@@ -257,8 +256,8 @@ cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_
                                          long long stride_c, int batch)
 {
     return gemm(handle, transa, transb, alpha, beta,
-                {false, false, false, m,   n,        k,        0,        0,     A,       B,
-                 C,     lda,   ldb,   ldc, stride_a, stride_b, stride_c, batch, nullptr, 0});
+                {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, stride_a, stride_b,
+                 stride_c, batch});
 }
 
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa,
@@ -273,24 +272,7 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa,
         return CUBLAS_STATUS_NOT_SUPPORTED;
     return gemm(handle, transa, transb, static_cast<const float *>(alpha),
                 static_cast<const float *>(beta),
-                {false,
-                 false,
-                 compute == CUBLAS_COMPUTE_32F_FAST_TF32,
-                 m,
-                 n,
-                 k,
-                 0,
-                 0,
-                 static_cast<const float *>(A),
-                 static_cast<const float *>(B),
-                 static_cast<float *>(C),
-                 lda,
-                 ldb,
-                 ldc,
-                 0,
-                 0,
-                 0,
-                 1,
-                 nullptr,
-                 0});
+                {false, false, compute == CUBLAS_COMPUTE_32F_FAST_TF32, m, n, k, 0, 0,
+                 static_cast<const float *>(A), static_cast<const float *>(B),
+                 static_cast<float *>(C), lda, ldb, ldc, 0, 0, 0, 1});
 }
