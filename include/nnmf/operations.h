@@ -161,9 +161,11 @@ typedef struct LayerWeights {
 } LayerWeights;
 
 typedef struct NnmfShape {
-    size_t rows;
+    size_t rows;  /* of all batches */
     int features; /* K */
     int outputs;  /* N */
+    int batches;  /* equally large ones that the rows consist of; 0 is 1. Each has the bits that it
+                     would have alone, on whatever device */
     int iterations;
     float epsilon;
     LocalLearning local_learning;

@@ -58,7 +58,7 @@ static void shortage_after_success(void **state)
         assert_true(device_open_cpu_with(&device, cpu_instruction_set(set), 2, &error));
         const Operations *ops = device.operations;
         NnmfShape small = {.rows = 1, .features = 4, .outputs = 2, .iterations = 3};
-        NnmfShape large = {ROWS, FEATURES, OUTPUTS, 3, 0.0f, LOCAL_NONE};
+        NnmfShape large = {.rows = ROWS, .features = FEATURES, .outputs = OUTPUTS, .iterations = 3};
         ops->nnmf_forward(device.backend, &small, x, w, h);
         assert_true(ops->finish(device.backend, &error));
         memory_fail_after(0);

@@ -249,7 +249,11 @@ static void nnmf_backward_follows_its_rule(void **state)
         to_floats(h, m.h[0], RULE_ROWS * RULE_N);
         to_floats(g, m.g[0], RULE_ROWS * RULE_N);
         apply_rule(&m, (LocalLearning)learning);
-        NnmfShape shape = {RULE_ROWS, RULE_K, RULE_N, 20, 0.0f, (LocalLearning)learning};
+        NnmfShape shape = {.rows = RULE_ROWS,
+                           .features = RULE_K,
+                           .outputs = RULE_N,
+                           .iterations = 20,
+                           .local_learning = (LocalLearning)learning};
         definition.operations->nnmf_backward(definition.backend, &shape, x, w, h, g, dx, dw);
         assert_same("dx", dx, m.dx[0], RULE_ROWS * RULE_K);
         assert_same("dw", dw, m.dw[0], RULE_N * RULE_K);
