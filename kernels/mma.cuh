@@ -15,10 +15,25 @@
 
 enum { MMA_ROWS = 16, MMA_SIDE = 8 };
 
-/* Rounded to TF32, to nearest, ties away from zero (as cvt.rna.tf32.f32); for finite values. */
+/* Rounded to TF32, to nearest, ties away from zero; infinities and NaN stay. */
 static __device__ __forceinline__ float to_tf32(float value)
 {
-    return __uint_as_float((__float_as_uint(value) + 0x1000u) & 0xffffe000u);
+#ifdef __CUDACC__
+    unsigned rounded;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(value));
+    return __uint_as_float(rounded);
+#else
+    return isfinite(value) ? __uint_as_float((__float_as_uint(value) + 0x1000u) & 0xffffe000u)
+                           : value;
+#endif
+}
+
+/* value = high + low, with high rounded in the same way for finite values, in half the
+ * instructions. For a NaN only low is sure to be one: of the GPU's own, 0x7fffffff, high is -0. */
+static __device__ __forceinline__ void split_tf32(float value, float &high, float &low)
+{
+    high = __uint_as_float((__float_as_uint(value) + 0x1000u) & 0xffffe000u);
+    low = value - high;
 }
 
 /* x / y, for y from 1e-37 to 1e37: a reciprocal with an error of at most 2^-23 (PTX ISA, "rcp") and
@@ -38,7 +53,9 @@ static __device__ __forceinline__ float quotient(float x, float y)
 static __device__ __forceinline__ void mma_tf32(float c[4], const float a[4], const float b[2])
 {
 #ifdef __CUDACC__
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+    /* volatile: all lanes take part, so that it must not move into a branch. */
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),

@@ -94,17 +94,24 @@ static __device__ __forceinline__ void multiply(float c[C], const float high[4],
         mma_tf32(c, high, b);
         return;
     }
-    float b_high[2] = {to_tf32(b[0]), to_tf32(b[1])};
-    float b_low[2] = {b[0] - b_high[0], b[1] - b_high[1]};
+    float b_high[2], b_low[2];
+    split_tf32(b[0], b_high[0], b_low[0]);
+    split_tf32(b[1], b_high[1], b_low[1]);
     mma_tf32(c, low, b_high);
     mma_tf32(c, high, b_low);
     mma_tf32(c, high, b_high);
 }
 
+/* With one term the products never see `low`, which holds what a NaN or an infinity leaves. */
+template <int TERMS>
 static __device__ __forceinline__ void split(float value, float &high, float &low)
 {
-    high = to_tf32(value);
-    low = value - high;
+    if (TERMS == 1) {
+        high = to_tf32(value);
+        low = value - high;
+    } else {
+        split_tf32(value, high, low);
+    }
 }
 
 /* ---- the kernel ---- */
@@ -179,7 +186,8 @@ add_features(const float *w, Lane lane, const float x[C], const float high[P::BL
 #pragma unroll
     for (int i = 0; i < C; i++) {
         int to = i / 2 + i % 2 * 2; /* from the order of c to that of a */
-        split(quotient(x[i], r[0][i] + r[1][i] + (float)EPSILON_R), t_high[to], t_low[to]);
+        split<P::TERMS>(quotient(x[i], r[0][i] + r[1][i] + (float)EPSILON_R), t_high[to],
+                        t_low[to]);
     }
 #pragma unroll
     for (int j = 0; j < P::BLOCKS; j++) {
@@ -268,7 +276,7 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, Lane lane,
     for (int j = 0; j < P::BLOCKS; j++)
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            split(high[j][i] * scale[i % 2], high[j][i], low[j][i]);
+            split<P::TERMS>(high[j][i] * scale[i % 2], high[j][i], low[j][i]);
 }
 
 /* The output that element i of the operand a stands for. */
@@ -314,7 +322,8 @@ static __global__ void __launch_bounds__(P::THREADS)
     for (int j = 0; j < P::BLOCKS; j++)
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            split(output_of(lane, j, i) < shape.outputs ? start : 0.0f, high[j][i], low[j][i]);
+            split<P::TERMS>(output_of(lane, j, i) < shape.outputs ? start : 0.0f, high[j][i],
+                            low[j][i]);
 
     for (int iteration = 0; iteration < shape.iterations; iteration++) {
         float s[P::BLOCKS][C] = {};

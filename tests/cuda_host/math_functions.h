@@ -18,9 +18,10 @@ template <class T> inline T max(T a, T b)
     return a < b ? b : a;
 }
 
+/* A NaN has the bits of the one that the GPU's arithmetic yields, where x86's has others. */
 inline unsigned __float_as_uint(float value)
 {
-    return unsigned(cuda_host::to_bits(value));
+    return value != value ? 0x7fffffffu : unsigned(cuda_host::to_bits(value));
 }
 
 inline float __uint_as_float(unsigned bits)
