@@ -115,8 +115,8 @@ static __device__ __forceinline__ void add_parts(int column, int columns, const 
     for (unsigned chunk = threadIdx.x / WIDE; column < columns && chunk < gridDim.x;
          chunk += ThreadRows<WIDE>::STEP) {
         const double *part = work.parts + 2 * chunk * (unsigned)columns + column;
-        sums.first += __ldcg(part);
-        sums.second += __ldcg(part + columns);
+        sums.first += part[0];
+        sums.second += part[columns];
     }
     add_threads_of_block<WIDE>(shared, sums);
 }

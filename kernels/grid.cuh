@@ -4,23 +4,19 @@
 
 #include "launch.cuh"
 
+#include <cuda/atomic>
+
 #ifdef __CUDACC__
 #define SPIN() ((void)0)
 #else
 #define SPIN() ::cuda_host::spin({__FILE__, __LINE__})
 #endif
 
-static __device__ __forceinline__ unsigned read_again(const unsigned *address)
-{
-    return *(const volatile unsigned *)address;
-}
-
 /*
- * What the grid's threads wrote to device memory before is there for all after, to be read past the
- * first-level cache (__ldcg). The first block adds what the others leave to 2^31, so that the
- * count's upper bit changes when all have arrived and the lower ones are 0 before and after: it can
- * be used again at once, by a grid of any size. Every block's first thread waits for that bit;
- * blocks are of one dimension.
+ * What the grid's threads wrote to device memory before is there for all after. The first block
+ * adds what the others leave to 2^31, so that the count's upper bit changes when all have arrived
+ * and the lower ones are 0 before and after: it can be used again at once, by a grid of any size.
+ * Every block's first thread waits for that bit; blocks are of one dimension.
  */
 static __device__ __forceinline__ void grid_barrier(unsigned *count)
 {
@@ -29,11 +25,13 @@ static __device__ __forceinline__ void grid_barrier(unsigned *count)
     if (threadIdx.x == 0) {
         unsigned others = gridDim.x * gridDim.y * gridDim.z - 1;
         bool first = blockIdx.x == 0 && blockIdx.y == 0 && blockIdx.z == 0;
-        __threadfence(); /* what the block has written before its arrival */
-        unsigned before = atomicAdd(count, first ? upper - others : 1u);
-        while (((read_again(count) ^ before) & upper) == 0)
+        cuda::atomic_ref<unsigned, cuda::thread_scope_device> arrived(*count);
+        unsigned before =
+            arrived.fetch_add(first ? upper - others : 1u, cuda::memory_order_release);
+        while (((arrived.load(cuda::memory_order_relaxed) ^ before) & upper) == 0)
             SPIN();
-        __threadfence();
+        /* Once, and not with every look. */
+        cuda::atomic_thread_fence(cuda::memory_order_acquire, cuda::thread_scope_device);
     }
     __syncthreads();
 }

@@ -8,19 +8,21 @@
 
 #include "launch.cuh"
 
+#include <cuda/atomic>
+
 /* Is this the last of the gridDim.x blocks that share the count `done`, for which all others' parts
- * are there to be read? They are read past the first-level cache (__ldcg), which may hold older
- * values. The count is 0 before and after. */
+ * are there to be read? The count is 0 before and after. One thread's atomic releases what its
+ * whole block has written before the barrier, and acquires what all threads read behind the other
+ * one (PTX ISA, "Memory Consistency Model": causality order goes through barriers). */
 static __device__ __forceinline__ bool is_last_block(unsigned *done)
 {
     SHARED(bool, last);
     __syncthreads();
     if (threadIdx.x == 0) {
-        __threadfence(); /* what the block has written before its count */
-        last = atomicAdd(done, 1u) == gridDim.x - 1;
+        cuda::atomic_ref<unsigned, cuda::thread_scope_device> count(*done);
+        last = count.fetch_add(1u, cuda::memory_order_acq_rel) == gridDim.x - 1;
         if (last)
-            atomicExch(done, 0u); /* a plain write beside atomics would be a race */
-        __threadfence();
+            count.store(0u, cuda::memory_order_relaxed);
     }
     __syncthreads();
     return last;

@@ -242,7 +242,7 @@ static __device__ __forceinline__ void add_parts(const Backward &task, int first
         float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 8
         for (unsigned chunk = 0; chunk < gridDim.x; chunk++)
-            add_four(sum, __ldcg(parts + chunk * (unsigned)P::FOURS + i));
+            add_four(sum, parts[chunk * (unsigned)P::FOURS + i]);
         int n = i / ACROSS;
         if (n < task.shape.outputs)
             store_four(task.dw + (size_t)n * (size_t)task.shape.features, first + i % ACROSS * SIDE,

@@ -76,6 +76,9 @@ __global__ void __launch_bounds__(256, 2) kernel(float *x)
     (void)__syncthreads_or(1);
     grid.barrier(count);
     grid_barrier<2>(1);
+    last = count.fetch_add(one, cuda::memory_order_acq_rel) == all;
+    while (!flag.load(cuda::memory_order_acquire) && count.load(cuda::memory_order_relaxed))
+        ;
 }
 bool finish(Backend *backend)
 {
@@ -95,6 +98,9 @@ CUDA_SYNC = [
     'asm volatile("barrier.cluster.arrive;\\n" "barrier.cluster.wait;" ::: "memory") -> ',
     "__syncthreads() -> ", "__syncwarp(1u << 3) -> ", "(void)__syncthreads_or(1) -> ",
     "grid.barrier(count) -> ",
+    "memory_order_acq_rel -> memory_order_acquire",
+    "memory_order_acq_rel -> memory_order_release",
+    "memory_order_acquire -> memory_order_relaxed",
     'TRY(backend, "waiting", cudaStreamSynchronize(backend->stream)) -> ',
     'TRY(backend, "recording", cudaEventRecord(done, backend->stream)) -> true',
     "cudaEventSynchronize(done) -> cudaSuccess",

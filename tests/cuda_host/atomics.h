@@ -1,5 +1,5 @@
-/* Fences, atomics and cached reads. Threads run in turn, so that these matter only to the search
- * for races (race/race.h), which is told of them. */
+/* Fences, atomics and reads of constants. Threads run in turn, so that these matter only to the
+ * search for races (race/race.h), which is told of them. */
 #ifndef CUDA_HOST_ATOMICS_H
 #define CUDA_HOST_ATOMICS_H
 
@@ -98,11 +98,6 @@ inline T atomicCAS(T *address, std::common_type_t<T> compare, std::common_type_t
 template <class T> inline T __ldg(const T *address)
 {
     cuda_host::tell_of_constant(address, sizeof *address);
-    return *address;
-}
-
-template <class T> inline T __ldcg(const T *address)
-{
     return *address;
 }
 

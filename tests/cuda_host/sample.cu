@@ -217,7 +217,7 @@ template <bool barrier> __global__ void grid_exchange(int *parts, unsigned *coun
             grid_barrier(count);
         int sum = 0;
         for (unsigned i = 0; i < blocks; i++)
-            sum += __ldcg(parts + unsigned(round) * blocks + i);
+            sum += parts[unsigned(round) * blocks + i];
         out[(unsigned(round) * blocks + block) * blockDim.x + threadIdx.x] = sum;
     }
 }

@@ -61,12 +61,34 @@ static __global__ void cluster_exchange(Cluster how, int *values)
     cluster_barrier();
 }
 
+using Flag = cuda::atomic_ref<unsigned, cuda::thread_scope_device>;
+using FlagOfBlock = cuda::atomic_ref<unsigned, cuda::thread_scope_block>;
+
+static __device__ unsigned read_again(const unsigned *address)
+{
+    return *(const volatile unsigned *)address;
+}
+
 /* As grid.cuh's. */
+static __device__ void arrive_by_atomics(Grid how, unsigned *count)
+{
+    const unsigned upper = 1u << 31;
+    unsigned before = Flag(*count).fetch_add(
+        blockIdx.x == 0 ? upper - (gridDim.x - 1) : 1u,
+        how == GRID_BY_RELAXED_ARRIVAL ? cuda::memory_order_relaxed : cuda::memory_order_release);
+    while (((Flag(*count).load(cuda::memory_order_relaxed) ^ before) & upper) == 0)
+        SPIN();
+    if (how != GRID_BY_RELAXED_LOOKS)
+        cuda::atomic_thread_fence(cuda::memory_order_acquire, cuda::thread_scope_device);
+}
+
 static __device__ void barrier_of_grid(Grid how, unsigned *count)
 {
     const unsigned upper = 1u << 31;
     __syncthreads();
-    if (threadIdx.x == 0) {
+    if (threadIdx.x == 0 && how >= GRID_BY_ATOMICS) {
+        arrive_by_atomics(how, count);
+    } else if (threadIdx.x == 0) {
         if (how == GRID_WITH_BLOCK_FENCES)
             __threadfence_block();
         else if (how != GRID_WITHOUT_FIRST_FENCE)
@@ -93,7 +115,7 @@ static __global__ void grid_exchange(Grid how, int *values, int *sums, unsigned 
     if (how != GRID_WITHOUT_BARRIER)
         barrier_of_grid(how, count);
     if (threadIdx.x == 50)
-        sums[blockIdx.x] = __ldcg(values) + __ldcg(values + 1) + __ldcg(values + 2);
+        sums[blockIdx.x] = values[0] + values[1] + values[2];
 }
 
 static __global__ void last_block(Last how, int *values, int *sum, unsigned *count)
@@ -104,7 +126,14 @@ static __global__ void last_block(Last how, int *values, int *sum, unsigned *cou
         __threadfence();
     if (how != LAST_WITHOUT_FIRST_BARRIER)
         __syncthreads();
-    if (threadIdx.x == 0) {
+    if (threadIdx.x == 0 && how >= LAST_BY_ATOMIC) {
+        cuda::memory_order order = how == LAST_BY_RELEASE   ? cuda::memory_order_release
+                                   : how == LAST_BY_ACQUIRE ? cuda::memory_order_acquire
+                                                            : cuda::memory_order_acq_rel;
+        last = Flag(*count).fetch_add(1u, order) == gridDim.x - 1;
+        if (last)
+            Flag(*count).store(0u, cuda::memory_order_relaxed);
+    } else if (threadIdx.x == 0) {
         if (how != LAST_WITHOUT_FIRST_FENCE && how != LAST_FENCE_BEFORE_BARRIER)
             __threadfence();
         last = atomicAdd(count, 1u) == gridDim.x - 1;
@@ -121,11 +150,8 @@ static __global__ void last_block(Last how, int *values, int *sum, unsigned *cou
         return;
     *sum = 0;
     for (int i = 0; i < BLOCKS * THREADS; i++)
-        *sum += __ldcg(values + i);
+        *sum += values[i];
 }
-
-using Flag = cuda::atomic_ref<unsigned, cuda::thread_scope_device>;
-using FlagOfBlock = cuda::atomic_ref<unsigned, cuda::thread_scope_block>;
 
 static __device__ void send(Message how, int *value, unsigned *flag)
 {

@@ -35,7 +35,10 @@ enum Grid {
     GRID_WITHOUT_FIRST_FENCE,
     GRID_WITHOUT_LAST_FENCE,
     GRID_WITH_PLAIN_READ, /* of the count */
-    GRID_WITH_BLOCK_FENCES
+    GRID_WITH_BLOCK_FENCES,
+    GRID_BY_ATOMICS, /* and a fence behind the last look */
+    GRID_BY_RELAXED_ARRIVAL,
+    GRID_BY_RELAXED_LOOKS
 };
 void sample_grid_exchange(Grid how, int *values, int *sums, unsigned *count, cudaStream_t stream);
 
@@ -47,7 +50,10 @@ enum Last {
     LAST_WITHOUT_LAST_FENCE,
     LAST_WITHOUT_LAST_BARRIER,
     LAST_FENCE_BEFORE_BARRIER, /* by every thread: says nothing of the others' writes */
-    LAST_PLAIN_RESET
+    LAST_PLAIN_RESET,
+    LAST_BY_ATOMIC, /* that acquires and releases, without fences */
+    LAST_BY_RELEASE,
+    LAST_BY_ACQUIRE
 };
 void sample_last_block(Last how, int *values, int *sum, unsigned *count, cudaStream_t stream);
 

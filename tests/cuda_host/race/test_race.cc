@@ -69,6 +69,10 @@ static void test_grids()
     RACE(grid(GRID_WITHOUT_LAST_FENCE));
     RACE(grid(GRID_WITH_PLAIN_READ));
     RACE(grid(GRID_WITH_BLOCK_FENCES));
+    RIGHT(grid(GRID_BY_ATOMICS));
+    RIGHT(grid(GRID_BY_ATOMICS)); /* and the count's upper bit is 0 */
+    RACE(grid(GRID_BY_RELAXED_ARRIVAL));
+    RACE(grid(GRID_BY_RELAXED_LOOKS));
 
     auto last = [&](Last how) {
         sample_last_block(how, values.data, sums.data, count.data, nullptr);
@@ -80,6 +84,9 @@ static void test_grids()
     RACE(last(LAST_WITHOUT_LAST_BARRIER));
     RACE(last(LAST_FENCE_BEFORE_BARRIER));
     RACE(last(LAST_PLAIN_RESET));
+    RIGHT(last(LAST_BY_ATOMIC));
+    RACE(last(LAST_BY_RELEASE));
+    RACE(last(LAST_BY_ACQUIRE));
 }
 
 static void test_atomics()
