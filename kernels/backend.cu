@@ -290,10 +290,13 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     backend->precision = options->precision;
     backend->multiprocessors = properties->multiProcessorCount;
     backend->shared_limit = properties->sharedMemPerBlockOptin;
-    backend->clusters = properties->major >= 9;
-    if (!TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)) ||
+    int clusters = 0;
+    if (!TRY(backend, name,
+             cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, backend->device)) ||
+        !TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)) ||
         !TRY(backend, name, cudaStreamCreateWithFlags(&backend->copies, cudaStreamNonBlocking)))
         return finish(backend, error);
+    backend->clusters = clusters != 0;
     LAUNCH(probe_kernel, 1, 1, 0, backend->stream, true);
     cudaError_t status = cudaGetLastError();
     if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorUnsupportedPtxVersion)
@@ -312,6 +315,7 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     if (!backend->block_counts)
         return false;
     backend->grid_count = backend->block_counts + BLOCK_COUNTS;
+    cuda_open_nnmf(backend);
     cuda_open_batchnorm(backend);
     TRY_BLAS(backend, name, cublasSetStream(backend->blas, backend->stream));
     /* A workspace of one's own makes cuBLAS deterministic under graphs too. */

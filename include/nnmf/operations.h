@@ -171,6 +171,14 @@ typedef struct NnmfShape {
     LocalLearning local_learning;
 } NnmfShape;
 
+/* How a device goes through NNMF with some shape. */
+typedef struct NnmfWay {
+    char text[96];       /* for people: "fused fp32, 32 rows x 64 outputs, 512 threads" */
+    int threads;         /* of a block of the one kernel that does it; 0: it is not one kernel */
+    size_t shared_bytes; /* that a block of it asks for */
+    bool resident;       /* do all weights stay on chip from the first iteration to the last? */
+} NnmfWay;
+
 typedef struct ConvolutionShape {
     size_t rows;
     int in, out; /* channels */
@@ -199,6 +207,10 @@ typedef struct Operations {
 
     /* Waits until all operations are done; false with the first failure since the last call. */
     bool (*finish)(Backend *, Error *);
+
+    /* Which way nnmf_forward goes with this shape, or nnmf_backward; NULL where there is one way
+     * for all. */
+    void (*nnmf_way)(Backend *, const NnmfShape *, bool backward, NnmfWay *way);
 
     /* ---- transfers: copies while the host goes on; all NULL where the device's memory is the
      * host's, so that there is nothing to copy ---- */
