@@ -166,6 +166,30 @@ static void fused_forward(void **state)
         {{USUAL, 16, false},
          {.rows = 20, .features = 250, .outputs = 96, .iterations = 2},
          PRECISION_FP32},
+        {{USUAL, 1, false},
+         {.rows = 66, .features = 100, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 1, false},
+         {.rows = 66, .features = 300, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, true},
+         {.rows = 20, .features = 350, .outputs = 100, .iterations = 3},
+         PRECISION_FP32},
+        {{USUAL, 16, true},
+         {.rows = 20, .features = 1100, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, false},
+         {.rows = 20, .features = 150, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, false},
+         {.rows = 20, .features = 500, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 16, false},
+         {.rows = 20, .features = 100, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 16, false},
+         {.rows = 20, .features = 250, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
         nnmf_forward(&cases[i], NNMF_KERNEL_FUSED);
@@ -196,6 +220,12 @@ static void tensor_forward(void **state)
          PRECISION_FP32},
         {{USUAL, 8, false},
          {.rows = 20, .features = 100, .outputs = 96, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, true},
+         {.rows = 20, .features = 250, .outputs = 120, .iterations = 3},
+         PRECISION_FP32},
+        {{USUAL, 8, false},
+         {.rows = 20, .features = 100, .outputs = 128, .iterations = 2},
          PRECISION_FP32},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
@@ -240,6 +270,8 @@ static void both_backward(void **state)
         {.rows = 140, .features = 33, .outputs = 64, .local_learning = LOCAL_KL},
         {.rows = 100, .features = 40, .outputs = 90},
         {.rows = 100, .features = 64, .outputs = 96, .local_learning = LOCAL_KL},
+        {.rows = 100, .features = 40, .outputs = 120},
+        {.rows = 70, .features = 36, .outputs = 128, .local_learning = LOCAL_MSE},
     };
     for (size_t i = 0; i < COUNT(shapes); i++)
         nnmf_backward(NNMF_KERNEL_FUSED, &shapes[i]);
