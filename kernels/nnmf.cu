@@ -106,13 +106,12 @@ static void nnmf_way(Backend *backend, const NnmfShape *s, bool backward, NnmfWa
         snprintf(way->text, sizeof way->text, "cuBLAS, product by product");
         return;
     }
-    way->threads = (int)v->threads;
-    way->shared_bytes = shared.bytes;
-    way->resident = shared.resident;
-    int used = snprintf(way->text, sizeof way->text, "%s, %u rows x %d outputs, %u threads",
-                        v->family, v->rows, v->outputs, v->threads);
+    char cluster[32] = "";
     if (v->cluster > 1)
-        snprintf(way->text + used, sizeof way->text - (size_t)used, ", cluster of %u", v->cluster);
+        snprintf(cluster, sizeof cluster, ", cluster of %u", v->cluster);
+    snprintf(way->text, sizeof way->text, "%s, %u rows x %d outputs, %u threads%s%s", v->family,
+             v->rows, v->outputs, v->threads, cluster, shared.resident ? ", w on chip" : "");
+    way->shared_bytes = shared.bytes;
 }
 
 void cuda_nnmf_table(Operations *table)

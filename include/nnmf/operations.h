@@ -174,9 +174,7 @@ typedef struct NnmfShape {
 /* How a device goes through NNMF with some shape. */
 typedef struct NnmfWay {
     char text[96];       /* for people: "fused fp32, 32 rows x 64 outputs, 512 threads" */
-    int threads;         /* of a block of the one kernel that does it; 0: it is not one kernel */
-    size_t shared_bytes; /* that a block of it asks for */
-    bool resident;       /* do all weights stay on chip from the first iteration to the last? */
+    size_t shared_bytes; /* that a block of the one kernel that does it asks for; 0: several do */
 } NnmfWay;
 
 typedef struct ConvolutionShape {

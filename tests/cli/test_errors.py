@@ -138,6 +138,8 @@ class Help(ProgramTest):
                       self.succeed("info").out)
         for kind in ("mnist", "fashion-mnist"):
             self.assertIn("18     NNMF", self.succeed("info", "--dataset", kind).out)
+        result = self.succeed("info", "--device", "cpu", "--threads", 1, "--batch-size", 7)
+        self.assertRegex(result.out, r"\nDevice: CPU, \w+, 1 thread, batches of 7\n\Z")
 
 
 class StandardOutput(ProgramTest):
