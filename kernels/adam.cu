@@ -6,23 +6,49 @@ struct Segments {
     AdamSegment of[MAX_ADAM_SEGMENTS];
 };
 
-/* What all threads need: blockIdx.y is the segment. */
-struct Rates {
-    float rate, root2;
+/*
+ * What all elements of a step share needs two powers in double, which the GPU is slow at: `advance`
+ * makes it ready for the next update. It is used if the clock that comes then is the one it was
+ * made for; behind an upload of another clock every block makes its own.
+ */
+struct AdamRates {
+    uint64_t update; /* counted from 1; 0: none is ready */
+    double learning_rates[LEARNING_RATES];
+    float rates[LEARNING_RATES]; /* learning rate / (1 - ADAM_BETA1^update) */
+    float root2;                 /* sqrt(1 - ADAM_BETA2^update) */
 };
 
-static __global__ void adam_kernel(Segments segments, const Clock *clock, const float *gradients,
-                                   float *parameters, float *m, float *v)
+static __device__ __forceinline__ AdamRates rates_of(const Clock &clock)
 {
-    DYNAMIC_SHARED(Rates, rates);
-    const AdamSegment segment = segments.of[blockIdx.y];
-    if (threadIdx.x == 0) {
-        double updates = (double)clock->updates + 1.0;
-        rates->rate =
-            (float)(clock->learning_rates[segment.group] / (1.0 - pow(ADAM_BETA1, updates)));
-        rates->root2 = (float)sqrt(1.0 - pow(ADAM_BETA2, updates));
+    AdamRates made = {};
+    made.update = clock.updates + 1;
+    double correction1 = 1.0 - pow(ADAM_BETA1, (double)made.update);
+    for (int group = 0; group < LEARNING_RATES; group++) {
+        made.learning_rates[group] = clock.learning_rates[group];
+        made.rates[group] = (float)(clock.learning_rates[group] / correction1);
     }
+    made.root2 = (float)sqrt(1.0 - pow(ADAM_BETA2, (double)made.update));
+    return made;
+}
+
+static __device__ __forceinline__ bool are_for(const AdamRates &ready, const Clock &clock)
+{
+    bool same = ready.update == clock.updates + 1;
+    for (int group = 0; group < LEARNING_RATES; group++)
+        same = same && ready.learning_rates[group] == clock.learning_rates[group];
+    return same;
+}
+
+/* blockIdx.y is the segment. */
+static __global__ void adam_kernel(Segments segments, const Clock *clock, const AdamRates *ready,
+                                   const float *gradients, float *parameters, float *m, float *v)
+{
+    SHARED(AdamRates, shared);
+    const AdamSegment segment = segments.of[blockIdx.y];
+    if (threadIdx.x == 0)
+        shared = are_for(*ready, *clock) ? *ready : rates_of(*clock);
     __syncthreads();
+    const float rate = shared.rates[segment.group], root2 = shared.root2;
     for (size_t e = (size_t)blockIdx.x * blockDim.x + threadIdx.x; e < segment.elements;
          e += (size_t)gridDim.x * blockDim.x) {
         size_t i = segment.offset + e;
@@ -31,7 +57,7 @@ static __global__ void adam_kernel(Segments segments, const Clock *clock, const 
         float square = (float)ADAM_BETA2 * v[i] + (float)(1.0 - ADAM_BETA2) * g * g;
         m[i] = mean;
         v[i] = square;
-        parameters[i] -= rates->rate * mean / (sqrtf(square) / rates->root2 + (float)ADAM_EPSILON);
+        parameters[i] -= rate * mean / (sqrtf(square) / root2 + (float)ADAM_EPSILON);
     }
 }
 
@@ -42,19 +68,27 @@ static void adam(Backend *backend, const AdamSegment *segments, int segment_coun
     Segments all = {};
     for (int i = 0; i < segment_count; i++)
         all.of[i] = segments[i];
-    RUN(backend, "Adam", adam_kernel, dim3(BLOCKS, (unsigned)segment_count), THREADS, sizeof(Rates),
-        all, clock, gradients, parameters, m, v);
+    RUN(backend, "Adam", adam_kernel, dim3(BLOCKS, (unsigned)segment_count), THREADS, 0, all, clock,
+        backend->adam_rates, gradients, parameters, m, v);
 }
 
-static __global__ void advance_kernel(Clock *clock)
+static __global__ void advance_kernel(Clock *clock, AdamRates *ready)
 {
     clock->step++;
     clock->updates++;
+    *ready = rates_of(*clock);
 }
 
 static void advance(Backend *backend, Clock *clock)
 {
-    RUN(backend, "advance", advance_kernel, 1, 1, 0, clock);
+    RUN(backend, "advance", advance_kernel, 1, 1, 0, clock, backend->adam_rates);
+}
+
+bool cuda_open_adam(Backend *backend, Error *error)
+{
+    backend->adam_rates =
+        (AdamRates *)cuda_allocate(backend, sizeof *backend->adam_rates, "Adam's rates", error);
+    return backend->adam_rates != NULL;
 }
 
 void cuda_adam_table(Operations *table)

@@ -54,7 +54,7 @@ static bool out_of_memory(size_t bytes, const char *what, Error *error)
                 what, bytes, available, all);
 }
 
-static void *allocate(Backend *backend, size_t bytes, const char *what, Error *error)
+void *cuda_allocate(Backend *backend, size_t bytes, const char *what, Error *error)
 {
     void *memory = NULL;
     size_t asked = bytes ? bytes : 1;
@@ -144,7 +144,7 @@ void *cuda_scratch(Backend *backend, size_t bytes)
     }
     Error error = {};
     if (!retire_scratch(backend, &error) ||
-        !(backend->scratch = allocate(backend, bytes, "work space of an operation", &error))) {
+        !(backend->scratch = cuda_allocate(backend, bytes, "work space of an operation", &error))) {
         if (backend->error.status == STATUS_OK)
             backend->error = error;
         return NULL;
@@ -185,8 +185,10 @@ static bool record(Backend *backend, void (*step)(void *context), void *context,
         backend->recording = false;
         TRY(backend, "recording a step", cudaStreamEndCapture(backend->stream, &graph));
     }
-    if (graph && backend->error.status == STATUS_OK)
-        TRY(backend, "recording a step", cudaGraphInstantiate(&executable, graph, 0));
+    /* Uploaded here, or the first replay would pay for it. */
+    if (graph && backend->error.status == STATUS_OK &&
+        TRY(backend, "recording a step", cudaGraphInstantiate(&executable, graph, 0)))
+        TRY(backend, "recording a step", cudaGraphUpload(executable, backend->stream));
     if (graph)
         TRY(backend, "recording a step", cudaGraphDestroy(graph));
     if (!finish(backend, error)) {
@@ -219,7 +221,7 @@ static Operations make_table()
 {
     Operations table = {};
     table.name = "cuda";
-    table.allocate = allocate;
+    table.allocate = cuda_allocate;
     table.release = release;
     table.upload = upload;
     table.download = download;
@@ -242,6 +244,7 @@ static void close_device(Backend *backend)
     release_retired(backend);
     cudaFree(backend->scratch);
     cudaFree(backend->block_counts);
+    cudaFree(backend->adam_rates);
     cudaFree(backend->blas_workspace);
     if (backend->blas)
         cublasDestroy(backend->blas);
@@ -307,15 +310,17 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     cuda_try(backend, name, "launch of probe_kernel", status);
     if (!TRY_BLAS(backend, name, cublasCreate(&backend->blas)))
         return finish(backend, error);
-    backend->blas_workspace = allocate(backend, BLAS_WORKSPACE, "work space of cuBLAS", error);
+    backend->blas_workspace = cuda_allocate(backend, BLAS_WORKSPACE, "work space of cuBLAS", error);
     if (!backend->blas_workspace)
         return false;
-    backend->block_counts = (unsigned *)allocate(
+    backend->block_counts = (unsigned *)cuda_allocate(
         backend, (BLOCK_COUNTS + 1) * sizeof *backend->block_counts, "counts of blocks", error);
     if (!backend->block_counts)
         return false;
     backend->grid_count = backend->block_counts + BLOCK_COUNTS;
     cuda_open_nnmf(backend);
+    if (!cuda_open_adam(backend, error))
+        return false;
     cuda_open_batchnorm(backend);
     TRY_BLAS(backend, name, cublasSetStream(backend->blas, backend->stream));
     /* A workspace of one's own makes cuBLAS deterministic under graphs too. */

@@ -1,5 +1,5 @@
 /*
- * Batch norm: sums of chunks of rows in double, then every element. Where the GPU holds all blocks
+ * Batch norm: sums of chunks of rows, then every element. Where the GPU holds all blocks
  * at once, one kernel does both, with a barrier of the grid between them: a cooperative launch.
  */
 #include "columns.cuh"
@@ -18,17 +18,18 @@ struct Moments {
 };
 
 /* Adds an element and its square. */
-static __device__ __forceinline__ void add_moments(float element, ColumnSums &sums)
+static __device__ __forceinline__ void add_moments(float element, ThreadSums &sums)
 {
-    double value = element;
-    sums.first += value;
-    sums.second += value * value;
+    add_to(sums.first, element);
+    add_product_to(sums.second, element, element);
 }
 
 static __device__ __forceinline__ Moments moments_of(const ColumnSums &sums, size_t rows)
 {
     double centre = sums.first / (double)rows;
-    double variance = fmax(sums.second / (double)rows - centre * centre, 0.0);
+    double variance = sums.second / (double)rows - centre * centre;
+    if (variance < 0.0) /* a NaN stays one */
+        variance = 0.0;
     return {(float)centre, (float)(1.0 / sqrt(variance + EPSILON_VARIANCE))};
 }
 
@@ -44,10 +45,10 @@ struct Slope {
 
 /* dbias: the sums of dout; dweight: of dout times the normalised input. */
 static __device__ __forceinline__ void add_slope(const Slope &slope, const Moments &of,
-                                                 ColumnSums &sums)
+                                                 ThreadSums &sums)
 {
-    sums.first += slope.dout;
-    sums.second += (double)slope.dout * normalised(slope.in, of);
+    add_to(sums.first, slope.dout);
+    add_product_to(sums.second, slope.dout, normalised(slope.in, of));
 }
 
 /* share: 1 / rows. */
@@ -65,7 +66,7 @@ static __global__ void moments_kernel(size_t rows, int channels, const float *in
                                       float *mean, float *rstd)
 {
     ColumnSums sums;
-    auto add = [=](size_t row, int c, ColumnSums &to) {
+    auto add = [=](size_t row, int c, ThreadSums &to) {
         add_moments(in[row * (size_t)channels + (size_t)c], to);
     };
     if (!sum_columns(rows, channels, work, add, sums))
@@ -106,7 +107,7 @@ static __global__ void gradients_kernel(size_t rows, int channels, const float *
                                         ColumnWork work, float *dweight, float *dbias)
 {
     ColumnSums sums;
-    auto add = [=](size_t row, int c, ColumnSums &to) {
+    auto add = [=](size_t row, int c, ThreadSums &to) {
         size_t i = row * (size_t)channels + (size_t)c;
         add_slope({in[i], dout[i]}, {mean[c], rstd[c]}, to);
     };
@@ -216,11 +217,12 @@ static __global__ void __launch_bounds__(COLUMN_THREADS)
     int c = mine.column;
     float scale = c < channels ? weight[c] : 0.0f, shift = c < channels ? bias[c] : 0.0f;
     float kept[KEPT];
-    ColumnSums sums = {0.0, 0.0};
+    ThreadSums own = {};
     auto load = [=](size_t i) { return in[i]; };
     keep(kept, mine, channels, load);
     for_elements(kept, mine, channels, load,
-                 [&](size_t, float element) { add_moments(element, sums); });
+                 [&](size_t, float element) { add_moments(element, own); });
+    ColumnSums sums = in_double(own);
     sum_over_grid<NARROW>(c, channels, work, grid_count, sums);
     Moments moments = from_first(shared, threadIdx.x < NARROW ? moments_of(sums, rows) : Moments{});
     if (writes(c, channels)) {
@@ -247,11 +249,12 @@ static __global__ void __launch_bounds__(COLUMN_THREADS)
     Moments moments = c < channels ? Moments{mean[c], rstd[c]} : Moments{};
     float scale = c < channels ? weight[c] : 0.0f;
     Slope kept[KEPT];
-    ColumnSums sums = {0.0, 0.0};
+    ThreadSums own = {};
     auto load = [=](size_t i) { return Slope{in[i], dout[i]}; };
     keep(kept, mine, channels, load);
     for_elements(kept, mine, channels, load,
-                 [&](size_t, const Slope &slope) { add_slope(slope, moments, sums); });
+                 [&](size_t, const Slope &slope) { add_slope(slope, moments, own); });
+    ColumnSums sums = in_double(own);
     sum_over_grid<NARROW>(c, channels, work, grid_count, sums);
     Gradients all = from_first(shared, Gradients{(float)sums.first, (float)sums.second});
     if (writes(c, channels)) {
@@ -280,6 +283,19 @@ void cuda_open_batchnorm(Backend *backend)
     backend->norm_blocks = able ? (unsigned)(least * backend->multiprocessors) : 0;
 }
 
+/* Of one kernel that was launched with all blocks at once: false where the GPU refuses it, since it
+ * holds fewer blocks than it had said, as where other programs have a part of it (MPS). Then, and
+ * from then on, it is two kernels. */
+static bool was_launched(Backend *backend, const char *name, cudaError_t status)
+{
+    if (status == cudaErrorCooperativeLaunchTooLarge) {
+        backend->norm_blocks = 0;
+        return false;
+    }
+    cuda_try(backend, name, "cooperative launch", status);
+    return true;
+}
+
 /* Of the one kernel; false where it has to be two. */
 static bool grid_at_once(const Backend *backend, size_t rows, int channels, dim3 *grid)
 {
@@ -296,11 +312,15 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
     const char *name = "batch norm forward";
     ColumnWork work;
     dim3 grid;
-    if (!grid_at_once(backend, rows, channels, &grid))
-        forward_in_two(backend, name, rows, channels, in, weight, bias, out, mean, rstd);
-    else if (column_work(backend, grid, channels, 0, &work))
-        RUN_COOPERATIVE(backend, name, norm_kernel, grid, COLUMN_THREADS, COLUMN_SHARED, rows,
-                        channels, in, work, backend->grid_count, weight, bias, out, mean, rstd);
+    if (grid_at_once(backend, rows, channels, &grid)) {
+        if (!column_work(backend, grid, channels, 0, &work))
+            return;
+        LAUNCH_COOPERATIVE(norm_kernel, grid, COLUMN_THREADS, COLUMN_SHARED, backend->stream, rows,
+                           channels, in, work, backend->grid_count, weight, bias, out, mean, rstd);
+        if (was_launched(backend, name, cudaGetLastError()))
+            return;
+    }
+    forward_in_two(backend, name, rows, channels, in, weight, bias, out, mean, rstd);
 }
 
 static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
@@ -310,13 +330,17 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
     const char *name = "batch norm backward";
     ColumnWork work;
     dim3 grid;
-    if (!grid_at_once(backend, rows, channels, &grid))
-        backward_in_two(backend, name, rows, channels, in, weight, mean, rstd, dout, din, dweight,
-                        dbias);
-    else if (column_work(backend, grid, channels, 0, &work))
-        RUN_COOPERATIVE(backend, name, norm_gradient_kernel, grid, COLUMN_THREADS, COLUMN_SHARED,
-                        rows, channels, share_of_row(rows), in, work, backend->grid_count, weight,
-                        mean, rstd, dout, din, dweight, dbias);
+    if (grid_at_once(backend, rows, channels, &grid)) {
+        if (!column_work(backend, grid, channels, 0, &work))
+            return;
+        LAUNCH_COOPERATIVE(norm_gradient_kernel, grid, COLUMN_THREADS, COLUMN_SHARED,
+                           backend->stream, rows, channels, share_of_row(rows), in, work,
+                           backend->grid_count, weight, mean, rstd, dout, din, dweight, dbias);
+        if (was_launched(backend, name, cudaGetLastError()))
+            return;
+    }
+    backward_in_two(backend, name, rows, channels, in, weight, mean, rstd, dout, din, dweight,
+                    dbias);
 }
 
 /* ---- sums over several batches ---- */
@@ -325,7 +349,7 @@ static __global__ void accumulate_kernel(size_t rows, int channels, const float 
                                          ColumnWork work, double *all)
 {
     ColumnSums sums;
-    auto add = [=](size_t row, int c, ColumnSums &to) {
+    auto add = [=](size_t row, int c, ThreadSums &to) {
         add_moments(in[row * (size_t)channels + (size_t)c], to);
     };
     if (!sum_columns(rows, channels, work, add, sums))

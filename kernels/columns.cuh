@@ -1,7 +1,7 @@
 /*
- * Two sums over rows for every column, in double and in a fixed order, by one kernel: a block adds
- * a chunk of rows for some columns, and the chunks are added by whichever block of these columns
- * comes last, or by all of them after a barrier of the grid.
+ * Two sums over rows for every column, as exact as in double and in a fixed order, by one kernel: a
+ * block adds a chunk of rows for some columns, and the chunks are added by whichever block of these
+ * columns comes last, or by all of them after a barrier of the grid.
  */
 #ifndef NNMF_COLUMNS_CUH
 #define NNMF_COLUMNS_CUH
@@ -14,6 +14,17 @@ enum { COLUMN_THREADS = 256 };
 
 struct ColumnSums {
     double first, second;
+};
+
+/* A thread's own sum of its rows: a float and what its roundings have lost, since most GPUs add 64
+ * times as many floats as doubles in a second. (Knuth's two-sum; Ogita, Rump, Oishi, "Accurate Sum
+ * and Dot Product", 2005.) */
+struct LongSum {
+    float high, low;
+};
+
+struct ThreadSums {
+    LongSum first, second;
 };
 
 /* Where the chunks' sums wait: parts (chunks, 2, columns), and a count for every WARP columns of
@@ -62,7 +73,30 @@ static inline bool column_work(Backend *backend, size_t rows, int columns, size_
     return column_work(backend, grid, columns, extra, work);
 }
 
-/* ---- in kernels: WIDE columns a block, a power of two up to WARP ---- */
+/* ---- in kernels ---- */
+
+static __device__ __forceinline__ void add_to(LongSum &sum, float value)
+{
+    float high = sum.high + value, added = high - sum.high;
+    sum.low += (sum.high - (high - added)) + (value - added);
+    sum.high = high;
+}
+
+/* a b, which two floats hold exactly. */
+static __device__ __forceinline__ void add_product_to(LongSum &sum, float a, float b)
+{
+    float product = __fmul_rn(a, b); /* and not one step with the sum */
+    add_to(sum, product);
+    sum.low += __fmaf_rn(a, b, -product);
+}
+
+static __device__ __forceinline__ ColumnSums in_double(const ThreadSums &sums)
+{
+    return {(double)sums.first.high + (double)sums.first.low,
+            (double)sums.second.high + (double)sums.second.low};
+}
+
+/* ---- WIDE columns a block, a power of two up to WARP ---- */
 
 /* A thread's column, the rows of its block's chunk from its first to the end, and their step. */
 template <int WIDE> struct ThreadRows {
@@ -134,9 +168,10 @@ static __device__ __forceinline__ bool sum_columns(size_t rows, int columns, con
 {
     DYNAMIC_SHARED(ColumnSums, shared);
     ThreadRows<WARP> mine = rows_of_thread<WARP>(rows);
-    sums = {0.0, 0.0};
+    ThreadSums own = {};
     for (size_t row = mine.first; mine.column < columns && row < mine.end; row += mine.STEP)
-        add(row, mine.column, sums);
+        add(row, mine.column, own);
+    sums = in_double(own);
     add_threads_of_block<WARP>(shared, sums);
     leave_part<WARP>(mine.column, columns, work, sums);
     if (!is_last_block(work.done + blockIdx.y))

@@ -25,8 +25,8 @@ static __global__ void bias_gradient_kernel(size_t rows, int outputs, const floa
                                             ColumnWork work, float *dbias)
 {
     ColumnSums sums;
-    auto add = [=](size_t row, int o, ColumnSums &to) {
-        to.first += dout[row * (size_t)outputs + (size_t)o];
+    auto add = [=](size_t row, int o, ThreadSums &to) {
+        add_to(to.first, dout[row * (size_t)outputs + (size_t)o]);
     };
     if (sum_columns(rows, outputs, work, add, sums))
         dbias[column_of_thread()] = (float)sums.first;

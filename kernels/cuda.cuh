@@ -20,6 +20,7 @@
 /* ---- state ---- */
 
 struct RetiredScratch;
+struct AdamRates;
 
 enum { BLOCK_COUNTS = 1024 };
 
@@ -36,6 +37,7 @@ struct Backend {
     void *blas_workspace;
     unsigned *block_counts; /* (BLOCK_COUNTS), all 0 between operations: last_block.cuh */
     unsigned *grid_count;   /* 0 between operations but for its upper bit: grid.cuh */
+    AdamRates *adam_rates;  /* of the next update: adam.cu */
     unsigned norm_blocks;   /* of a cooperative batch norm, at most; 0: there is none */
     Error error;            /* the first failure since the last finish */
     void *scratch;
@@ -63,13 +65,6 @@ bool cublas_try(Backend *backend, const char *operation, const char *call, cubla
 #define RUN_CLUSTER(backend, operation, kernel, cluster, grid, block, shared, ...)                 \
     do {                                                                                           \
         LAUNCH_CLUSTER(kernel, cluster, grid, block, shared, (backend)->stream, __VA_ARGS__);      \
-        cuda_try(backend, operation, "launch of " #kernel, cudaGetLastError());                    \
-    } while (0)
-
-/* The same with all blocks at once: grid.cuh. */
-#define RUN_COOPERATIVE(backend, operation, kernel, grid, block, shared, ...)                      \
-    do {                                                                                           \
-        LAUNCH_COOPERATIVE(kernel, grid, block, shared, (backend)->stream, __VA_ARGS__);           \
         cuda_try(backend, operation, "launch of " #kernel, cudaGetLastError());                    \
     } while (0)
 
@@ -120,8 +115,14 @@ OPERATION_FAMILIES(CUDA_DECLARE)
 
 /* ---- what operations share between their files ---- */
 
+/* Device memory, zeroed, as the table's `allocate`. */
+void *cuda_allocate(Backend *backend, size_t bytes, const char *what, Error *error);
+
 /* Sets norm_blocks. */
 void cuda_open_batchnorm(Backend *backend);
+
+/* Sets adam_rates. */
+bool cuda_open_adam(Backend *backend, Error *error);
 
 /* Allows the NNMF kernels that may run their shared memory, all that the GPU has, once and for all:
  * a recorded launch needs it for as long as it is replayed. */

@@ -57,10 +57,26 @@ struct LossSum {
     unsigned long long correct;
 };
 
+enum { LOSS_WARPS = LOSS_THREADS / WARP };
+
+/* The sum over the block, in its first thread. */
+static __device__ __forceinline__ LossSum sum_of_block(LossSum mine)
+{
+    SHARED(LossSum[LOSS_WARPS], sums);
+    mine = {warp_sum(mine.loss), warp_sum(mine.correct)};
+    if (threadIdx.x % WARP == 0)
+        sums[threadIdx.x / WARP] = mine;
+    __syncthreads();
+    for (int warp = 1; threadIdx.x == 0 && warp < LOSS_WARPS; warp++) {
+        mine.loss += sums[warp].loss;
+        mine.correct += sums[warp].correct;
+    }
+    return mine;
+}
+
 static __global__ void loss_kernel(LossShape s, const float *probabilities, const uint8_t *labels,
                                    const Clock *clock, Totals *totals, float *dlogits)
 {
-    DYNAMIC_SHARED(LossSum, sums);
     LossSum mine = {0.0, 0};
     for (int b = (int)threadIdx.x; b < s.batch; b += LOSS_THREADS) {
         const float *p = probabilities + b * s.classes;
@@ -82,14 +98,9 @@ static __global__ void loss_kernel(LossShape s, const float *probabilities, cons
             dlogits[b * s.classes + c] =
                 (float)(p[c] * (derivative(s, p, c, label, exp_sum) - dot));
     }
-    sums[threadIdx.x] = mine;
-    __syncthreads();
+    mine = sum_of_block(mine);
     if (threadIdx.x)
         return;
-    for (int t = 1; t < LOSS_THREADS; t++) {
-        mine.loss += sums[t].loss;
-        mine.correct += sums[t].correct;
-    }
     totals->loss += mine.loss;
     totals->batch_loss = mine.loss;
     totals->correct += mine.correct;
@@ -101,8 +112,8 @@ static __global__ void loss_kernel(LossShape s, const float *probabilities, cons
 static void loss(Backend *backend, const LossShape *s, const float *probabilities,
                  const uint8_t *labels, const Clock *clock, Totals *totals, float *dlogits)
 {
-    RUN(backend, "loss", loss_kernel, 1, LOSS_THREADS, LOSS_THREADS * sizeof(LossSum), *s,
-        probabilities, labels, clock, totals, dlogits);
+    RUN(backend, "loss", loss_kernel, 1, LOSS_THREADS, 0, *s, probabilities, labels, clock, totals,
+        dlogits);
 }
 
 void cuda_loss_table(Operations *table)

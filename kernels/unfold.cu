@@ -2,19 +2,29 @@
  * hold. Back likewise where every pixel is in one window; elsewhere the rows' dot products, then a
  * thread for every element of the image, which gathers from the windows that hold it. */
 #include "cuda.cuh"
+#include "division.cuh"
 
 enum { THREADS = 128, WARPS = THREADS / WARP };
 enum { EACH = 8 }; /* features of a row that a thread holds in registers */
 
+/* The shape, and what kernels divide by. */
+struct Windows {
+    UnfoldShape shape;
+    unsigned rows; /* below 2^31, as the image's elements */
+    int features;
+    Divisor positions, out_width;           /* of an image's windows */
+    Divisor run;                            /* floats of a window's row */
+    Divisor pixels, line, channels, stride; /* floats of an image, and of a line of it */
+};
+
 /* How far behind the first image's first element the window of a row begins. */
-static __device__ size_t window_of(const UnfoldShape &s, size_t row)
+static __device__ __forceinline__ size_t window_of(const Windows &w, unsigned row)
 {
-    unsigned positions = (unsigned)(s.out_width * s.out_height);
-    size_t image = row / positions;
-    unsigned position = (unsigned)(row - image * positions);
-    unsigned oy = position / (unsigned)s.out_width, ox = position % (unsigned)s.out_width;
-    size_t y = image * (size_t)s.height + oy * (size_t)s.stride;
-    return (y * (size_t)s.width + ox * (size_t)s.stride) * (size_t)s.channels;
+    const UnfoldShape &s = w.shape;
+    QuotientAndRest image = divided(row, w.positions);
+    QuotientAndRest at = divided(image.rest, w.out_width);
+    size_t y = (size_t)image.quotient * (size_t)s.height + at.quotient * (unsigned)s.stride;
+    return (y * (size_t)s.width + at.rest * (unsigned)s.stride) * (size_t)s.channels;
 }
 
 /* A NaN stays one, and is seen in the loss; fmaxf would drop it. */
@@ -25,9 +35,9 @@ static __device__ float relu(float value)
 
 /* ---- a row and its team, the TEAM threads of a warp or of a block ---- */
 
-template <int TEAM> static __device__ __forceinline__ size_t row_of_team()
+template <int TEAM> static __device__ __forceinline__ unsigned row_of_team()
 {
-    return (size_t)blockIdx.x * (THREADS / TEAM) + threadIdx.x / TEAM;
+    return blockIdx.x * (THREADS / TEAM) + threadIdx.x / TEAM;
 }
 
 /* The sum over a team, in each of its threads; once a kernel. */
@@ -59,16 +69,18 @@ struct Walk {
     int run, gap;      /* floats of a window's row, and from its end to where the next begins */
 };
 
-template <int TEAM> static __device__ __forceinline__ Walk walk_of(const UnfoldShape &s)
+template <int TEAM> static __device__ __forceinline__ Walk walk_of(const Windows &w)
 {
-    int run = s.kernel * s.channels, line = s.width * s.channels;
+    int line = w.shape.width * w.shape.channels;
+    QuotientAndRest first = divided((unsigned)first_feature<TEAM>(), w.run);
+    QuotientAndRest step = divided(TEAM, w.run);
     Walk walk;
-    walk.column = first_feature<TEAM>() % run;
-    walk.at = first_feature<TEAM>() / run * line + walk.column;
-    walk.columns = TEAM % run;
-    walk.step = TEAM / run * line + walk.columns;
-    walk.run = run;
-    walk.gap = line - run;
+    walk.column = (int)first.rest;
+    walk.at = (int)first.quotient * line + walk.column;
+    walk.columns = (int)step.rest;
+    walk.step = (int)step.quotient * line + walk.columns;
+    walk.run = (int)w.run.by;
+    walk.gap = line - walk.run;
     return walk;
 }
 
@@ -97,18 +109,17 @@ static __device__ __forceinline__ void read_window(const float *window, int left
 
 /* Reads the window again only where it is more than the team's registers hold. */
 template <int TEAM>
-static __global__ void unfold_forward_kernel(UnfoldShape s, size_t rows, const float *in, float *x,
-                                             float *scale)
+static __global__ void unfold_forward_kernel(Windows w, const float *in, float *x, float *scale)
 {
-    size_t row = row_of_team<TEAM>();
-    if (row >= rows)
+    unsigned row = row_of_team<TEAM>();
+    if (row >= w.rows)
         return;
-    const int features = s.kernel * s.kernel * s.channels, held = TEAM * EACH;
+    const int features = w.features, held = TEAM * EACH;
     const int first = first_feature<TEAM>();
-    in += window_of(s, row);
-    x += row * (size_t)features;
+    in += window_of(w, row);
+    x += (size_t)row * (size_t)features;
     float u[EACH] = {}, sum = 0.0f;
-    Walk walk = walk_of<TEAM>(s);
+    Walk walk = walk_of<TEAM>(w);
     for (int k = first; k < features; k += held) {
         read_window<TEAM>(in, features - k, walk, u);
 #pragma unroll
@@ -116,7 +127,7 @@ static __global__ void unfold_forward_kernel(UnfoldShape s, size_t rows, const f
             sum += relu(u[i]);
     }
     float factor = 1.0f / (team_sum<TEAM>(sum) + (float)EPSILON_SUM);
-    walk = walk_of<TEAM>(s);
+    walk = walk_of<TEAM>(w);
     for (int k = first; k < features; k += held) {
         if (features > held)
             read_window<TEAM>(in, features - k, walk, u);
@@ -129,16 +140,44 @@ static __global__ void unfold_forward_kernel(UnfoldShape s, size_t rows, const f
         scale[row] = factor;
 }
 
+/* False after keeping the failure. */
+static bool windows_of(Backend *backend, const UnfoldShape *s, Windows *windows)
+{
+    size_t rows = unfold_rows(s), line = (size_t)s->width * (size_t)s->channels;
+    size_t pixels = (size_t)s->height * line, most = (size_t)1 << 31;
+    if (rows >= most || (size_t)s->batch * pixels >= most) {
+        if (backend->error.status == STATUS_OK)
+            fail(&backend->error,
+                 "batch too large: %d images of %zu values, %zu windows: fewer than %zu of each "
+                 "were expected",
+                 s->batch, pixels, rows, most);
+        return false;
+    }
+    *windows = {*s,
+                (unsigned)rows,
+                (int)unfold_features(s),
+                divisor((unsigned)(s->out_width * s->out_height)),
+                divisor((unsigned)s->out_width),
+                divisor((unsigned)(s->kernel * s->channels)),
+                divisor((unsigned)pixels),
+                divisor((unsigned)line),
+                divisor((unsigned)s->channels),
+                divisor((unsigned)s->stride)};
+    return true;
+}
+
 static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *in, float *x,
                            float *scale)
 {
-    size_t rows = unfold_rows(s);
-    if (unfold_features(s) <= (size_t)WARP * EACH)
-        RUN(backend, "unfold forward", unfold_forward_kernel<WARP>, blocks_for(rows, WARPS),
-            THREADS, 0, *s, rows, in, x, scale);
+    Windows w;
+    if (!windows_of(backend, s, &w))
+        return;
+    if (w.features <= WARP * EACH)
+        RUN(backend, "unfold forward", unfold_forward_kernel<WARP>, blocks_for(w.rows, WARPS),
+            THREADS, 0, w, in, x, scale);
     else
-        RUN(backend, "unfold forward", unfold_forward_kernel<THREADS>, blocks_for(rows, 1), THREADS,
-            0, *s, rows, in, x, scale);
+        RUN(backend, "unfold forward", unfold_forward_kernel<THREADS>, w.rows, THREADS, 0, w, in, x,
+            scale);
 }
 
 /* ---- back, where every pixel is in one window and a block holds a row ---- */
@@ -150,20 +189,18 @@ static bool is_tiled(int size, int windows, const UnfoldShape *s)
 }
 
 template <int TEAM>
-static __global__ void tile_backward_kernel(UnfoldShape s, size_t rows, const float *in,
-                                            const float *x, const float *scale, const float *dx,
-                                            float *din)
+static __global__ void tile_backward_kernel(Windows w, const float *in, const float *x,
+                                            const float *scale, const float *dx, float *din)
 {
-    size_t row = row_of_team<TEAM>();
-    if (row >= rows)
+    unsigned row = row_of_team<TEAM>();
+    if (row >= w.rows)
         return;
-    const int features = s.kernel * s.kernel * s.channels;
-    const int left = features - first_feature<TEAM>();
-    const size_t window = window_of(s, row);
-    const size_t begin = row * (size_t)features + (size_t)first_feature<TEAM>();
+    const int left = w.features - first_feature<TEAM>();
+    const size_t window = window_of(w, row);
+    const size_t begin = (size_t)row * (size_t)w.features + (size_t)first_feature<TEAM>();
     const float factor = scale[row];
     float u[EACH], v[EACH], d[EACH], sum = 0.0f;
-    Walk walk = walk_of<TEAM>(s);
+    Walk walk = walk_of<TEAM>(w);
     read_window<TEAM>(in + window, left, walk, u);
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
@@ -174,7 +211,7 @@ static __global__ void tile_backward_kernel(UnfoldShape s, size_t rows, const fl
     for (int i = 0; i < EACH; i++)
         sum += v[i] * d[i];
     float dot = team_sum<TEAM>(sum);
-    walk = walk_of<TEAM>(s);
+    walk = walk_of<TEAM>(w);
 #pragma unroll
     for (int i = 0; i < EACH; i++, take_step(walk))
         if (i * TEAM < left)
@@ -182,19 +219,19 @@ static __global__ void tile_backward_kernel(UnfoldShape s, size_t rows, const fl
 }
 
 /* False where the shape does not fit, having queued nothing. */
-static bool backward_of_tiles(Backend *backend, const UnfoldShape *s, const float *in,
-                              const float *x, const float *scale, const float *dx, float *din)
+static bool backward_of_tiles(Backend *backend, const Windows &w, const float *in, const float *x,
+                              const float *scale, const float *dx, float *din)
 {
-    size_t rows = unfold_rows(s), features = unfold_features(s);
+    const UnfoldShape *s = &w.shape;
     if (!is_tiled(s->height, s->out_height, s) || !is_tiled(s->width, s->out_width, s) ||
-        features > (size_t)THREADS * EACH)
+        w.features > THREADS * EACH)
         return false;
-    if (features <= (size_t)WARP * EACH)
-        RUN(backend, "unfold backward", tile_backward_kernel<WARP>, blocks_for(rows, WARPS),
-            THREADS, 0, *s, rows, in, x, scale, dx, din);
+    if (w.features <= WARP * EACH)
+        RUN(backend, "unfold backward", tile_backward_kernel<WARP>, blocks_for(w.rows, WARPS),
+            THREADS, 0, w, in, x, scale, dx, din);
     else
-        RUN(backend, "unfold backward", tile_backward_kernel<THREADS>, blocks_for(rows, 1), THREADS,
-            0, *s, rows, in, x, scale, dx, din);
+        RUN(backend, "unfold backward", tile_backward_kernel<THREADS>, w.rows, THREADS, 0, w, in, x,
+            scale, dx, din);
     return true;
 }
 
@@ -205,16 +242,18 @@ struct alignas(8) RowTerms {
     float dot, scale;
 };
 
-static __global__ void dot_kernel(size_t rows, int features, const float *x, const float *scale,
+static __global__ void dot_kernel(unsigned rows, int features, const float *x, const float *scale,
                                   const float *dx, RowTerms *terms)
 {
-    size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+    unsigned row = row_of_team<WARP>();
     if (row >= rows)
         return;
+    x += (size_t)row * (size_t)features;
+    dx += (size_t)row * (size_t)features;
     int lane = (int)threadIdx.x % WARP;
     float sum = 0.0f;
     for (int k = lane; k < features; k += WARP)
-        sum += x[row * (size_t)features + (size_t)k] * dx[row * (size_t)features + (size_t)k];
+        sum += x[k] * dx[k];
     sum = warp_sum(sum);
     if (lane == 0)
         terms[row] = {sum, scale[row]};
@@ -225,35 +264,35 @@ struct Span {
     int first, last;
 };
 
-static __device__ Span windows_with(int pixel, int windows, const UnfoldShape &s)
+static __device__ __forceinline__ Span windows_with(int pixel, int windows, const Windows &w)
 {
-    int first = pixel < s.kernel ? 0 : (pixel - s.kernel) / s.stride + 1;
-    int last = pixel / s.stride;
+    int before = pixel - w.shape.kernel; /* the last pixel of the window that ends before it */
+    int first = before < 0 ? 0 : (int)quotient_of((unsigned)before, w.stride) + 1;
+    int last = (int)quotient_of((unsigned)pixel, w.stride);
     return {first, last < windows ? last : windows - 1};
 }
 
-static __global__ void fold_kernel(UnfoldShape s, size_t elements, const float *in,
+static __global__ void fold_kernel(Windows w, unsigned elements, const float *in,
                                    const RowTerms *terms, const float *dx, float *din)
 {
-    size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    unsigned i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= elements)
         return;
-    int line = s.width * s.channels;
-    size_t image = i / (unsigned)(s.height * line);
-    int rest = (int)(i - image * (unsigned)(s.height * line));
-    int y = rest / line, x = rest % line / s.channels, c = rest % s.channels;
-    Span down = windows_with(y, s.out_height, s), across = windows_with(x, s.out_width, s);
-    size_t features = (size_t)(s.kernel * s.kernel * s.channels);
+    const UnfoldShape &s = w.shape;
+    QuotientAndRest image = divided(i, w.pixels), of_line = divided(image.rest, w.line);
+    QuotientAndRest of_pixel = divided(of_line.rest, w.channels);
+    int y = (int)of_line.quotient, x = (int)of_pixel.quotient, c = (int)of_pixel.rest;
+    Span down = windows_with(y, s.out_height, w), across = windows_with(x, s.out_width, w);
     float sum = 0.0f;
     /* Windows in the order in which the plain version adds them. */
     for (int oy = down.first; oy <= down.last; oy++)
         for (int ox = across.first; ox <= across.last; ox++) {
-            size_t row =
-                (image * (size_t)s.out_height + (size_t)oy) * (size_t)s.out_width + (size_t)ox;
+            unsigned row = image.quotient * w.positions.by + (unsigned)(oy * s.out_width + ox);
             int ky = y - oy * s.stride, kx = x - ox * s.stride;
-            size_t feature = (size_t)((ky * s.kernel + kx) * s.channels + c);
+            int feature = (ky * s.kernel + kx) * s.channels + c;
             RowTerms of_row = terms[row];
-            sum += (dx[row * features + feature] - of_row.dot) * of_row.scale;
+            float d = dx[(size_t)row * (size_t)w.features + (size_t)feature];
+            sum += (d - of_row.dot) * of_row.scale;
         }
     din[i] = in[i] > 0.0f ? sum : 0.0f;
 }
@@ -261,16 +300,16 @@ static __global__ void fold_kernel(UnfoldShape s, size_t elements, const float *
 static void unfold_backward(Backend *backend, const UnfoldShape *s, const float *in, const float *x,
                             const float *scale, const float *dx, float *din)
 {
-    if (backward_of_tiles(backend, s, in, x, scale, dx, din))
+    Windows w;
+    if (!windows_of(backend, s, &w) || backward_of_tiles(backend, w, in, x, scale, dx, din))
         return;
-    size_t rows = unfold_rows(s);
-    size_t elements = (size_t)s->batch * (size_t)s->height * (size_t)s->width * (size_t)s->channels;
-    RowTerms *terms = (RowTerms *)cuda_scratch(backend, rows * sizeof(RowTerms));
+    unsigned elements = (unsigned)s->batch * w.pixels.by;
+    RowTerms *terms = (RowTerms *)cuda_scratch(backend, w.rows * sizeof(RowTerms));
     if (!terms)
         return;
-    RUN(backend, "unfold backward", dot_kernel, blocks_for(rows, WARPS), THREADS, 0, rows,
-        (int)unfold_features(s), x, scale, dx, terms);
-    RUN(backend, "unfold backward", fold_kernel, blocks_for(elements, THREADS), THREADS, 0, *s,
+    RUN(backend, "unfold backward", dot_kernel, blocks_for(w.rows, WARPS), THREADS, 0, w.rows,
+        w.features, x, scale, dx, terms);
+    RUN(backend, "unfold backward", fold_kernel, blocks_for(elements, THREADS), THREADS, 0, w,
         elements, in, terms, dx, din);
 }
 

@@ -47,8 +47,9 @@ void build_small(const NetworkOptions *options, Network *network)
 bool load_small(const Device *device, size_t count, size_t begin, size_t end, Extent input,
                 int batch, Batches *batches, Error *error)
 {
-    size_t bytes = count * 3 * SIDE * SIDE;
-    ImageSet images = {.count = count, .channels = 3, .height = SIDE, .width = SIDE};
+    int side = input.height + SLACK;
+    size_t bytes = count * (size_t)(3 * side * side);
+    ImageSet images = {.count = count, .channels = 3, .height = side, .width = side};
     images.pixels = memory_allocate(bytes, 1, "pixels", error);
     images.labels = memory_allocate(count, 1, "labels", error);
     assert_true(images.pixels && images.labels);

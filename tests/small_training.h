@@ -18,7 +18,8 @@
 
 enum {
     BATCH = 5,
-    SIDE = 10,
+    SLACK = 2,        /* by which images are larger than the crops, in pixels */
+    SIDE = 8 + SLACK, /* of the small network's */
     IMAGES = 30,
     FIRST = 3,
     END = 27, /* four batches of 5 and one of 4 */
@@ -47,7 +48,7 @@ uint32_t noise(uint32_t number);
 /* For crops of 8 x 8 x 3, with odd channels and an odd stride. */
 void build_small(const NetworkOptions *options, Network *network);
 
-/* Images begin..end-1 of `count`, for that network. */
+/* Images begin..end-1 of `count`, of noise, for a network with 3 channels and a square input. */
 bool load_small(const Device *device, size_t count, size_t begin, size_t end, Extent input,
                 int batch, Batches *batches, Error *error);
 

@@ -92,6 +92,7 @@ static void train(const Device *device, const Plan *plan, Outcome *o)
     bool can_record = device->operations->record != NULL;
     assert_int_equal(steps.recordings[0] != NULL, can_record && plan->steps >= 2);
     assert_int_equal(steps.recordings[1] != NULL, can_record && plan->steps >= 2 * STEPS_AN_EPOCH);
+    assert_int_equal(cuda_host_cold_graph_launches(), 0);
     steps_forget(&steps);
 
     bool stopped;
@@ -558,7 +559,10 @@ static void kernels_of_a_step(void **state)
         NORMS = 6,            /* each way; in two kernels without cooperative launches */
         PRODUCTS_FORWARD = 4, /* convolution */
         PRODUCTS_BACKWARD = 2 * 4,
+        BATCH_AND_UPDATE = 2 + 2, /* which images, and they; Adam, the clock */
+        ALL = BATCH_AND_UPDATE + FORWARD + LOSS + BACKWARD + PRODUCTS_FORWARD + PRODUCTS_BACKWARD,
     };
+    assert_int_equal(ALL, 64); /* as the documents say */
     Network network;
     Error error = {0};
     NetworkOptions options = network_default_options;
@@ -587,6 +591,19 @@ static void kernels_of_a_step(void **state)
             assert_int_equal(cuda_host_products() - products,
                              PRODUCTS_FORWARD + (training ? PRODUCTS_BACKWARD : 0));
         }
+        /* All of a training step. */
+        Batches batches;
+        Clock clock = clock_of(0);
+        must(load_small(&device, 1, 0, 1, network.input, 1, &batches, &error), &error);
+        batches_rewind(&batches, &clock, &(Totals){0});
+        Steps steps = {.model = &model, .batches = &batches, .training = true};
+        unsigned long before = cuda_host_launches() + cuda_host_products();
+        must(steps_make(&steps, 0, &error), &error);
+        must(batches_read(&batches, NULL, NULL, &error), &error);
+        assert_int_equal(cuda_host_launches() + cuda_host_products() - before,
+                         ALL + (packs ? PACKED : 0) + (cooperative ? 0 : 2 * NORMS));
+        steps_forget(&steps);
+        batches_destroy(&batches);
         model_destroy(&model);
         device_close(&device);
         assert_nothing_left();
@@ -611,8 +628,14 @@ typedef struct Norm {
     float dweight[NORM_CHANNELS], dbias[NORM_CHANNELS];
 } Norm;
 
+/* Element i of what is normalised. */
+static float norm_element(size_t i, float offset)
+{
+    return offset + philox_uniform(noise((uint32_t)i));
+}
+
 /* A batch norm of noise both ways, twice: the barrier is used again. */
-static void norm(Norm *n)
+static void norm(float offset, Norm *n)
 {
     enum { C = NORM_CHANNELS, BOTH = 2 };
     Device device;
@@ -622,7 +645,7 @@ static void norm(Norm *n)
     Backend *backend = device.backend;
     static float host[BOTH * NORM_FLOATS];
     for (size_t i = 0; i < COUNT(host); i++)
-        host[i] = philox_uniform(noise((uint32_t)i));
+        host[i] = norm_element(i, i < NORM_FLOATS ? offset : 0.0f);
     float *in = ops->allocate(backend, sizeof host, "inputs", &error);
     float *results = ops->allocate(backend, sizeof *n, "results", &error);
     assert_true(in && results);
@@ -649,18 +672,112 @@ static void batch_norm_in_one(void **state)
     static Norm one, again, two;
     enum { FLOATS_OF_NORM = sizeof one / sizeof(float) };
     cuda_host_set_seed(0);
-    norm(&one);
+    norm(0.0f, &one);
     assert_int_equal(cuda_host_cooperative_launches(), 4);
     for (uint64_t seed = 0; seed < 8; seed++) {
         cuda_host_set_seed(seed);
-        norm(&again);
+        norm(0.0f, &again);
         assert_memory_equal(&one, &again, sizeof one);
     }
     cuda_host_set_cooperative(false);
-    norm(&two);
+    norm(0.0f, &two);
     assert_within("two kernels", "batch norm of rows", NORM_ROWS,
                   relative_distance((const float *)&one, (const float *)&two, FLOATS_OF_NORM),
                   1e-7);
+}
+
+/* The GPU says that all blocks fit, and then refuses them: two kernels do it, from then on. */
+static void refused_cooperative_launches(void **state)
+{
+    (void)state;
+    static Norm two, refused;
+    cuda_host_set_cooperative(false);
+    norm(0.0f, &two);
+    cuda_host_reset();
+    cuda_host_set_partition(1);
+    norm(0.0f, &refused);
+    assert_int_equal(cuda_host_cooperative_launches(), 0);
+    assert_memory_equal(&two, &refused, sizeof two);
+    Plan plan = usual_plan(2 * STEPS_AN_EPOCH);
+    check_both_kernels("refused", &plan);
+}
+
+/* A thousand times the deviation from zero, where sums of floats would leave nothing of it. */
+static void batch_norm_of_large_means(void **state)
+{
+    (void)state;
+    const float offset = 1000.0f;
+    static Norm n;
+    for (int cooperative = 0; cooperative <= 1; cooperative++) {
+        cuda_host_set_cooperative(cooperative);
+        norm(offset, &n);
+        for (size_t c = 0; c < NORM_CHANNELS; c++) {
+            double mean = 0.0, variance = 0.0;
+            for (size_t row = 0; row < NORM_ROWS; row++)
+                mean += norm_element(row * NORM_CHANNELS + c, offset) / (double)NORM_ROWS;
+            for (size_t row = 0; row < NORM_ROWS; row++) {
+                double off = norm_element(row * NORM_CHANNELS + c, offset) - mean;
+                variance += off * off / (double)NORM_ROWS;
+            }
+            double rstd = 1.0 / sqrt(variance + EPSILON_VARIANCE);
+            assert_within("mean", "channel", (int)c, fabs(n.mean[c] / mean - 1.0), 1e-7);
+            assert_within("rstd", "channel", (int)c, fabs(n.rstd[c] / rstd - 1.0), 1e-7);
+        }
+    }
+}
+
+enum { RATED = 300 };
+
+/* RATED parameters after one step of Adam from m = v = 0 under `first`, and another under `second`:
+ * behind the clock's own advance, or behind an upload. */
+static void two_steps_of_adam(const Clock *first, const Clock *second, bool uploaded, float *result)
+{
+    static const AdamSegment segments[] = {{0, 100, 0}, {100, 200, 1}};
+    Device device;
+    Error error = {0};
+    float host[4 * RATED] = {0};
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    const Operations *ops = device.operations;
+    for (size_t i = 0; i < RATED; i++)
+        host[i] = philox_uniform(noise((uint32_t)i)) - 0.5f;
+    float *all = ops->allocate(device.backend, sizeof host, "parameters", &error);
+    Clock *clock = ops->allocate(device.backend, sizeof *clock, "clock", &error);
+    assert_true(all && clock);
+    ops->upload(device.backend, all, host, sizeof host);
+    ops->upload(device.backend, clock, first, sizeof *first);
+    for (int step = 0; step < 2; step++) {
+        ops->adam(device.backend, segments, (int)COUNT(segments), clock, all, all + RATED,
+                  all + 2 * RATED, all + 3 * RATED);
+        if (step == 0 && !uploaded)
+            ops->advance(device.backend, clock);
+        else if (step == 0)
+            ops->upload(device.backend, clock, second, sizeof *second);
+    }
+    ops->download(device.backend, result, all + RATED, RATED * sizeof *result);
+    must(ops->finish(device.backend, &error), &error);
+    ops->release(device.backend, all);
+    ops->release(device.backend, clock);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+/* What `advance` makes ready is what Adam would make of the clock, and is not used for another. */
+static void rates_of_adam(void **state)
+{
+    (void)state;
+    Clock first = {.learning_rates = {1e-3, 1e-2, 1e-3}}, second = first, faster = first;
+    float expected[RATED], result[RATED];
+    second.step = 1;
+    second.updates = 1;
+    two_steps_of_adam(&first, &second, true, expected);
+    two_steps_of_adam(&first, NULL, false, result);
+    assert_memory_equal(expected, result, sizeof result);
+    faster.updates = 1;
+    faster.learning_rates[1] = 1e-1;
+    two_steps_of_adam(&first, &faster, true, result);
+    assert_memory_equal(expected, result, 100 * sizeof *result);
+    for (size_t i = 100; i < RATED; i++)
+        assert_true(fabsf(result[i]) > 4.0f * fabsf(expected[i]));
 }
 
 /* In clusters blocks share rows, where that gives every block a multiprocessor: the sums may have
@@ -784,6 +901,9 @@ int main(void)
         cmocka_unit_test_setup(backward_of_nnmf, reset),
         cmocka_unit_test_setup(without_cooperative_launches, reset),
         cmocka_unit_test_setup(batch_norm_in_one, reset),
+        cmocka_unit_test_setup(refused_cooperative_launches, reset),
+        cmocka_unit_test_setup(batch_norm_of_large_means, reset),
+        cmocka_unit_test_setup(rates_of_adam, reset),
         cmocka_unit_test_setup(kernels_of_a_step, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

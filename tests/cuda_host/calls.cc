@@ -90,6 +90,7 @@ void cuda_host_reset(void)
     last_error = cudaSuccess;
     reset_device();
     reset_order();
+    reset_graphs();
 }
 
 cudaError_t cudaPeekAtLastError(void)

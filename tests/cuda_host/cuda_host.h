@@ -39,6 +39,9 @@ void cuda_host_set_capability(int major, int minor); /* 8, 9; clusters from 9, 0
 void cuda_host_set_multiprocessors(int count);       /* 32 */
 void cuda_host_set_cooperative(bool has);            /* cooperative launches: true */
 void cuda_host_set_largest_cluster(unsigned blocks); /* that there is room for: 8 */
+/* Of the multiprocessors, what a cooperative launch gets, whatever the device says that it has, as
+ * under MPS; 0, as at the start: all. */
+void cuda_host_set_partition(int multiprocessors);
 void cuda_host_set_polls(unsigned polls);      /* of an event until one operation is done: 1 */
 void cuda_host_set_driver(cudaError_t status); /* cudaErrorInsufficientDriver, ..NoDevice */
 
@@ -60,6 +63,8 @@ unsigned long cuda_host_launches(void);
 unsigned long cuda_host_cluster_launches(void);
 unsigned long cuda_host_cooperative_launches(void);
 unsigned long cuda_host_products(void);
+/* Graphs launched since cuda_host_reset that had not been uploaded before. */
+unsigned long cuda_host_cold_graph_launches(void);
 /* Has this kernel run, ever? By its address: templates' variants are kernels of their own. */
 bool cuda_host_launched(const void *kernel);
 

@@ -17,7 +17,8 @@ static size_t usual_memory()
     return text && *text ? strtoull(text, nullptr, 0) : size_t(2) << 30;
 }
 
-static const Device usual = {usual_memory(), 101376, 8, 9, 32, true, max_cluster, 1, cudaSuccess};
+static const Device usual = {usual_memory(), 101376,      8, 9, 32,
+                             true,           max_cluster, 0, 1, cudaSuccess};
 Device device = usual;
 
 static const int threads_per_multiprocessor = 1536;
@@ -90,7 +91,8 @@ static cudaError_t check_together(const void *kernel, unsigned cluster, const di
 {
     if (cluster == whole_grid) {
         int threads = int(block.x * block.y * block.z);
-        size_t room = size_t(device.multiprocessors * occupancy(kernel, threads, shared_bytes));
+        int there = device.partition ? device.partition : device.multiprocessors;
+        size_t room = size_t(there * occupancy(kernel, threads, shared_bytes));
         if (!device.cooperative)
             return cudaErrorNotSupported;
         return size_t(grid.x) * grid.y * grid.z <= room ? cudaSuccess
@@ -162,6 +164,11 @@ void cuda_host_set_cooperative(bool has)
 void cuda_host_set_largest_cluster(unsigned blocks)
 {
     device.largest_cluster = blocks;
+}
+
+void cuda_host_set_partition(int multiprocessors)
+{
+    device.partition = multiprocessors;
 }
 
 void cuda_host_set_polls(unsigned polls)

@@ -12,12 +12,19 @@ struct CUgraph_st {
 struct CUgraphExec_st {
     std::shared_ptr<const std::vector<cuda_host::Node>> nodes;
     unsigned origin;
+    bool uploaded;
 };
 
 namespace cuda_host
 {
 
 static std::vector<std::shared_ptr<Capture>> captures; /* that have begun and not ended */
+static unsigned long cold_launches;
+
+void reset_graphs()
+{
+    cold_launches = 0;
+}
 
 bool capturing(cudaStream_t stream)
 {
@@ -205,10 +212,25 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph,
     return call(Capturing::allowed, [&] {
         if (!graph)
             return cudaErrorInvalidValue;
-        *executable =
-            new CUgraphExec_st{std::make_shared<std::vector<Node>>(graph->nodes), graph->origin};
+        *executable = new CUgraphExec_st{std::make_shared<std::vector<Node>>(graph->nodes),
+                                         graph->origin, false};
         return cudaSuccess;
     });
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t stream)
+{
+    return call(Capturing::fails, [&] {
+        if (!executable)
+            return cudaErrorInvalidValue;
+        executable->uploaded = true;
+        return submit(stream, [] {});
+    });
+}
+
+unsigned long cuda_host_cold_graph_launches(void)
+{
+    return cold_launches;
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream)
@@ -216,6 +238,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream)
     return call(Capturing::allowed, [&] {
         if (!executable)
             return cudaErrorInvalidValue;
+        cold_launches += !executable->uploaded;
+        executable->uploaded = true; /* a launch does it, if it must */
         return submit(stream, [nodes = executable->nodes, origin = executable->origin,
                                past = stream_past(stream)] { run_nodes(*nodes, origin, *past); });
     });

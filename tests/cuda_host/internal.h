@@ -55,6 +55,7 @@ struct Device {
     int multiprocessors;
     bool cooperative;         /* has it cooperative launches? */
     unsigned largest_cluster; /* that it has room for */
+    int partition;            /* of the multiprocessors, what such a launch gets; 0: all */
     unsigned polls;           /* of an event until one operation is done */
     cudaError_t driver;
 };
@@ -105,6 +106,7 @@ cudaError_t submit(cudaStream_t stream, std::function<void()> work); /* or recor
 bool any_capture(); /* that forbids unsafe calls */
 bool capturing(cudaStream_t stream);
 void invalidate_captures();
+void reset_graphs();
 
 } // namespace cuda_host
 

@@ -39,6 +39,12 @@ inline float __fmaf_rn(float a, float b, float c)
     return fmaf(a, b, c);
 }
 
+/* Never one step with a sum behind it. */
+inline float __fmul_rn(float a, float b)
+{
+    return a * b;
+}
+
 inline float __fdividef(float a, float b)
 {
     return a / b;

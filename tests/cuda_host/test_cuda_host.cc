@@ -258,6 +258,11 @@ static void test_cooperative_errors(void)
     cuda_host_reset();
     OK(cudaDeviceGetAttribute(&able, cudaDevAttrCooperativeLaunch, 0));
     EXPECT(able == 1);
+    cuda_host_set_partition(1);
+    GIVES(cudaErrorCooperativeLaunchTooLarge,
+          sample_grid(parts.data, count.data, 1, most, 1, out.data, nullptr));
+    OK(sample_grid(parts.data, count.data, 1, room, 1, out.data, nullptr));
+    cuda_host_reset();
 
     for (int waits = 0; waits < 2; waits++) {
         std::string text = death([&] {
@@ -296,12 +301,21 @@ static void test_cooperative_graph(void)
     OK(sample_grid(parts.data, count.data, blocks, 1, 1, out.data, stream));
     OK(cudaStreamEndCapture(stream, &graph));
     OK(cudaGraphInstantiate(&executable, graph, 0));
+    OK(cudaGraphUpload(executable, stream));
+    OK(cudaGraphLaunch(executable, stream));
+    OK(cudaStreamSynchronize(stream));
+    EXPECT(cuda_host_cold_graph_launches() == 0);
+    OK(cudaGraphExecDestroy(executable));
+    GIVES(cudaErrorInvalidValue, cudaGraphUpload(nullptr, stream));
+    OK(cudaGraphInstantiate(&executable, graph, 0));
     OK(cudaGraphDestroy(graph));
+    cuda_host_reset();
     for (int run = 1; run <= 3; run++) {
         OK(cudaMemsetAsync(out.data, 0, out.count * sizeof(int), stream));
         OK(cudaGraphLaunch(executable, stream));
         OK(cudaStreamSynchronize(stream));
         EXPECT(cuda_host_cooperative_launches() == unsigned(run));
+        EXPECT(cuda_host_cold_graph_launches() == 1); /* the first brings it to the device */
         EXPECT(out.read().back() == 6 << 2);
     }
     OK(cudaGraphExecDestroy(executable));
