@@ -579,7 +579,7 @@ static void norm(Norm *n)
     float *out = results, *din = out + NORM_FLOATS, *mean = din + NORM_FLOATS;
     ops->upload(backend, in, host, sizeof host);
     for (int i = 0; i < BOTH; i++) {
-        ops->batchnorm_forward(backend, NORM_ROWS, C, in, in, in + C, out, mean, mean + C);
+        ops->batchnorm_forward(backend, NORM_ROWS, C, 1, in, in, in + C, out, mean, mean + C);
         ops->batchnorm_backward(backend, NORM_ROWS, C, in, in, mean, mean + C, in + NORM_FLOATS,
                                 din, mean + 2 * C, mean + 3 * C);
     }

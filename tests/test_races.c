@@ -291,10 +291,10 @@ static void batch_norm(bool cooperative, size_t rows, int channels)
     float *dweight = floats_on_gpu(width), *dbias = floats_on_gpu(width);
     double *sums = bytes_on_gpu(&(double[256]){0}, 2 * width * sizeof *sums);
     for (int i = 0; i < 2; i++) { /* the barrier and the counts are used again */
-        ops->batchnorm_forward(gpu.backend, rows, channels, in, weight, bias, out, mean, rstd);
+        ops->batchnorm_forward(gpu.backend, rows, channels, 1, in, weight, bias, out, mean, rstd);
         ops->batchnorm_backward(gpu.backend, rows, channels, in, weight, mean, rstd, dout, dout,
                                 dweight, dbias);
-        ops->batchnorm_accumulate(gpu.backend, rows, channels, in, sums);
+        ops->batchnorm_accumulate(gpu.backend, rows, channels, 1, in, sums);
     }
     ops->batchnorm_frozen_forward(gpu.backend, rows, channels, in, weight, bias, mean, weight, out);
     ops->batchnorm_frozen_backward(gpu.backend, rows, channels, in, weight, mean, weight, dout,

@@ -221,9 +221,9 @@ static void forward_batchnorm(Model *model, int number, int batch)
         return;
     }
     if (model->measuring)
-        ops->batchnorm_accumulate(backend, rows(l, batch), channels, in,
+        ops->batchnorm_accumulate(backend, rows(l, batch), channels, 1, in,
                                   model->sums + l->population);
-    ops->batchnorm_forward(backend, rows(l, batch), channels, in, weight, bias, b->out, b->mean,
+    ops->batchnorm_forward(backend, rows(l, batch), channels, 1, in, weight, bias, b->out, b->mean,
                            b->rstd);
 }
 
