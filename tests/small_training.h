@@ -47,9 +47,9 @@ uint32_t noise(uint32_t number);
 /* For crops of 8 x 8 x 3, with odd channels and an odd stride. */
 void build_small(const NetworkOptions *options, Network *network);
 
-/* Images begin..end-1 of `count`, for that network. */
+/* Images begin..end-1 of `count`, for that network; at_once as of batches_create. */
 bool load_small(const Device *device, size_t count, size_t begin, size_t end, Extent input,
-                int batch, Batches *batches, Error *error);
+                int batch, int at_once, Batches *batches, Error *error);
 
 /* Of the epoch of so many steps in all; begins it. */
 Clock clock_of(int steps_made);
