@@ -50,7 +50,7 @@ static bool out_of_memory(size_t bytes, const char *what, Error *error)
     cudaMemGetInfo(&available, &all);
     return fail(error,
                 "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: a "
-                "smaller --batch-size needs less, and other programs may use this GPU",
+                "smaller --batch-size or --batches-at-once needs less, and other programs may use this GPU",
                 what, bytes, available, all);
 }
 

@@ -323,10 +323,10 @@ static void batch_norm(bool cooperative, size_t rows, int channels)
     float *dweight = floats_on_gpu(width), *dbias = floats_on_gpu(width);
     double *sums = bytes_on_gpu(&(double[256]){0}, 2 * width * sizeof *sums);
     for (int i = 0; i < 2; i++) { /* the barrier and the counts are used again */
-        ops->batchnorm_forward(gpu.backend, rows, channels, in, weight, bias, out, mean, rstd);
+        ops->batchnorm_forward(gpu.backend, rows, channels, 1, in, weight, bias, out, mean, rstd);
         ops->batchnorm_backward(gpu.backend, rows, channels, in, weight, mean, rstd, dout, dout,
                                 dweight, dbias);
-        ops->batchnorm_accumulate(gpu.backend, rows, channels, in, sums);
+        ops->batchnorm_accumulate(gpu.backend, rows, channels, 1, in, sums);
     }
     ops->batchnorm_frozen_forward(gpu.backend, rows, channels, in, weight, bias, mean, weight, out);
     ops->batchnorm_frozen_backward(gpu.backend, rows, channels, in, weight, mean, weight, dout,
@@ -533,11 +533,11 @@ static void train(bool waits)
     if (!waits)
         table.arrived = claim_arrival;
     device.operations = &table;
-    must(model_create(&network, &device, STREAM_BATCH, &model, &error), &error);
+    must(model_create(&network, &device, STREAM_BATCH, 1, &model, &error), &error);
     must(steps_rehearse(&model, true, &error), &error);
     must(model_initialise(&model, 3, &error), &error);
     cuda_host_set_memory(cuda_host_memory_used() + 8000); /* not enough for all images */
-    must(load_small(&device, STREAM_IMAGES, 0, STREAM_IMAGES, network.input, STREAM_BATCH, &b,
+    must(load_small(&device, STREAM_IMAGES, 0, STREAM_IMAGES, network.input, STREAM_BATCH, 1, &b,
                     &error),
          &error);
     assert_true(b.sample.ring_steps > 0);
@@ -546,7 +546,7 @@ static void train(bool waits)
         Clock clock = {.epoch = epoch, .learning_rates = {1e-3, 1e-2, 1e-3}};
         batches_rewind(&b, &clock, &(Totals){0});
         for (uint32_t step = 0; step < b.steps; step++)
-            must(steps_make(&steps, step, &error) && notices_step(&b.notices, &error), &error);
+            must(steps_make(&steps, step, &error) && notices_step(&b.notices, 1, &error), &error);
         must(batches_read(&b, NULL, NULL, &error), &error);
     }
     steps_forget(&steps);

@@ -59,11 +59,11 @@ static bool prepare(const Settings *settings, Bench *bench, Error *error)
     timed_open(&bench->device, &bench->timed);
     if (!random_images(settings, &images, error))
         return false;
-    bool created = model_create(&bench->network, &bench->timed, (int)settings->batch_size,
+    bool created = model_create(&bench->network, &bench->timed, (int)settings->batch_size, 1,
                                 &bench->model, error) &&
                    steps_rehearse(&bench->model, true, error) &&
                    batches_create(&bench->timed, &images, 0, images.count, bench->network.input,
-                                  (int)settings->batch_size, &bench->batches, error);
+                                  (int)settings->batch_size, 1, &bench->batches, error);
     image_set_free(&images);
     bench->steps = settings->steps;
     bench->batches.sample.shuffle = true;
@@ -96,7 +96,7 @@ static bool step(Bench *bench, bool training, uint32_t number, Error *error)
         model_backward(&bench->model, batch, b->clock, b->totals);
         model_update(&bench->model, b->clock);
     } else {
-        model_loss(&bench->model, batch, b->clock, b->totals);
+        model_loss(&bench->model, batch, 0, b->clock, b->totals);
     }
     return batches_read(b, NULL, NULL, error);
 }

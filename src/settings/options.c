@@ -1,5 +1,6 @@
 #include "settings/options.h"
 
+#include "network/model.h"
 #include "robustness/perturbation.h"
 
 #include <string.h>
@@ -37,6 +38,8 @@ enum {
     USES = COMMAND_EVAL | COMMAND_TRACE | COMMAND_SHOW | COMMAND_ROBUSTNESS,
     DATA = COMMAND_TRAIN | USES | COMMAND_STATISTICS,
     VARIANT = DATA | COMMAND_INFO | COMMAND_BENCH | COMMAND_PREDICT,
+    TESTS = COMMAND_TRAIN | COMMAND_EVAL | COMMAND_SHOW | COMMAND_ROBUSTNESS | COMMAND_STATISTICS |
+            COMMAND_PREDICT,
     REPORTS = COMMAND_TRAIN | COMMAND_EVAL,
     ALL = VARIANT,
     EVERY = ~0,
@@ -166,6 +169,10 @@ const OptionSpec option_specs[] = {
      precision_names, "NAME", "CUDA: of the matrix products: fp32, 3xtf32 or tf32 (tensor cores)"},
     {"threads", SECTION_DEVICE, OPTION_INTEGER, AT(threads), ALL, KEEP_FREE, "0", 0, 1024, NULL,
      "N", "CPU threads (0: one for each processor)"},
+    {"batches-at-once", SECTION_DEVICE, OPTION_INTEGER, AT(batches_at_once), TESTS, KEEP_FREE, "1",
+     1, MAX_BATCHES_AT_ONCE, NULL, "N",
+     "of a test pass, to keep a GPU busy: takes more memory, gives the same bits; show: with "
+     "--confusion; the gradients of --kind gradient-sign are made one by one"},
     {"quiet", SECTION_OUTPUT, OPTION_FLAG, AT(quiet), REPORTS, KEEP_NEVER, "false", 0, 0, NULL,
      NULL, "say nothing but warnings and errors, and the result that was asked for"},
     {"log-format", SECTION_OUTPUT, OPTION_CHOICE, AT(log_format), REPORTS, KEEP_NEVER, "text", 0, 0,

@@ -217,6 +217,20 @@ class Runs(EmulatedTest):
                               "--weights", run / "best.safetensors")
         self.assertIn(f"({best} of 7)", result.out)
 
+    def test_batches_at_once(self):
+        """The test and the statistics of a run, and a test of the file: recorded and replayed."""
+        ranges = ["--test-range", "0:28", "--batches-at-once"]
+        found = []
+        for number in (1, 3):
+            run = self.small(f"with{number}", *ranges, number)
+            table = self.folder / f"{number}.npy"
+            self.succeed("eval", *CUDA, *SMALL, "--data", program.mnist_folder(7, 28), "--weights",
+                         run / "best.safetensors", "--batches-at-once", number, "--probabilities",
+                         table)
+            found.append(table.read_bytes())
+        self.check_same("with1", "with3")
+        self.assertEqual(*found)
+
     def test_robustness(self):
         """The attack goes down to the pixels; one image of 7 may be on another side."""
         weights = self.small("run", epochs=1) / "best.safetensors"

@@ -17,8 +17,8 @@ static size_t usual_memory()
     return text && *text ? strtoull(text, nullptr, 0) : size_t(2) << 30;
 }
 
-static const Device usual = {usual_memory(), 101376,      8, 9, 32,
-                             true,           max_cluster, 0, 1, cudaSuccess};
+static const Device usual = {usual_memory(), 101376, 8,           9, 32,
+                             true,           0,      max_cluster, 1, cudaSuccess};
 Device device = usual;
 
 static const int threads_per_multiprocessor = 1536;

@@ -54,8 +54,8 @@ struct Device {
     int major, minor; /* compute capability */
     int multiprocessors;
     bool cooperative;         /* has it cooperative launches? */
-    unsigned largest_cluster; /* that it has room for */
     int partition;            /* of the multiprocessors, what such a launch gets; 0: all */
+    unsigned largest_cluster; /* that it has room for */
     unsigned polls;           /* of an event until one operation is done */
     cudaError_t driver;
 };
