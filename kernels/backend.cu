@@ -50,7 +50,7 @@ static bool out_of_memory(size_t bytes, const char *what, Error *error)
     cudaMemGetInfo(&available, &all);
     return fail(error,
                 "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: a "
-                "smaller --batch-size needs less, and other programs may use this GPU",
+                "smaller --batch-size or --batches-at-once needs less, and other programs may use this GPU",
                 what, bytes, available, all);
 }
 
@@ -293,10 +293,13 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     backend->precision = options->precision;
     backend->multiprocessors = properties->multiProcessorCount;
     backend->shared_limit = properties->sharedMemPerBlockOptin;
-    backend->clusters = properties->major >= 9;
-    if (!TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)) ||
+    int clusters = 0;
+    if (!TRY(backend, name,
+             cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, backend->device)) ||
+        !TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)) ||
         !TRY(backend, name, cudaStreamCreateWithFlags(&backend->copies, cudaStreamNonBlocking)))
         return finish(backend, error);
+    backend->clusters = clusters != 0;
     LAUNCH(probe_kernel, 1, 1, 0, backend->stream, true);
     cudaError_t status = cudaGetLastError();
     if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorUnsupportedPtxVersion)
@@ -315,6 +318,7 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     if (!backend->block_counts)
         return false;
     backend->grid_count = backend->block_counts + BLOCK_COUNTS;
+    cuda_open_nnmf(backend);
     if (!cuda_open_adam(backend, error))
         return false;
     cuda_open_batchnorm(backend);

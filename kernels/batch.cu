@@ -9,8 +9,7 @@ static __global__ void sample_kernel(SampleShape s, const Clock *clock, uint32_t
     if (i >= s.batch)
         return;
     indices[i] = sample_index(&s, clock->epoch, clock->step, (uint32_t)i);
-    augmentations[i] = augment_draw(s.augment, s.seed, clock->epoch, clock->step, (uint32_t)i,
-                                    s.slack_y, s.slack_x, s.colour);
+    augmentations[i] = sample_augmentation(&s, clock->epoch, clock->step, (uint32_t)i);
 }
 
 static void sample(Backend *backend, const SampleShape *s, const Clock *clock, uint32_t *indices,

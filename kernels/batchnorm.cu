@@ -305,9 +305,9 @@ static bool grid_at_once(const Backend *backend, size_t rows, int channels, dim3
     return room > 0;
 }
 
-static void batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
-                              const float *weight, const float *bias, float *out, float *mean,
-                              float *rstd)
+static void forward_batch(Backend *backend, size_t rows, int channels, const float *in,
+                          const float *weight, const float *bias, float *out, float *mean,
+                          float *rstd)
 {
     const char *name = "batch norm forward";
     ColumnWork work;
@@ -321,6 +321,16 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
             return;
     }
     forward_in_two(backend, name, rows, channels, in, weight, bias, out, mean, rstd);
+}
+
+static void batchnorm_forward(Backend *backend, size_t rows, int channels, int batches,
+                              const float *in, const float *weight, const float *bias, float *out,
+                              float *mean, float *rstd)
+{
+    size_t width = (size_t)channels, each = rows / (size_t)batches;
+    for (size_t b = 0; b < (size_t)batches; b++)
+        forward_batch(backend, each, channels, in + b * each * width, weight, bias,
+                      out + b * each * width, mean + b * width, rstd + b * width);
 }
 
 static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
@@ -358,14 +368,17 @@ static __global__ void accumulate_kernel(size_t rows, int channels, const float 
     all[channels + column_of_thread()] += sums.second;
 }
 
-static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, const float *in,
-                                 double *sums)
+static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, int batches,
+                                 const float *in, double *sums)
 {
+    size_t each = rows / (size_t)batches;
     ColumnWork work;
-    if (!column_work(backend, rows, channels, 0, &work))
+    if (!column_work(backend, each, channels, 0, &work))
         return;
-    RUN(backend, "batch norm statistics", accumulate_kernel, column_grid(rows, channels),
-        COLUMN_THREADS, COLUMN_SHARED, rows, channels, in, work, sums);
+    for (size_t b = 0; b < (size_t)batches; b++)
+        RUN(backend, "batch norm statistics", accumulate_kernel, column_grid(each, channels),
+            COLUMN_THREADS, COLUMN_SHARED, each, channels, in + b * each * (size_t)channels, work,
+            sums);
 }
 
 /* ---- frozen statistics ---- */

@@ -17,8 +17,12 @@ static void convolution_forward(Backend *backend, const ConvolutionShape *s, con
     if (bias)
         RUN(backend, "convolution forward", fill_bias_kernel, blocks_for(elements, THREADS),
             THREADS, 0, elements, s->out, bias, out);
-    cuda_product(backend, "convolution forward", false, true, s->rows, (size_t)s->out,
-                 (size_t)s->in, in, weight, bias ? 1.0f : 0.0f, out);
+    /* Batch by batch: cuBLAS may have another kernel for another number of rows. */
+    size_t batches = s->batches ? (size_t)s->batches : 1, each = s->rows / batches;
+    size_t inputs = (size_t)s->in, outputs = (size_t)s->out;
+    for (size_t b = 0; b < batches; b++)
+        cuda_product(backend, "convolution forward", false, true, each, outputs, inputs,
+                     in + b * each * inputs, weight, bias ? 1.0f : 0.0f, out + b * each * outputs);
 }
 
 static __global__ void bias_gradient_kernel(size_t rows, int outputs, const float *dout,

@@ -87,12 +87,6 @@ static inline unsigned blocks_for(size_t items, size_t per_block)
     return (unsigned)((items + per_block - 1) / per_block);
 }
 
-/* Has the GPU clusters, and a multiprocessor for each of so many blocks in them? */
-static inline bool has_clusters_for(const Backend *backend, unsigned blocks)
-{
-    return backend->clusters && blocks <= (unsigned)backend->multiprocessors;
-}
-
 static __device__ __forceinline__ float part(const float4 &v, int i)
 {
     return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
@@ -130,19 +124,13 @@ void cuda_open_batchnorm(Backend *backend);
 /* Sets adam_rates. */
 bool cuda_open_adam(Backend *backend, Error *error);
 
-/* Implementations of nnmf_forward: one kernel on the float32 units, one kernel on tensor cores with
- * the back end's precision, and product by product. The first two return false if the shape does
- * not fit, without having queued anything. */
-bool cuda_nnmf_forward_fused(Backend *, const NnmfShape *, const float *x, const float *w,
-                             float *h);
-bool cuda_nnmf_forward_tensor(Backend *, const NnmfShape *, const float *x, const float *w,
-                              float *h);
+/* Allows the NNMF kernels that may run their shared memory, all that the GPU has, once and for all:
+ * a recorded launch needs it for as long as it is replayed. */
+void cuda_open_nnmf(Backend *backend);
+
+/* NNMF product by product. */
 void cuda_nnmf_forward_cublas(Backend *, const NnmfShape *, const float *x, const float *w,
                               float *h);
-
-/* The backward rule likewise. */
-bool cuda_nnmf_backward_fused(Backend *, const NnmfShape *, const float *x, const float *w,
-                              const float *h, const float *dh, float *dx, float *dw);
 void cuda_nnmf_backward_cublas(Backend *, const NnmfShape *, const float *x, const float *w,
                                const float *h, const float *dh, float *dx, float *dw);
 

@@ -20,6 +20,15 @@
  */
 template <class T> using SharedType = T; /* so that arrays can be declared by type and name */
 
+static inline cudaLaunchAttribute in_clusters_of(unsigned blocks)
+{
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = blocks;
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    return attribute;
+}
+
 #ifdef __CUDACC__
 
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                     \
@@ -38,15 +47,6 @@ static inline void launch_with(cudaLaunchAttribute attribute, void (*kernel)(Par
     config.attrs = &attribute;
     config.numAttrs = 1;
     cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
-}
-
-static inline cudaLaunchAttribute in_clusters_of(unsigned blocks)
-{
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = blocks;
-    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-    return attribute;
 }
 
 static inline cudaLaunchAttribute cooperatively()

@@ -36,19 +36,6 @@ static __device__ __forceinline__ void split_tf32(float value, float &high, floa
     low = value - high;
 }
 
-/* x / y, for y from 1e-37 to 1e37: a reciprocal with an error of at most 2^-23 (PTX ISA, "rcp") and
- * a product, where __fdividef has scaling for a wider range besides. */
-static __device__ __forceinline__ float quotient(float x, float y)
-{
-#ifdef __CUDACC__
-    float reciprocal;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(y));
-    return x * reciprocal;
-#else
-    return x * (1.0f / y);
-#endif
-}
-
 /* c += a b, by all 32 lanes; of a and b the last 13 bits are ignored. */
 static __device__ __forceinline__ void mma_tf32(float c[4], const float a[4], const float b[2])
 {

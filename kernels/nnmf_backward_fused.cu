@@ -13,9 +13,9 @@
  * Every chunk leaves its part of dw in scratch memory, and whichever block of a panel comes last
  * adds the parts in the order of the chunks.
  */
-#include "cuda.cuh"
 #include "last_block.cuh"
 #include "nnmf_terms.cuh"
+#include "variants.cuh"
 
 enum { SIDE = 4, PAD = 4 }; /* of a thread's tile; of a row in shared memory, against conflicts */
 enum { FEATURES = 32, STRIDE = FEATURES + PAD, ACROSS = FEATURES / SIDE }; /* of a panel */
@@ -38,12 +38,11 @@ template <class P> struct Tile {
     float a[P::ROWS][STRIDE], b[P::ROWS][STRIDE];
 };
 
-template <class P> static constexpr size_t shared_bytes()
+template <class P> static SharedMemory shared(int, size_t)
 {
-    constexpr size_t sums = (size_t)(P::GROUPS * P::FOURS) * sizeof(float4);
-    static_assert(sums <= sizeof(Tile<P>), "the groups' sums fit into the tile's place");
-    static_assert(sizeof(Tile<P>) <= 48 << 10, "what every GPU gives a block unasked");
-    return sizeof(Tile<P>);
+    static_assert((size_t)(P::GROUPS * P::FOURS) * sizeof(float4) <= sizeof(Tile<P>),
+                  "the groups' sums fit into the tile's place");
+    return {sizeof(Tile<P>), false};
 }
 
 /* The operation's arguments, and how it is divided. */
@@ -58,18 +57,6 @@ struct Backward {
 };
 
 /* ---- four neighbouring features ---- */
-
-/* Those from `feature` on; zeros beyond `features`. */
-static __device__ __forceinline__ float4 load_four(const float *row, int feature, int features,
-                                                   bool aligned)
-{
-    const float *from = row + feature;
-    if (aligned && feature < features)
-        return four(from);
-    return make_float4(feature < features ? from[0] : 0.0f, feature + 1 < features ? from[1] : 0.0f,
-                       feature + 2 < features ? from[2] : 0.0f,
-                       feature + 3 < features ? from[3] : 0.0f);
-}
 
 static __device__ __forceinline__ void store_four(float *row, int feature, int features,
                                                   bool aligned, const float4 &value)
@@ -280,16 +267,19 @@ static __global__ void __launch_bounds__(P::THREADS, BUSY / P::THREADS) panel_ke
         add_parts<P>(task, first, parts);
 }
 
-static bool is_aligned(const float *pointer)
-{
-    return (uintptr_t)pointer % sizeof(float4) == 0;
-}
+/* The tables' `features`: each panel of them counts its chunks. */
+enum { MOST_FEATURES = BLOCK_COUNTS * FEATURES };
 
 /* Chunks of whole tiles, as long as all panels together still keep every multiprocessor busy. */
-template <class P> static void run(Backend *backend, Backward task)
+template <class P>
+static void run(Backend *backend, const NnmfShape &s, const SharedMemory &shared_memory,
+                const float *x, const float *w, const float *h, const float *dh, float *dx,
+                float *dw)
 {
-    unsigned panels = blocks_for((size_t)task.shape.features, FEATURES);
-    unsigned tiles = blocks_for(task.shape.rows, P::ROWS);
+    Backward task = {s, x, w, h, dh, dx, dw, false, 0, NULL, backend->block_counts};
+    task.aligned = s.features % SIDE == 0 && is_aligned(x) && is_aligned(dx);
+    unsigned panels = blocks_for((size_t)s.features, FEATURES);
+    unsigned tiles = blocks_for(s.rows, P::ROWS);
     unsigned wanted = (unsigned)backend->multiprocessors * BUSY / P::THREADS / panels;
     task.tiles = wanted > 1 ? blocks_for(tiles, wanted) : tiles;
     unsigned chunks = blocks_for(tiles, task.tiles);
@@ -297,21 +287,24 @@ template <class P> static void run(Backend *backend, Backward task)
         (float4 *)cuda_scratch(backend, (size_t)panels * chunks * P::FOURS * sizeof(float4));
     if (task.parts)
         RUN(backend, "NNMF backward", panel_kernel<P>, dim3(chunks, panels), P::THREADS,
-            shared_bytes<P>(), task);
+            shared_memory.bytes, task);
 }
 
-bool cuda_nnmf_backward_fused(Backend *backend, const NnmfShape *shape, const float *x,
-                              const float *w, const float *h, const float *dh, float *dx, float *dw)
+template <class P> static BackwardVariant variant()
 {
-    if (shape->outputs > 96 || blocks_for((size_t)shape->features, FEATURES) > BLOCK_COUNTS)
-        return false;
-    Backward task = {*shape, x, w, h, dh, dx, dw, false, 0, NULL, backend->block_counts};
-    task.aligned = shape->features % SIDE == 0 && is_aligned(x) && is_aligned(dx);
-    if (shape->outputs <= 32)
-        run<Panel<32, 64, 4>>(backend, task);
-    else if (shape->outputs <= 64)
-        run<Panel<64, 32, 1>>(backend, task);
-    else
-        run<Panel<96, 24, 1>>(backend, task);
-    return true;
+    constexpr size_t BESIDE = 64; /* what is_last_block has of static shared memory, and more */
+    return {{"fused fp32", (const void *)panel_kernel<P>, P::OUTPUTS, MOST_FEATURES, P::ROWS,
+             P::THREADS, 1, ANY_ROWS, sizeof(Tile<P>) + BESIDE > SHARED_UNASKED, shared<P>},
+            run<P>};
+}
+
+VariantTable<BackwardVariant> cuda_nnmf_backward_fused()
+{
+    static const BackwardVariant variants[] = {
+        variant<Panel<32, 64, 4>>(),
+        variant<Panel<64, 32, 1>>(),
+        variant<Panel<96, 24, 1>>(),
+        variant<Panel<128, 32, 1>>(),
+    };
+    return table_of(variants);
 }

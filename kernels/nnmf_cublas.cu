@@ -18,7 +18,7 @@ static __global__ void ratio_kernel(size_t elements, const float *x, float *r)
 {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
     if (i < elements)
-        r[i] = x[i] / (r[i] + (float)EPSILON_R);
+        r[i] = quotient(x[i], r[i] + (float)EPSILON_R);
 }
 
 /* h = h s or h (1 + epsilon s), divided by its sum: a warp a row. */
@@ -37,9 +37,23 @@ static __global__ void update_kernel(size_t rows, int outputs, float epsilon, co
         h[n] = value;
         sum += value;
     }
-    float scale = 1.0f / (warp_sum(sum) + (float)EPSILON_SUM);
+    float scale = quotient(1.0f, warp_sum(sum) + (float)EPSILON_SUM);
     for (int n = lane; n < outputs; n += WARP)
         h[n] *= scale;
+}
+
+/* The product of every batch by itself: for another number of rows cuBLAS may take another kernel,
+ * and sum in another order. */
+static void products(Backend *backend, const char *name, const NnmfShape *shape, bool transposed_w,
+                     const float *left, const float *w, float *to)
+{
+    size_t batches = (size_t)(shape->batches > 1 ? shape->batches : 1);
+    size_t rows = shape->rows / batches, features = (size_t)shape->features;
+    size_t outputs = (size_t)shape->outputs;
+    size_t columns = transposed_w ? outputs : features, depth = transposed_w ? features : outputs;
+    for (size_t first = 0; first < shape->rows; first += rows)
+        cuda_product(backend, name, false, transposed_w, rows, columns, depth, left + first * depth,
+                     w, 0.0f, to + first * columns);
 }
 
 void cuda_nnmf_forward_cublas(Backend *backend, const NnmfShape *shape, const float *x,
@@ -55,10 +69,10 @@ void cuda_nnmf_forward_cublas(Backend *backend, const NnmfShape *shape, const fl
     RUN(backend, name, fill_kernel, blocks_for(h_elements, THREADS), THREADS, 0, h_elements,
         1.0f / (float)shape->outputs, h);
     for (int i = 0; i < shape->iterations; i++) {
-        cuda_product(backend, name, false, false, shape->rows, features, outputs, h, w, 0.0f, t);
+        products(backend, name, shape, false, h, w, t);
         RUN(backend, name, ratio_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements, x,
             t);
-        cuda_product(backend, name, false, true, shape->rows, outputs, features, t, w, 0.0f, s);
+        products(backend, name, shape, true, t, w, s);
         RUN(backend, name, update_kernel, blocks_for(shape->rows, WARPS), THREADS, 0, shape->rows,
             shape->outputs, shape->epsilon, s, h);
     }

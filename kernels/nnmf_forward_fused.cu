@@ -11,7 +11,10 @@
  * once; else its blocks are read again in every iteration, from the second-level cache.
  */
 #include "cluster.cuh"
-#include "cuda.cuh"
+#include "quotient.cuh"
+#include "variants.cuh"
+
+#include <limits.h>
 
 enum { SIDE = 4, PAD = 4 }; /* of a thread's tile; of a row in shared memory, against conflicts */
 
@@ -33,6 +36,11 @@ template <int ROWS_, int OUTPUTS_, int GROUPS_, int CLUSTER_ = 1> struct Tile {
     {
         size_t blocks = blocks_for(blocks_for((size_t)features, FEATURES), CLUSTER);
         return ((1 + GROUPS) * (size_t)H + OWN + (resident ? blocks : GROUPS) * W) * sizeof(float);
+    }
+    static SharedMemory shared(int features, size_t limit)
+    {
+        bool resident = shared_bytes(features, true) <= limit;
+        return {shared_bytes(features, resident), resident};
     }
 };
 
@@ -100,21 +108,33 @@ static __device__ __forceinline__ void second_product(const float *t, const floa
     }
 }
 
-/* The thread's part of t = x / (r + tiny); zeros beyond the rows and features of the shape. */
+/* The thread's part of x; zeros beyond the rows and features of the shape. */
 template <class T>
-static __device__ __forceinline__ void store_ratio(const NnmfShape &shape, const float *x,
-                                                   size_t first_row, int row, int first, int k,
-                                                   const float r[SIDE][SIDE], float *t)
+static __device__ __forceinline__ void load_x(const NnmfShape &shape, bool aligned, const float *x,
+                                              size_t first_row, int k, float4 values[SIDE])
 {
 #pragma unroll
-    for (int i = 0; i < SIDE; i++)
+    for (int i = 0; i < SIDE; i++) {
+        size_t at = first_row + (size_t)i;
+        values[i] = load_four(x + at * (size_t)shape.features, k,
+                              at < shape.rows ? shape.features : 0, aligned);
+    }
+}
+
+/* The thread's part of t = x / (r + tiny); zeros where x has them. */
+template <class T>
+static __device__ __forceinline__ void store_ratio(const float4 x[SIDE], const float r[SIDE][SIDE],
+                                                   float *t)
+{
 #pragma unroll
-        for (int j = 0; j < SIDE; j++) {
-            size_t at = first_row + (size_t)(row + i);
-            bool inside = at < shape.rows && first + k + j < shape.features;
-            float value = inside ? x[at * (size_t)shape.features + (size_t)(first + k + j)] : 0.0f;
-            t[(row + i) * T::STRIDE + k + j] = value / (r[i][j] + (float)EPSILON_R);
-        }
+    for (int i = 0; i < SIDE; i++) {
+        float4 ratio;
+        ratio.x = quotient(x[i].x, r[i][0] + (float)EPSILON_R);
+        ratio.y = quotient(x[i].y, r[i][1] + (float)EPSILON_R);
+        ratio.z = quotient(x[i].z, r[i][2] + (float)EPSILON_R);
+        ratio.w = quotient(x[i].w, r[i][3] + (float)EPSILON_R);
+        *(float4 *)(t + i * T::STRIDE) = ratio;
+    }
 }
 
 /* In a cluster: the groups' parts of s of all its blocks, added up in their order, in the place of
@@ -163,7 +183,7 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, const floa
             value[i] = h[at] * (shape.epsilon != 0.0f ? 1.0f + shape.epsilon * s : s);
             sum += value[i];
         }
-        float scale = 1.0f / (warp_sum(sum) + (float)EPSILON_SUM);
+        float scale = quotient(1.0f, warp_sum(sum) + (float)EPSILON_SUM);
 #pragma unroll
         for (int i = 0; i < EACH; i++)
             if (lane + i * WARP < T::OUTPUTS)
@@ -173,7 +193,8 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, const floa
 
 template <class T>
 static __global__ void __launch_bounds__(T::THREADS)
-    fused_kernel(NnmfShape shape, bool resident, const float *x, const float *w, float *h_out)
+    fused_kernel(NnmfShape shape, float start, bool resident, bool aligned, const float *x,
+                 const float *w, float *h_out)
 {
     DYNAMIC_SHARED(float, shared);
     int group = (int)threadIdx.x / T::GROUP, thread = (int)threadIdx.x % T::GROUP;
@@ -188,7 +209,7 @@ static __global__ void __launch_bounds__(T::THREADS)
 
     for (int i = (int)threadIdx.x; i < T::ROWS * T::OUTPUTS; i += T::THREADS) {
         int n = i % T::OUTPUTS;
-        h[i / T::OUTPUTS * T::STRIDE + n] = n < shape.outputs ? 1.0f / (float)shape.outputs : 0.0f;
+        h[i / T::OUTPUTS * T::STRIDE + n] = n < shape.outputs ? start : 0.0f;
     }
     for (int first = mine_begin; resident && first < mine_end; first += T::FEATURES)
         load_weights<T>(shape, w, first, (int)threadIdx.x, T::THREADS,
@@ -207,9 +228,11 @@ static __global__ void __launch_bounds__(T::THREADS)
                 __syncthreads();
             }
             if (mine) {
+                float4 u[SIDE]; /* needed after the product, and there by then */
                 float r[SIDE][SIDE];
+                load_x<T>(shape, aligned, x, first_row + (size_t)row, first + across * SIDE, u);
                 first_product<T>(h, block, row, across * SIDE, r);
-                store_ratio<T>(shape, x, first_row, row, first, across * SIDE, r, t);
+                store_ratio<T>(u, r, t + row * T::STRIDE + across * SIDE);
             }
             __syncthreads();
             if (mine)
@@ -238,46 +261,38 @@ static __global__ void __launch_bounds__(T::THREADS)
 }
 
 template <class T>
-static bool run(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
+static void run(Backend *backend, const NnmfShape &s, const SharedMemory &shared, const float *x,
+                const float *w, float *h)
 {
     const char *name = "NNMF forward";
-    bool resident = T::shared_bytes(s->features, true) <= backend->shared_limit;
-    size_t shared = T::shared_bytes(s->features, resident);
-    unsigned tiles = blocks_for(s->rows, T::ROWS);
-    if (shared > backend->shared_limit ||
-        (T::CLUSTER > 1 && !has_clusters_for(backend, tiles * T::CLUSTER)))
-        return false;
-    if (!TRY(backend, name,
-             cudaFuncSetAttribute((const void *)fused_kernel<T>,
-                                  cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
-        return true; /* and the failure is kept */
+    unsigned tiles = blocks_for(s.rows, T::ROWS);
+    float start = 1.0f / (float)s.outputs;
+    bool aligned = s.features % SIDE == 0 && is_aligned(x);
     if (T::CLUSTER > 1)
         RUN_CLUSTER(backend, name, fused_kernel<T>, T::CLUSTER, tiles * T::CLUSTER, T::THREADS,
-                    shared, *s, resident, x, w, h);
+                    shared.bytes, s, start, shared.resident, aligned, x, w, h);
     else
-        RUN(backend, name, fused_kernel<T>, tiles, T::THREADS, shared, *s, resident, x, w, h);
-    return true;
+        RUN(backend, name, fused_kernel<T>, tiles, T::THREADS, shared.bytes, s, start,
+            shared.resident, aligned, x, w, h);
 }
 
-bool cuda_nnmf_forward_fused(Backend *backend, const NnmfShape *s, const float *x, const float *w,
-                             float *h)
+template <class T> static ForwardVariant variant(WhichRows which_rows = ANY_ROWS)
 {
-    /* Do blocks of so many rows give every multiprocessor two or more? */
-    size_t busy = 2 * (size_t)backend->multiprocessors;
-    if (s->outputs <= 16)
-        return run<Tile<32, 16, 8>>(backend, s, x, w, h);
-    if (s->outputs <= 32)
-        return blocks_for(s->rows, 64) >= busy ? run<Tile<64, 32, 1>>(backend, s, x, w, h)
-                                               : run<Tile<64, 32, 4>>(backend, s, x, w, h);
-    if (s->outputs <= 64 && blocks_for(s->rows, 32) >= busy)
-        return run<Tile<32, 64, 1>>(backend, s, x, w, h);
-    if (s->outputs <= 64)
-        return run<Tile<32, 64, 1, 4>>(backend, s, x, w, h) ||
-               run<Tile<32, 64, 4>>(backend, s, x, w, h) ||
-               run<Tile<32, 64, 2>>(backend, s, x, w, h);
-    if (s->outputs <= 96)
-        return run<Tile<16, 96, 2, 8>>(backend, s, x, w, h) ||
-               run<Tile<16, 96, 4>>(backend, s, x, w, h) ||
-               run<Tile<16, 96, 2>>(backend, s, x, w, h);
-    return false;
+    return {{"fused fp32", (const void *)fused_kernel<T>, T::OUTPUTS, INT_MAX, T::ROWS, T::THREADS,
+             T::CLUSTER, which_rows, true, T::shared},
+            run<T>};
+}
+
+VariantTable<ForwardVariant> cuda_nnmf_forward_fused()
+{
+    static const ForwardVariant variants[] = {
+        variant<Tile<32, 16, 8>>(),           variant<Tile<64, 32, 1>>(MANY_ROWS),
+        variant<Tile<64, 32, 4>>(),           variant<Tile<32, 64, 1>>(MANY_ROWS),
+        variant<Tile<32, 64, 1, 4>>(),        variant<Tile<32, 64, 4>>(),
+        variant<Tile<32, 64, 2>>(),           variant<Tile<16, 96, 2, 8>>(),
+        variant<Tile<16, 96, 4>>(),           variant<Tile<16, 96, 2>>(),
+        variant<Tile<32, 128, 1>>(MANY_ROWS), variant<Tile<16, 128, 1, 8>>(),
+        variant<Tile<16, 128, 2>>(),          variant<Tile<16, 128, 1>>(),
+    };
+    return table_of(variants);
 }

@@ -18,6 +18,10 @@
  */
 #include "cluster.cuh"
 #include "mma.cuh"
+#include "quotient.cuh"
+#include "variants.cuh"
+
+#include <limits.h>
 
 enum { BLOCK = MMA_SIDE * MMA_SIDE, C = 4 /* of a lane in an accumulator */ };
 
@@ -114,6 +118,39 @@ static __device__ __forceinline__ void split(float value, float &high, float &lo
     }
 }
 
+/* The value as if it were new, so that the compiler does not keep in registers what is made of it.
+ */
+static __device__ __forceinline__ float made_here(float value)
+{
+#ifdef __CUDACC__
+    asm volatile("" : "+f"(value));
+#endif
+    return value;
+}
+
+/* h as a lane keeps it from iteration to iteration; its parts, or it and zeros. */
+template <class P> static __device__ __forceinline__ void keep(float value, float &high, float &low)
+{
+    high = value;
+    low = 0.0f;
+    if (P::KEEPS_PARTS)
+        split<P::TERMS>(value, high, low);
+}
+
+/* Its parts for a product. */
+template <class P>
+static __device__ __forceinline__ void parts_of(const float kept_high[4], const float kept_low[4],
+                                                float high[4], float low[4])
+{
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        high[i] = kept_high[i];
+        low[i] = kept_low[i];
+        if (!P::KEEPS_PARTS)
+            split<P::TERMS>(made_here(kept_high[i]), high[i], low[i]);
+    }
+}
+
 /* ---- the kernel ---- */
 
 /* SPLIT: do the warps share their rows? RESIDENT: is w in shared memory, or read from the
@@ -139,11 +176,13 @@ struct Plan {
     {
         return (size_t)blocks_for((size_t)features, MMA_SIDE) * MMA_SIDE * OUTPUTS;
     }
-    static size_t shared_bytes(int features)
+    /* h is split once an iteration while registers suffice for both parts, else at every use. */
+    static constexpr bool KEEPS_PARTS = OUTPUTS <= 96;
+    static constexpr int FLOATS = SPLIT ? ALL_SUMS + WARPS * STAGE : 0; /* besides w */
+    static SharedMemory shared(int features, size_t)
     {
-        size_t floats = SPLIT ? ALL_SUMS + WARPS * STAGE : 0;
         size_t groups = blocks_for(blocks_for((size_t)features, MMA_SIDE), CLUSTER);
-        return (floats + (RESIDENT ? groups * MMA_SIDE * OUTPUTS : 0)) * sizeof(float);
+        return {(FLOATS + (RESIDENT ? groups * MMA_SIDE * OUTPUTS : 0)) * sizeof(float), RESIDENT};
     }
 };
 
@@ -180,14 +219,16 @@ add_features(const float *w, Lane lane, const float x[C], const float high[P::BL
     for (int j = 0; j < P::BLOCKS; j++) {
         const float *block = w + j * BLOCK;
         float b[2] = {block[first * MMA_SIDE + lane.group], block[second * MMA_SIDE + lane.group]};
-        multiply<P::TERMS>(r[j % 2], high[j], low[j], b);
+        float a_high[4], a_low[4];
+        parts_of<P>(high[j], low[j], a_high, a_low);
+        multiply<P::TERMS>(r[j % 2], a_high, a_low, b);
     }
     float t_high[4], t_low[4];
 #pragma unroll
     for (int i = 0; i < C; i++) {
         int to = i / 2 + i % 2 * 2; /* from the order of c to that of a */
-        split<P::TERMS>(quotient(x[i], r[0][i] + r[1][i] + (float)EPSILON_R), t_high[to],
-                        t_low[to]);
+        split<P::TERMS>(approximate_quotient(x[i], r[0][i] + r[1][i] + (float)EPSILON_R),
+                        t_high[to], t_low[to]);
     }
 #pragma unroll
     for (int j = 0; j < P::BLOCKS; j++) {
@@ -270,13 +311,13 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, Lane lane,
     for (int row = 0; row < 2; row++) {
         sum[row] += __shfl_xor_sync(0xffffffffu, sum[row], 1);
         sum[row] += __shfl_xor_sync(0xffffffffu, sum[row], 2);
-        scale[row] = quotient(1.0f, sum[row] + (float)EPSILON_SUM);
+        scale[row] = approximate_quotient(1.0f, sum[row] + (float)EPSILON_SUM);
     }
 #pragma unroll
     for (int j = 0; j < P::BLOCKS; j++)
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            split<P::TERMS>(high[j][i] * scale[i % 2], high[j][i], low[j][i]);
+            keep<P>(high[j][i] * scale[i % 2], high[j][i], low[j][i]);
 }
 
 /* The output that element i of the operand a stands for. */
@@ -322,15 +363,15 @@ static __global__ void __launch_bounds__(P::THREADS)
     for (int j = 0; j < P::BLOCKS; j++)
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            split<P::TERMS>(output_of(lane, j, i) < shape.outputs ? start : 0.0f, high[j][i],
-                            low[j][i]);
+            keep<P>(output_of(lane, j, i) < shape.outputs ? start : 0.0f, high[j][i], low[j][i]);
 
     for (int iteration = 0; iteration < shape.iterations; iteration++) {
         float s[P::BLOCKS][C] = {};
-        for (int f = first; f < end; f++) {
+        const float *group = weights + (first - at_hand) * P::BLOCKS * BLOCK;
+        for (int f = first; f < end; f++, group += P::BLOCKS * BLOCK) {
             float u[C]; /* needed after the first product, and there by then */
             load_x(shape, x, rows, lane, f, u);
-            add_features<P>(weights + (f - at_hand) * P::BLOCKS * BLOCK, lane, u, high, low, s);
+            add_features<P>(group, lane, u, high, low, s);
         }
         float *own = sums + (P::CLUSTER > 1 ? (1 + iteration % 2) * P::SUMS : 0);
         if (P::SPLIT)
@@ -353,20 +394,7 @@ static __global__ void __launch_bounds__(P::THREADS)
         }
 }
 
-/* ---- the choice ---- */
-
-template <class P>
-static void launch(Backend *backend, const char *name, const NnmfShape &s, size_t shared,
-                   const float *x, const float *w, float *h)
-{
-    unsigned tiles = blocks_for(s.rows, P::BLOCK_ROWS);
-    float start = 1.0f / (float)s.outputs;
-    if (P::CLUSTER > 1)
-        RUN_CLUSTER(backend, name, tensor_kernel<P>, P::CLUSTER, tiles * P::CLUSTER, P::THREADS,
-                    shared, s, start, x, w, h);
-    else
-        RUN(backend, name, tensor_kernel<P>, tiles, P::THREADS, shared, s, start, x, w, h);
-}
+/* ---- the variants ---- */
 
 /* w in blocks, in scratch memory; NULL after keeping the failure. */
 template <class P>
@@ -381,44 +409,45 @@ static const float *pack(Backend *backend, const char *name, const NnmfShape &s,
 }
 
 template <class P>
-static bool run(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
+static void run(Backend *backend, const NnmfShape &s, const SharedMemory &shared, const float *x,
+                const float *w, float *h)
 {
     const char *name = "NNMF forward";
-    size_t shared = P::shared_bytes(s->features);
-    unsigned blocks = blocks_for(s->rows, P::BLOCK_ROWS) * P::CLUSTER;
-    if (shared > backend->shared_limit || (P::CLUSTER > 1 && !has_clusters_for(backend, blocks)))
-        return false;
-    if (!P::RESIDENT && !(w = pack<P>(backend, name, *s, w)))
-        return true; /* and the failure is kept */
-    if (TRY(backend, name,
-            cudaFuncSetAttribute((const void *)tensor_kernel<P>,
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared)))
-        launch<P>(backend, name, *s, shared, x, w, h);
-    return true;
+    unsigned tiles = blocks_for(s.rows, P::BLOCK_ROWS);
+    float start = 1.0f / (float)s.outputs;
+    if (!P::RESIDENT && !(w = pack<P>(backend, name, s, w)))
+        return;
+    if (P::CLUSTER > 1)
+        RUN_CLUSTER(backend, name, tensor_kernel<P>, P::CLUSTER, tiles * P::CLUSTER, P::THREADS,
+                    shared.bytes, s, start, x, w, h);
+    else
+        RUN(backend, name, tensor_kernel<P>, tiles, P::THREADS, shared.bytes, s, start, x, w, h);
+}
+
+template <class P> static ForwardVariant variant()
+{
+    constexpr bool large = P::RESIDENT || P::FLOATS * sizeof(float) > SHARED_UNASKED;
+    return {{P::TERMS == 1 ? "tensor cores tf32" : "tensor cores 3xtf32",
+             (const void *)tensor_kernel<P>, P::OUTPUTS, INT_MAX, P::BLOCK_ROWS, P::THREADS,
+             P::CLUSTER, ANY_ROWS, large, P::shared},
+            run<P>};
 }
 
 /* The rows that one warp each would have keep a GPU busy only where they are many; layers with
  * many outputs have few. */
-template <int TERMS>
-static bool choose(Backend *backend, const NnmfShape *s, const float *x, const float *w, float *h)
+template <int TERMS> static VariantTable<ForwardVariant> variants()
 {
-    if (s->outputs <= 16)
-        return run<Plan<16, 8, true, true, TERMS>>(backend, s, x, w, h);
-    if (s->outputs <= 32)
-        return run<Plan<32, 4, false, true, TERMS>>(backend, s, x, w, h);
-    if (s->outputs <= 64)
-        return run<Plan<64, 8, true, true, TERMS, 2>>(backend, s, x, w, h) ||
-               run<Plan<64, 8, true, true, TERMS>>(backend, s, x, w, h) ||
-               run<Plan<64, 8, true, false, TERMS>>(backend, s, x, w, h);
-    if (s->outputs <= 96)
-        return run<Plan<96, 8, true, true, TERMS, 8>>(backend, s, x, w, h) ||
-               run<Plan<96, 8, true, false, TERMS>>(backend, s, x, w, h);
-    return false;
+    static const ForwardVariant all[] = {
+        variant<Plan<16, 8, true, true, TERMS>>(),    variant<Plan<32, 4, false, true, TERMS>>(),
+        variant<Plan<64, 8, true, true, TERMS, 2>>(), variant<Plan<64, 8, true, true, TERMS>>(),
+        variant<Plan<64, 8, true, false, TERMS>>(),   variant<Plan<96, 8, true, true, TERMS, 8>>(),
+        variant<Plan<96, 8, true, false, TERMS>>(),   variant<Plan<128, 8, true, true, TERMS, 8>>(),
+        variant<Plan<128, 8, true, false, TERMS>>(),
+    };
+    return table_of(all);
 }
 
-bool cuda_nnmf_forward_tensor(Backend *backend, const NnmfShape *s, const float *x, const float *w,
-                              float *h)
+VariantTable<ForwardVariant> cuda_nnmf_forward_tensor(Precision precision)
 {
-    return backend->precision == PRECISION_TF32 ? choose<1>(backend, s, x, w, h)
-                                                : choose<3>(backend, s, x, w, h);
+    return precision == PRECISION_TF32 ? variants<1>() : variants<3>();
 }

@@ -2,7 +2,7 @@
 #ifndef NNMF_TERMS_CUH
 #define NNMF_TERMS_CUH
 
-#include "launch.cuh"
+#include "quotient.cuh"
 
 #include "nnmf/operations.h"
 
@@ -15,7 +15,7 @@ struct BackwardTerms {
 static __device__ __forceinline__ BackwardTerms backward_terms(LocalLearning local, float x,
                                                                float r, float u)
 {
-    float q = 1.0f / (r + (float)EPSILON_R), dx = u * q, a = x * q;
+    float q = quotient(1.0f, r + (float)EPSILON_R), dx = u * q, a = x * q;
     float b = local == LOCAL_NONE ? -a * dx : local == LOCAL_KL ? -a : -2.0f * (x - r);
     return {dx, a, b};
 }

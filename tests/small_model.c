@@ -30,7 +30,7 @@ void open_model(const NetworkOptions *options, Network *network, Device *device,
     Error error = {0};
     build_small(options, network);
     assert_true(device_open_plain(device, &error));
-    if (!model_create(network, device, BATCH, model, &error))
+    if (!model_create(network, device, BATCH, 1, model, &error))
         fail_msg("%s", error.text);
 }
 

@@ -45,7 +45,7 @@ void build_small(const NetworkOptions *options, Network *network)
 }
 
 bool load_small(const Device *device, size_t count, size_t begin, size_t end, Extent input,
-                int batch, Batches *batches, Error *error)
+                int batch, int at_once, Batches *batches, Error *error)
 {
     int side = input.height + SLACK;
     size_t bytes = count * (size_t)(3 * side * side);
@@ -57,7 +57,8 @@ bool load_small(const Device *device, size_t count, size_t begin, size_t end, Ex
         images.pixels[i] = (uint8_t)(noise((uint32_t)i) >> 24);
     for (size_t i = 0; i < count; i++)
         images.labels[i] = (uint8_t)(i * 7 % CLASSES);
-    bool created = batches_create(device, &images, begin, end, input, batch, batches, error);
+    bool created =
+        batches_create(device, &images, begin, end, input, batch, at_once, batches, error);
     image_set_free(&images);
     return created;
 }

@@ -48,9 +48,10 @@ uint32_t noise(uint32_t number);
 /* For crops of 8 x 8 x 3, with odd channels and an odd stride. */
 void build_small(const NetworkOptions *options, Network *network);
 
-/* Images begin..end-1 of `count`, of noise, for a network with 3 channels and a square input. */
+/* Images begin..end-1 of `count`, of noise, for a network with 3 channels and a square input;
+ * at_once as of batches_create. */
 bool load_small(const Device *device, size_t count, size_t begin, size_t end, Extent input,
-                int batch, Batches *batches, Error *error);
+                int batch, int at_once, Batches *batches, Error *error);
 
 /* Of the epoch of so many steps in all; begins it. */
 Clock clock_of(int steps_made);

@@ -31,7 +31,7 @@ static double loss_at(Probe *p)
     assert_true(model_write(&p->model, p->model.parameters, p->host, &error));
     ops->upload(backend, p->totals, &totals, sizeof totals);
     model_forward(&p->model, BATCH);
-    model_loss(&p->model, BATCH, p->clock, p->totals);
+    model_loss(&p->model, BATCH, 0, p->clock, p->totals);
     ops->download(backend, &totals, p->totals, sizeof totals);
     return totals.loss;
 }

@@ -152,7 +152,7 @@ typedef struct Small {
 
 static bool create_model(Small *s, Error *error)
 {
-    return model_create(&s->network, &s->device, BATCH, &s->model, error);
+    return model_create(&s->network, &s->device, BATCH, 1, &s->model, error);
 }
 
 static void destroy_model(Small *s)
@@ -162,7 +162,8 @@ static void destroy_model(Small *s)
 
 static bool create_batches(Small *s, Error *error)
 {
-    return load_small(&s->device, IMAGES, FIRST, END, s->network.input, BATCH, &s->batches, error);
+    return load_small(&s->device, IMAGES, FIRST, END, s->network.input, BATCH, 1, &s->batches,
+                      error);
 }
 
 static void destroy_batches(Small *s)
@@ -247,7 +248,7 @@ static void work_space_grows_after_a_recording(void **state)
     build_small(&network_default_options, &s.network);
     open_cuda(NNMF_KERNEL_CUBLAS, PRECISION_FP32, &s.device);
     must(create_model(&s, &error) && create_batches(&s, &error), &error);
-    must(load_small(&s.device, IMAGES, 0, FEW, s.network.input, BATCH, &few, &error), &error);
+    must(load_small(&s.device, IMAGES, 0, FEW, s.network.input, BATCH, 1, &few, &error), &error);
     must(model_initialise(&s.model, 3, &error), &error);
     Steps small = {.model = &s.model, .batches = &few};
     Steps large = {.model = &s.model, .batches = &s.batches};
@@ -282,16 +283,16 @@ static bool train_tiny(Small *s, const CudaOptions *options, unsigned long *call
     Clock clock = clock_of(0);
     Steps steps = {.model = &s->model, .batches = &s->batches, .training = true};
     if (!device_open(&s->device, DEVICE_CUDA, 0, options, error) ||
-        !model_create(&s->network, &s->device, TINY_BATCH, &s->model, error) ||
+        !model_create(&s->network, &s->device, TINY_BATCH, 1, &s->model, error) ||
         !steps_rehearse(&s->model, true, error) ||
-        !load_small(&s->device, IMAGES, 0, TINY_BATCH * TINY_STEPS, s->network.input, TINY_BATCH,
+        !load_small(&s->device, IMAGES, 0, TINY_BATCH * TINY_STEPS, s->network.input, TINY_BATCH, 1,
                     &s->batches, error) ||
         !model_initialise(&s->model, 3, error))
         return false;
     batches_rewind(&s->batches, &clock, &(Totals){0});
     bool good = true;
     for (uint32_t step = 0; good && step < TINY_STEPS; step++)
-        good = steps_make(&steps, step, error) && notices_step(&s->batches.notices, error);
+        good = steps_make(&steps, step, error) && notices_step(&s->batches.notices, 1, error);
     good = good && batches_read(&s->batches, NULL, NULL, error);
     *calls = cuda_host_calls();
     steps_forget(&steps);

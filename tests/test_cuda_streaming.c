@@ -50,14 +50,16 @@ static void train_epoch(Steps *steps, uint32_t epoch, uint32_t interrupted, Tota
             assert_int_equal(clock.step, step);
             batches_rewind(b, &clock, totals);
         }
-        must(steps_make(steps, step, &error) && notices_step(&b->notices, &error), &error);
+        must(steps_make(steps, step, &error) && notices_step(&b->notices, 1, &error), &error);
     }
     must(batches_read(b, &clock, totals, &error), &error);
     assert_int_equal(clock.step, b->steps);
     assert_int_equal(totals->bad_step, 0);
 }
 
-static void train(const Case *c, size_t free_memory, bool streamed, bool interrupted, Result *r)
+/* at_once: batches of the tests. */
+static void train(const Case *c, size_t free_memory, bool streamed, bool interrupted, int at_once,
+                  Result *r)
 {
     Network network;
     Device device;
@@ -69,11 +71,12 @@ static void train(const Case *c, size_t free_memory, bool streamed, bool interru
     memset(r, 0, sizeof *r);
     build_small(&options, &network);
     open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
-    must(model_create(&network, &device, c->batch, &model, &error), &error);
+    must(model_create(&network, &device, c->batch, at_once, &model, &error), &error);
     must(steps_rehearse(&model, true, &error), &error);
     must(model_initialise(&model, 3, &error), &error);
     cuda_host_set_memory(cuda_host_memory_used() + free_memory);
-    must(load_small(&device, c->count, c->begin, c->end, network.input, c->batch, &b, &error),
+    must(load_small(&device, c->count, c->begin, c->end, network.input, c->batch, at_once, &b,
+                    &error),
          &error);
     assert_int_equal(b.sample.ring_steps, streamed ? c->ring_steps : 0);
     b.sample.shuffle = c->shuffle;
@@ -116,11 +119,13 @@ static void same_bits_streamed(void **state)
     for (size_t i = 0; i < COUNT(cases); i++) {
         const Case *c = &cases[i];
         cuda_host_set_seed(i);
-        train(c, (size_t)1 << 30, false, false, &whole);
-        train(c, LITTLE, true, false, &streamed);
-        if (memcmp(&whole, &streamed, sizeof whole) != 0)
-            fail_msg("%s: another result when streamed", c->name);
-        train(c, LITTLE, true, true, &streamed);
+        train(c, (size_t)1 << 30, false, false, 1, &whole);
+        for (int at_once = 1; at_once <= 3; at_once += 2) {
+            train(c, LITTLE, true, false, at_once, &streamed);
+            if (memcmp(&whole, &streamed, sizeof whole) != 0)
+                fail_msg("%s: another result when streamed, %d batches at once", c->name, at_once);
+        }
+        train(c, LITTLE, true, true, 1, &streamed);
         if (memcmp(&whole, &streamed, sizeof whole) != 0)
             fail_msg("%s: another result when interrupted", c->name);
     }
@@ -137,7 +142,7 @@ static bool is_streamed(size_t free_memory, size_t images)
     build_small(&network_default_options, &network);
     open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
     cuda_host_set_memory(cuda_host_memory_used() + free_memory);
-    must(load_small(&device, images, 0, images, network.input, BATCH, &b, &error), &error);
+    must(load_small(&device, images, 0, images, network.input, BATCH, 1, &b, &error), &error);
     bool streamed = batches_streamed(&b);
     assert_int_equal(b.stream.images.count, streamed ? images : 0);
     batches_destroy(&b);
@@ -174,16 +179,16 @@ static void notices_follow(void **state)
     build_small(&options, &network);
     cuda_host_set_polls(10); /* the host is faster */
     open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
-    must(model_create(&network, &device, 1, &model, &error), &error);
+    must(model_create(&network, &device, 1, 1, &model, &error), &error);
     must(model_initialise(&model, 3, &error), &error);
-    must(load_small(&device, MANY, 0, MANY, network.input, 1, &b, &error), &error);
+    must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
     Steps steps = {.model = &model, .batches = &b, .training = true};
     Clock clock = clock_of(0);
     batches_rewind(&b, &clock, &(Totals){0});
     unsigned long waits = 0;
     uint32_t told = 0;
     for (uint32_t step = 0; step < MANY; step++) {
-        must(steps_make(&steps, step, &error) && notices_step(&b.notices, &error), &error);
+        must(steps_make(&steps, step, &error) && notices_step(&b.notices, 1, &error), &error);
         const Notice *last = &b.notices.last;
         assert_true(last->clock.step >= told && last->clock.step <= step);
         assert_true(step + 1 - last->clock.step <= AHEAD);
@@ -308,15 +313,15 @@ static void bad_loss_within_an_epoch(void **state)
     memset(bad, 0xff, sizeof bad); /* not a number */
     build_small(&network_default_options, &network);
     open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
-    must(model_create(&network, &device, 1, &model, &error), &error);
+    must(model_create(&network, &device, 1, 1, &model, &error), &error);
     must(model_write(&model, model.parameters, bad, &error), &error);
-    must(load_small(&device, MANY, 0, MANY, network.input, 1, &b, &error), &error);
+    must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
     Steps steps = {.model = &model, .batches = &b, .training = true};
     Clock clock = clock_of(0);
     batches_rewind(&b, &clock, &(Totals){0});
     uint32_t step = 0;
     for (; step < MANY && !b.notices.last.totals.bad_step; step++)
-        must(steps_make(&steps, step, &error) && notices_step(&b.notices, &error), &error);
+        must(steps_make(&steps, step, &error) && notices_step(&b.notices, 1, &error), &error);
     assert_true(step < MANY);
     assert_int_equal(b.notices.last.totals.bad_step, 1);
     steps_forget(&steps);

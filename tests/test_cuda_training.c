@@ -77,8 +77,8 @@ static void train(const Device *device, const Plan *plan, Outcome *o)
     Error error = {0};
     memset(o, 0, sizeof *o);
     build_small(&plan->options, &network);
-    must(model_create(&network, device, BATCH, &model, &error), &error);
-    must(load_small(device, IMAGES, FIRST, END, network.input, BATCH, &batches, &error), &error);
+    must(model_create(&network, device, BATCH, 1, &model, &error), &error);
+    must(load_small(device, IMAGES, FIRST, END, network.input, BATCH, 1, &batches, &error), &error);
     assert_int_equal(batches.steps, STEPS_AN_EPOCH);
     must(model_initialise(&model, 3, &error), &error);
     batches.sample.shuffle = plan->shuffle;
@@ -90,8 +90,8 @@ static void train(const Device *device, const Plan *plan, Outcome *o)
 
     /* Each size of batch a second time is recorded, and from then on replayed. */
     bool can_record = device->operations->record != NULL;
-    assert_int_equal(steps.recordings[0] != NULL, can_record && plan->steps >= 2);
-    assert_int_equal(steps.recordings[1] != NULL, can_record && plan->steps >= 2 * STEPS_AN_EPOCH);
+    assert_int_equal(steps.recordings[1] != NULL, can_record && plan->steps >= 2);
+    assert_int_equal(steps.recordings[0] != NULL, can_record && plan->steps >= 2 * STEPS_AN_EPOCH);
     assert_int_equal(cuda_host_cold_graph_launches(), 0);
     steps_forget(&steps);
 
@@ -261,7 +261,7 @@ static void image_gradient(Device *device, const NetworkOptions *options, float 
     Model model;
     Error error = {0};
     build_small(options, &network);
-    must(model_create(&network, device, BATCH, &model, &error), &error);
+    must(model_create(&network, device, BATCH, 1, &model, &error), &error);
     must(model_initialise(&model, 3, &error), &error);
     const Operations *ops = device->operations;
     size_t count = BATCH * extent_elements(network.input), bytes = count * sizeof *dimages;
@@ -353,21 +353,25 @@ static void same_bits(void **state)
 
 enum { LEAST_SHARED = 48 << 10, USUAL_SHARED = 99 << 10, MOST_SHARED = 227 << 10 };
 
-/* h of NNMF with so much shared memory; x and w from noise. */
-static void nnmf(size_t shared, Precision precision, const NnmfShape *shape, float *h)
+/* h of NNMF; x and w from noise, x from its row `first_row` on. */
+static void nnmf_from(NnmfKernel kernel, Precision precision, const NnmfShape *shape,
+                      size_t first_row, float *h)
 {
+    enum { W_BEGINS = 1 << 24 };
     Device device;
     Error error = {0};
     size_t x_count = shape->rows * (size_t)shape->features;
     size_t w_count = (size_t)shape->outputs * (size_t)shape->features;
     size_t h_count = shape->rows * (size_t)shape->outputs;
-    cuda_host_set_shared_optin(shared);
-    open_cuda(NNMF_KERNEL_FUSED, precision, &device);
+    open_cuda(kernel, precision, &device);
     const Operations *ops = device.operations;
     float *host = malloc((x_count + w_count) * sizeof *host);
     assert_non_null(host);
-    for (size_t i = 0; i < x_count + w_count; i++)
-        host[i] = philox_uniform(noise((uint32_t)i)) / (float)shape->features;
+    for (size_t i = 0; i < x_count + w_count; i++) {
+        size_t number =
+            i < x_count ? first_row * (size_t)shape->features + i : W_BEGINS + i - x_count;
+        host[i] = philox_uniform(noise((uint32_t)number)) / (float)shape->features;
+    }
     float *x = ops->allocate(device.backend, x_count * sizeof *x, "x", &error);
     float *w = ops->allocate(device.backend, w_count * sizeof *w, "w", &error);
     float *out = ops->allocate(device.backend, h_count * sizeof *out, "h", &error);
@@ -385,6 +389,13 @@ static void nnmf(size_t shared, Precision precision, const NnmfShape *shape, flo
     assert_nothing_left();
 }
 
+/* The same by a fused kernel with so much shared memory. */
+static void nnmf(size_t shared, Precision precision, const NnmfShape *shape, float *h)
+{
+    cuda_host_set_shared_optin(shared);
+    nnmf_from(NNMF_KERNEL_FUSED, precision, shape, 0, h);
+}
+
 /* Whether all of w is in shared memory or a block of it at a time: the same sums in the same
  * order, where the same number of groups of threads share the rows; with more shared memory more do
  * for many outputs. Where not even a block fits, cuBLAS does it. */
@@ -397,7 +408,8 @@ static void shared_memory_of_nnmf(void **state)
         {.rows = 33, .features = 400, .outputs = 64, .iterations = 3}, /* all of w: 138 KB */
         {.rows = 17, .features = 300, .outputs = 96, .iterations = 3}, /* 164 KB, a block 52 KB */
         {.rows = 5, .features = 1024, .outputs = 96, .iterations = 2},
-        {.rows = 5, .features = 40, .outputs = 97, .iterations = 2}, /* not of the fused kernel */
+        {.rows = 17, .features = 300, .outputs = 128, .iterations = 3}, /* all of w: 198 KB */
+        {.rows = 5, .features = 40, .outputs = 129, .iterations = 2}, /* not of the fused kernels */
     };
     static float usual[64 * 128], other[64 * 128];
     for (size_t i = 0; i < COUNT(shapes); i++) {
@@ -405,7 +417,7 @@ static void shared_memory_of_nnmf(void **state)
         assert_true(count <= COUNT(usual));
         nnmf(USUAL_SHARED, PRECISION_FP32, &shapes[i], usual);
         nnmf(MOST_SHARED, PRECISION_FP32, &shapes[i], other);
-        if (shapes[i].outputs <= 32 || shapes[i].outputs > 96)
+        if (shapes[i].outputs <= 32 || shapes[i].outputs > 128)
             assert_memory_equal(usual, other, count * sizeof *usual);
         assert_within("227 KB", "h of shape", (int)i, relative_distance(other, usual, count), 1e-6);
         nnmf(LEAST_SHARED, PRECISION_FP32, &shapes[i], other);
@@ -414,7 +426,7 @@ static void shared_memory_of_nnmf(void **state)
         nnmf(USUAL_SHARED, PRECISION_3XTF32, &shapes[i], other);
         assert_within("3xTF32", "h of shape", (int)i, relative_distance(other, usual, count), 2e-6);
         nnmf(MOST_SHARED, PRECISION_3XTF32, &shapes[i], usual);
-        if (shapes[i].outputs <= 96)
+        if (shapes[i].outputs <= 128)
             assert_memory_equal(usual, other, count * sizeof *usual);
     }
 }
@@ -431,6 +443,44 @@ static void shared_memory_of_training(void **state)
         train_on_cuda(NNMF_KERNEL_FUSED, &plan, &other);
         assert_memory_equal(&usual, &other, sizeof usual);
     }
+}
+
+/* Steps are recorded, those of the full batches and that of the smaller last one, in which one
+ * kernel serves two layers that need more shared memory and less: no launch takes from another what
+ * it was recorded with. The emulation aborts where one would. */
+static void shared_memory_of_recordings(void **state)
+{
+    (void)state;
+    static const Block blocks[] = {{32, 5, 1, false}, {32, 1, 1, false}, {10, 0, 1, true}};
+    Network network;
+    Device device;
+    Model model;
+    Batches batches;
+    Error error = {0};
+    NetworkOptions options = network_default_options;
+    options.iterations = 2;
+    must(network_build((Extent){8, 8, 3}, blocks, (int)COUNT(blocks), &options, &network, &error),
+         &error);
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    must(model_create(&network, &device, BATCH, 1, &model, &error), &error);
+    must(model_initialise(&model, 3, &error), &error);
+    must(load_small(&device, IMAGES, FIRST, END, network.input, BATCH, 1, &batches, &error),
+         &error);
+    Steps steps = {.model = &model, .batches = &batches, .training = true};
+    for (int epoch = 0; epoch < 2; epoch++) {
+        Clock clock = clock_of(epoch * STEPS_AN_EPOCH);
+        Totals totals;
+        batches_rewind(&batches, &clock, &(Totals){0});
+        for (uint32_t i = 0; i < STEPS_AN_EPOCH; i++)
+            must(steps_make(&steps, i, &error), &error);
+        must(batches_read(&batches, NULL, &totals, &error), &error);
+        assert_true(isfinite(totals.loss) && totals.bad_step == 0);
+    }
+    steps_forget(&steps);
+    batches_destroy(&batches);
+    model_destroy(&model);
+    device_close(&device);
+    assert_nothing_left();
 }
 
 /* dx and dw of NNMF, one behind the other; x, h, dh and w from noise. x and dx lie `shift` floats
@@ -476,6 +526,7 @@ static void backward_of_nnmf(void **state)
         {.rows = 200, .features = 76, .outputs = 20}, /* four chunks, three panels */
         {.rows = 70, .features = 36, .outputs = 64, .local_learning = LOCAL_MSE},
         {.rows = 70, .features = 36, .outputs = 96},
+        {.rows = 70, .features = 36, .outputs = 124},
     };
     static float expected[200 * 200], gradients[200 * 200];
     for (size_t i = 0; i < COUNT(shapes); i++) {
@@ -528,7 +579,7 @@ static void kernels_of_a_step(void **state)
         cuda_host_set_shared_optin(clusters ? MOST_SHARED : USUAL_SHARED);
         cuda_host_set_cooperative(cooperative);
         open_cuda(NNMF_KERNEL_FUSED, (Precision)p, &device);
-        must(model_create(&network, &device, 1, &model, &error), &error);
+        must(model_create(&network, &device, 1, 1, &model, &error), &error);
         for (int training = 0; training <= 1; training++) {
             unsigned long launches = cuda_host_launches(), products = cuda_host_products();
             unsigned long together = cuda_host_cooperative_launches();
@@ -544,7 +595,7 @@ static void kernels_of_a_step(void **state)
         /* All of a training step. */
         Batches batches;
         Clock clock = clock_of(0);
-        must(load_small(&device, 1, 0, 1, network.input, 1, &batches, &error), &error);
+        must(load_small(&device, 1, 0, 1, network.input, 1, 1, &batches, &error), &error);
         batches_rewind(&batches, &clock, &(Totals){0});
         Steps steps = {.model = &model, .batches = &batches, .training = true};
         unsigned long before = cuda_host_launches() + cuda_host_products();
@@ -602,7 +653,7 @@ static void norm(float offset, Norm *n)
     float *out = results, *din = out + NORM_FLOATS, *mean = din + NORM_FLOATS;
     ops->upload(backend, in, host, sizeof host);
     for (int i = 0; i < BOTH; i++) {
-        ops->batchnorm_forward(backend, NORM_ROWS, C, in, in, in + C, out, mean, mean + C);
+        ops->batchnorm_forward(backend, NORM_ROWS, C, 1, in, in, in + C, out, mean, mean + C);
         ops->batchnorm_backward(backend, NORM_ROWS, C, in, in, mean, mean + C, in + NORM_FLOATS,
                                 din, mean + 2 * C, mean + 3 * C);
     }
@@ -740,6 +791,7 @@ static void clusters_of_nnmf(void **state)
         {.rows = 5, .features = 250, .outputs = 70, .iterations = 3},   /* some without features */
         {.rows = 33, .features = 250, .outputs = 64, .iterations = 3, .epsilon = 0.5f},
         {.rows = 17, .features = 300, .outputs = 40, .iterations = 20}, /* two or four blocks */
+        {.rows = 18, .features = 700, .outputs = 120, .iterations = 2},
     };
     static float alone[64 * 128], together[64 * 128], again[64 * 128];
     for (size_t i = 0; i < COUNT(shapes); i++)
@@ -761,6 +813,77 @@ static void clusters_of_nnmf(void **state)
         }
 }
 
+/* A part of a GPU that has clusters but no room for one: other variants do it, as if there were
+ * none. */
+static void clusters_without_room(void **state)
+{
+    (void)state;
+    static const NnmfShape shapes[] = {
+        {.rows = 17, .features = 300, .outputs = 64, .iterations = 2},
+        {.rows = 5, .features = 250, .outputs = 96, .iterations = 2},
+        {.rows = 5, .features = 250, .outputs = 128, .iterations = 2},
+    };
+    static float usual[64 * 128], without[64 * 128];
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (int p = PRECISION_FP32; p <= PRECISION_TF32; p++) {
+            size_t count = shapes[i].rows * (size_t)shapes[i].outputs;
+            nnmf(MOST_SHARED, (Precision)p, &shapes[i], usual);
+            cuda_host_set_capability(9, 0);
+            cuda_host_set_largest_cluster(1);
+            nnmf(MOST_SHARED, (Precision)p, &shapes[i], without);
+            assert_int_equal(cuda_host_cluster_launches(), 0);
+            assert_int_equal(cuda_host_products(), 0);
+            assert_memory_equal(usual, without, count * sizeof *usual);
+            cuda_host_reset();
+        }
+}
+
+/* Several batches at once: each has the bits that it has alone, whatever kernel all their rows
+ * would have got; clusters may then be more than run at a time. */
+static void batches_at_once(void **state)
+{
+    (void)state;
+    enum { BATCHES = 4 };
+    static const struct {
+        int multiprocessors;
+        bool clusters;
+        NnmfShape one;
+    } cases[] = {
+        {4, false, {.rows = 130, .features = 100, .outputs = 32, .iterations = 2}},
+        {4, false, {.rows = 66, .features = 200, .outputs = 64, .iterations = 2}},
+        {8, true, {.rows = 33, .features = 300, .outputs = 64, .iterations = 2}},
+        {16, true, {.rows = 20, .features = 200, .outputs = 96, .iterations = 2}},
+        {16, true, {.rows = 20, .features = 300, .outputs = 128, .iterations = 2}},
+        {4, false, {.rows = 66, .features = 200, .outputs = 128, .iterations = 2}},
+        {4, false, {.rows = 7, .features = 30, .outputs = 150, .iterations = 2}},
+    };
+    static float alone[130 * 150], together[BATCHES * 130 * 150];
+    for (size_t i = 0; i < COUNT(cases); i++)
+        for (int p = -1; p <= PRECISION_TF32; p++) { /* -1: by cuBLAS */
+            NnmfKernel kernel = p < 0 ? NNMF_KERNEL_CUBLAS : NNMF_KERNEL_FUSED;
+            Precision precision = p < 0 ? PRECISION_FP32 : (Precision)p;
+            bool products = p < 0 || cases[i].one.outputs > 128;
+            bool clusters = cases[i].clusters && !products;
+            NnmfShape shape = cases[i].one;
+            size_t count = shape.rows * (size_t)shape.outputs;
+            cuda_host_reset();
+            cuda_host_set_shared_optin(MOST_SHARED);
+            cuda_host_set_multiprocessors(cases[i].multiprocessors);
+            cuda_host_set_capability(cases[i].clusters ? 9 : 8, 0);
+            shape.rows *= BATCHES;
+            shape.batches = BATCHES;
+            nnmf_from(kernel, precision, &shape, 0, together);
+            assert_int_equal(cuda_host_cluster_launches(), clusters);
+            assert_int_equal(cuda_host_products(), products ? 2 * 2 * BATCHES : 0);
+            for (size_t b = 0; b < BATCHES; b++) {
+                nnmf_from(kernel, precision, &cases[i].one, b * cases[i].one.rows, alone);
+                if (memcmp(alone, together + b * count, count * sizeof *alone) != 0)
+                    fail_msg("shape %zu, %s: batch %zu has other bits alone", i,
+                             p < 0 ? "cuBLAS" : precision_names[p], b);
+            }
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -772,7 +895,10 @@ int main(void)
         cmocka_unit_test_setup(same_bits, reset),
         cmocka_unit_test_setup(shared_memory_of_nnmf, reset),
         cmocka_unit_test_setup(shared_memory_of_training, reset),
+        cmocka_unit_test_setup(shared_memory_of_recordings, reset),
         cmocka_unit_test_setup(clusters_of_nnmf, reset),
+        cmocka_unit_test_setup(clusters_without_room, reset),
+        cmocka_unit_test_setup(batches_at_once, reset),
         cmocka_unit_test_setup(backward_of_nnmf, reset),
         cmocka_unit_test_setup(without_cooperative_launches, reset),
         cmocka_unit_test_setup(batch_norm_in_one, reset),

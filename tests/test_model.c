@@ -34,7 +34,7 @@ static bool create(void *context, Error *error)
     CreateContext *c = context;
     Model model;
     memset(&model, 0xff, sizeof model);
-    bool created = model_create(&c->network, &c->device, BATCH, &model, error);
+    bool created = model_create(&c->network, &c->device, BATCH, 1, &model, error);
     if (!created) {
         assert_null(model.device);
         assert_null(model.parameters);
@@ -93,7 +93,7 @@ static float *initial_parameters(const Network *network, uint64_t seed)
     Model model;
     Error error = {0};
     assert_true(device_open_plain(&device, &error));
-    assert_true(model_create(network, &device, 1, &model, &error));
+    assert_true(model_create(network, &device, 1, 1, &model, &error));
     assert_true(model_initialise(&model, seed, &error));
     float *host = new_buffer(network);
     assert_true(model_read(&model, model.parameters, host, &error));
@@ -290,7 +290,7 @@ static void weights_of_the_other_architecture(void **state)
     build_small(&options, &w.network);
     Error error = {0};
     Model other;
-    assert_true(model_create(&w.network, &w.device, BATCH, &other, &error));
+    assert_true(model_create(&w.network, &w.device, BATCH, 1, &other, &error));
     assert_false(model_load_weights(&other, &w.file, "some/file", &error));
     assert_string_equal(error.text,
                         "weights of the other architecture: some/file: it is of "
@@ -340,7 +340,7 @@ static void compute(const Network *network, const Device *device, int batch, Res
     Error error = {0};
     Model model;
     memset(r, 0, sizeof *r);
-    assert_true(model_create(network, device, BATCH, &model, &error));
+    assert_true(model_create(network, device, BATCH, 1, &model, &error));
     disturb(&model);
     float images[INPUTS];
     for (uint32_t i = 0; i < INPUTS; i++)
@@ -358,7 +358,7 @@ static void compute(const Network *network, const Device *device, int batch, Res
     size_t probability_bytes = (size_t)batch * CLASSES * sizeof(float);
     model_forward(&model, batch);
     ops->download(backend, r->probabilities, model_probabilities(&model), probability_bytes);
-    model_loss(&model, batch, clock, totals);
+    model_loss(&model, batch, 0, clock, totals);
     ops->download(backend, &r->totals_without_gradient, totals, sizeof r->totals);
     const Totals none = {0};
     ops->upload(backend, totals, &none, sizeof none);

@@ -42,7 +42,7 @@ static void open_step(Step *s)
     NetworkOptions options = network_default_options;
     options.iterations = 2; /* for speed */
     build_small(&options, &s->network);
-    must(model_create(&s->network, &s->device, BATCH, &s->model, &error), &error);
+    must(model_create(&s->network, &s->device, BATCH, 1, &s->model, &error), &error);
     must(model_initialise(&s->model, 3, &error), &error);
     s->clock = ops->allocate(s->device.backend, sizeof *s->clock, "the clock", &error);
     s->totals = ops->allocate(s->device.backend, sizeof *s->totals, "the totals", &error);
@@ -71,7 +71,7 @@ static bool is_noticed(Step *s)
     Totals totals;
     Error error = {0};
     model_forward(&s->model, BATCH);
-    model_loss(&s->model, BATCH, s->clock, s->totals);
+    model_loss(&s->model, BATCH, 0, s->clock, s->totals);
     s->device.operations->download(s->device.backend, &totals, s->totals, sizeof totals);
     must(s->device.operations->finish(s->device.backend, &error), &error);
     assert_int_equal(totals.bad_step != 0, !isfinite(totals.batch_loss));

@@ -166,6 +166,30 @@ static void fused_forward(void **state)
         {{USUAL, 16, false},
          {.rows = 20, .features = 250, .outputs = 96, .iterations = 2},
          PRECISION_FP32},
+        {{USUAL, 1, false},
+         {.rows = 66, .features = 100, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 1, false},
+         {.rows = 66, .features = 300, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, true},
+         {.rows = 20, .features = 350, .outputs = 100, .iterations = 3},
+         PRECISION_FP32},
+        {{USUAL, 16, true},
+         {.rows = 20, .features = 1100, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, false},
+         {.rows = 20, .features = 150, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, false},
+         {.rows = 20, .features = 500, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 16, false},
+         {.rows = 20, .features = 100, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
+        {{USUAL, 16, false},
+         {.rows = 20, .features = 250, .outputs = 128, .iterations = 2},
+         PRECISION_FP32},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
         nnmf_forward(&cases[i], NNMF_KERNEL_FUSED);
@@ -196,6 +220,12 @@ static void tensor_forward(void **state)
          PRECISION_FP32},
         {{USUAL, 8, false},
          {.rows = 20, .features = 100, .outputs = 96, .iterations = 2},
+         PRECISION_FP32},
+        {{LARGE, 16, true},
+         {.rows = 20, .features = 250, .outputs = 120, .iterations = 3},
+         PRECISION_FP32},
+        {{USUAL, 8, false},
+         {.rows = 20, .features = 100, .outputs = 128, .iterations = 2},
          PRECISION_FP32},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
@@ -240,6 +270,8 @@ static void both_backward(void **state)
         {.rows = 140, .features = 33, .outputs = 64, .local_learning = LOCAL_KL},
         {.rows = 100, .features = 40, .outputs = 90},
         {.rows = 100, .features = 64, .outputs = 96, .local_learning = LOCAL_KL},
+        {.rows = 100, .features = 40, .outputs = 120},
+        {.rows = 70, .features = 36, .outputs = 128, .local_learning = LOCAL_MSE},
     };
     for (size_t i = 0; i < COUNT(shapes); i++)
         nnmf_backward(NNMF_KERNEL_FUSED, &shapes[i]);
@@ -291,10 +323,10 @@ static void batch_norm(bool cooperative, size_t rows, int channels)
     float *dweight = floats_on_gpu(width), *dbias = floats_on_gpu(width);
     double *sums = bytes_on_gpu(&(double[256]){0}, 2 * width * sizeof *sums);
     for (int i = 0; i < 2; i++) { /* the barrier and the counts are used again */
-        ops->batchnorm_forward(gpu.backend, rows, channels, in, weight, bias, out, mean, rstd);
+        ops->batchnorm_forward(gpu.backend, rows, channels, 1, in, weight, bias, out, mean, rstd);
         ops->batchnorm_backward(gpu.backend, rows, channels, in, weight, mean, rstd, dout, dout,
                                 dweight, dbias);
-        ops->batchnorm_accumulate(gpu.backend, rows, channels, in, sums);
+        ops->batchnorm_accumulate(gpu.backend, rows, channels, 1, in, sums);
     }
     ops->batchnorm_frozen_forward(gpu.backend, rows, channels, in, weight, bias, mean, weight, out);
     ops->batchnorm_frozen_backward(gpu.backend, rows, channels, in, weight, mean, weight, dout,
@@ -501,11 +533,11 @@ static void train(bool waits)
     if (!waits)
         table.arrived = claim_arrival;
     device.operations = &table;
-    must(model_create(&network, &device, STREAM_BATCH, &model, &error), &error);
+    must(model_create(&network, &device, STREAM_BATCH, 1, &model, &error), &error);
     must(steps_rehearse(&model, true, &error), &error);
     must(model_initialise(&model, 3, &error), &error);
     cuda_host_set_memory(cuda_host_memory_used() + 8000); /* not enough for all images */
-    must(load_small(&device, STREAM_IMAGES, 0, STREAM_IMAGES, network.input, STREAM_BATCH, &b,
+    must(load_small(&device, STREAM_IMAGES, 0, STREAM_IMAGES, network.input, STREAM_BATCH, 1, &b,
                     &error),
          &error);
     assert_true(b.sample.ring_steps > 0);
@@ -514,7 +546,7 @@ static void train(bool waits)
         Clock clock = {.epoch = epoch, .learning_rates = {1e-3, 1e-2, 1e-3}};
         batches_rewind(&b, &clock, &(Totals){0});
         for (uint32_t step = 0; step < b.steps; step++)
-            must(steps_make(&steps, step, &error) && notices_step(&b.notices, &error), &error);
+            must(steps_make(&steps, step, &error) && notices_step(&b.notices, 1, &error), &error);
         must(batches_read(&b, NULL, NULL, &error), &error);
     }
     steps_forget(&steps);

@@ -92,7 +92,8 @@ typedef struct Totals {
 /* Which images a batch consists of. */
 typedef struct SampleShape {
     size_t begin, end; /* image numbers, half open */
-    int batch;         /* images now: end - begin may not be a multiple */
+    int batch;         /* images now: fewer than batch_size at the end of the range, more where
+                          those of the next steps follow */
     int batch_size;    /* images of a full batch: step s begins at position s * batch_size */
     bool shuffle;
     AugmentKind augment;
@@ -100,7 +101,8 @@ typedef struct SampleShape {
     int slack_y, slack_x; /* image minus crop, in pixels */
     uint64_t seed;
     /* 0: all images lie in memory, in their own order. Else those of this many full batches do, in
-     * the order they are drawn in: batch s begins at (s mod ring_steps) * batch_size. */
+     * the order they are drawn in: batch s begins at (s mod ring_steps) * batch_size. Those of
+     * several steps at once do not go beyond its end. */
     uint32_t ring_steps;
 } SampleShape;
 
@@ -112,6 +114,15 @@ static inline NNMF_HD uint32_t sample_image(const SampleShape *s, uint32_t epoch
     if (s->shuffle)
         position = draw_permuted(s->seed, epoch, (uint32_t)(s->end - s->begin), position);
     return (uint32_t)s->begin + position;
+}
+
+/* How it is augmented. */
+static inline NNMF_HD Augmentation sample_augmentation(const SampleShape *s, uint32_t epoch,
+                                                       uint32_t step, uint32_t i)
+{
+    uint32_t batch_size = (uint32_t)s->batch_size;
+    return augment_draw(s->augment, s->seed, epoch, step + i / batch_size, i % batch_size,
+                        s->slack_y, s->slack_x, s->colour);
 }
 
 /* Where that image lies in memory. */
@@ -171,9 +182,16 @@ typedef struct NnmfShape {
     LocalLearning local_learning;
 } NnmfShape;
 
+/* How a device goes through NNMF with some shape. */
+typedef struct NnmfWay {
+    char text[96];       /* for people: "fused fp32, 32 rows x 64 outputs, 512 threads" */
+    size_t shared_bytes; /* that a block of the one kernel that does it asks for; 0: several do */
+} NnmfWay;
+
 typedef struct ConvolutionShape {
-    size_t rows;
+    size_t rows; /* of all batches */
     int in, out; /* channels */
+    int batches; /* as for NNMF; forward only */
 } ConvolutionShape;
 
 typedef struct LossShape {
@@ -199,6 +217,10 @@ typedef struct Operations {
 
     /* Waits until all operations are done; false with the first failure since the last call. */
     bool (*finish)(Backend *, Error *);
+
+    /* Which way nnmf_forward goes with this shape, or nnmf_backward; NULL where there is one way
+     * for all. */
+    void (*nnmf_way)(Backend *, const NnmfShape *, bool backward, NnmfWay *way);
 
     /* ---- transfers: copies while the host goes on; all NULL where the device's memory is the
      * host's, so that there is nothing to copy ---- */
@@ -297,19 +319,22 @@ typedef struct Operations {
 
     /* ---- batch norm over rows, statistics of this batch, biased variance ---- */
 
-    /* in, out (rows, channels); weight, bias, mean, rstd (channels):
-     * out = (in - mean) rstd weight + bias, rstd = 1 / sqrt(variance + EPSILON_VARIANCE). */
-    void (*batchnorm_forward)(Backend *, size_t rows, int channels, const float *in,
+    /* in, out (rows, channels); weight, bias (channels); mean, rstd (batches, channels):
+     * out = (in - mean) rstd weight + bias, rstd = 1 / sqrt(variance + EPSILON_VARIANCE). The rows
+     * are those of `batches` equally large batches, each with its own statistics and the bits that
+     * it would have alone. */
+    void (*batchnorm_forward)(Backend *, size_t rows, int channels, int batches, const float *in,
                               const float *weight, const float *bias, float *out, float *mean,
                               float *rstd);
 
-    /* din may be dout. */
+    /* Of one batch; mean, rstd (channels). din may be dout. */
     void (*batchnorm_backward)(Backend *, size_t rows, int channels, const float *in,
                                const float *weight, const float *mean, const float *rstd,
                                const float *dout, float *din, float *dweight, float *dbias);
 
-    /* Adds to sums (2, channels) the sums over rows of in and of its square. */
-    void (*batchnorm_accumulate)(Backend *, size_t rows, int channels, const float *in,
+    /* Adds to sums (2, channels) the sums over rows of in and of its square, to the bits that a
+     * call for each of the `batches` equally large batches would give. */
+    void (*batchnorm_accumulate)(Backend *, size_t rows, int channels, int batches, const float *in,
                                  double *sums);
 
     /* ---- batch norm with frozen statistics: mean, variance (channels), of whatever images ---- */

@@ -1,6 +1,7 @@
 /* Times training steps and test batches on random images, operation by operation. */
 #include "commands/ceiling.h"
 #include "commands/commands.h"
+#include "commands/ways.h"
 #include "operations/timed.h"
 
 #include "base/median.h"
@@ -58,11 +59,11 @@ static bool prepare(const Settings *settings, Bench *bench, Error *error)
     timed_open(&bench->device, &bench->timed);
     if (!random_images(settings, &images, error))
         return false;
-    bool created = model_create(&bench->network, &bench->timed, (int)settings->batch_size,
+    bool created = model_create(&bench->network, &bench->timed, (int)settings->batch_size, 1,
                                 &bench->model, error) &&
                    steps_rehearse(&bench->model, true, error) &&
                    batches_create(&bench->timed, &images, 0, images.count, bench->network.input,
-                                  (int)settings->batch_size, &bench->batches, error);
+                                  (int)settings->batch_size, 1, &bench->batches, error);
     image_set_free(&images);
     bench->steps = settings->steps;
     bench->batches.sample.shuffle = true;
@@ -95,7 +96,7 @@ static bool step(Bench *bench, bool training, uint32_t number, Error *error)
         model_backward(&bench->model, batch, b->clock, b->totals);
         model_update(&bench->model, b->clock);
     } else {
-        model_loss(&bench->model, batch, b->clock, b->totals);
+        model_loss(&bench->model, batch, 0, b->clock, b->totals);
     }
     return batches_read(b, NULL, NULL, error);
 }
@@ -229,6 +230,7 @@ bool command_bench(const Settings *settings, int *status, Error *error)
         printf("%s; %s, batches of %d; medians of %" PRId64 " steps\n", bench.device.description,
                dataset_name((DatasetKind)settings->dataset), (int)settings->batch_size,
                bench.steps);
+        ways_print(&bench.network, &bench.device, (int)settings->batch_size, stdout);
         good = report(&bench, "training step", error) && measure(&bench, false, error) &&
                measure_recorded(&bench, false, error) && report(&bench, "test batch", error);
     }

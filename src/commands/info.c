@@ -1,4 +1,18 @@
 #include "commands/commands.h"
+#include "commands/ways.h"
+
+/* The device, and which way it goes with the NNMF layers. */
+static bool print_device(const Settings *settings, const Network *network, Error *error)
+{
+    Device device;
+    if (!settings_open_device(settings, &device, error))
+        return false;
+    printf("Device: %s, batches of %d\n", device.description, (int)settings->batch_size);
+    ways_print(network, &device, (int)settings->batch_size, stdout);
+    bool good = device.operations->finish(device.backend, error);
+    device_close(&device);
+    return good;
+}
 
 bool command_info(const Settings *settings, int *status, Error *error)
 {
@@ -8,5 +22,5 @@ bool command_info(const Settings *settings, int *status, Error *error)
     if (!network_for_dataset((DatasetKind)settings->dataset, &options, &network, error))
         return false;
     network_print(&network, stdout);
-    return true;
+    return print_device(settings, &network, error);
 }

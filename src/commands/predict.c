@@ -57,26 +57,29 @@ static bool print_best(const char *path, const float *probabilities, const char 
     return true;
 }
 
-static bool classify(const Settings *settings, Session *session, Error *error)
+/* probabilities: host memory for those of as many images as the model takes at once. */
+static bool classify(const Settings *settings, Session *session, float *probabilities, Error *error)
 {
     const Device *device = &session->device;
     Batches *batches = &session->batches;
     const char *const *names = dataset_class_names((DatasetKind)settings->dataset);
-    float probabilities[BATCH * CLASSES];
     batches_rewind(batches, &(Clock){0}, &(Totals){0});
-    for (uint32_t step = 0; step < batches->steps; step++) {
+    for (uint32_t step = 0, count; step < batches->steps; step += count) {
+        count = (uint32_t)batches_from(batches, step);
         if (!batches_bring(batches, step, error))
             return false;
-        int batch = batches_fill(batches, step, &session->model);
-        model_forward(&session->model, batch);
+        int batch = batches_fill_several(batches, step, (int)count, &session->model);
+        size_t images = count * (size_t)batch;
+        model_forward_several(&session->model, batch, (int)count);
         device->operations->download(device->backend, probabilities,
                                      model_probabilities(&session->model),
-                                     (size_t)batch * CLASSES * sizeof *probabilities);
-        device->operations->advance(device->backend, batches->clock);
+                                     images * CLASSES * sizeof *probabilities);
+        for (uint32_t i = 0; i < count; i++)
+            device->operations->advance(device->backend, batches->clock);
         if (!device->operations->finish(device->backend, error))
             return false;
         char **paths = settings->arguments + (size_t)step * BATCH;
-        for (int i = 0; i < batch; i++)
+        for (size_t i = 0; i < images; i++)
             if (!print_best(paths[i], probabilities + i * CLASSES, names, error))
                 return false;
     }
@@ -96,13 +99,18 @@ bool command_predict(const Settings *settings, int *status, Error *error)
     Session session;
     if (!read_pictures(settings, &images, error))
         return false;
+    int at_once = (int)settings->batches_at_once;
+    float *probabilities = NULL;
     bool done = session_open_model(&population, BATCH, &session, error);
     if (done) {
-        done = batches_create(&session.device, &images, 0, images.count, session.network.input,
-                              BATCH, &session.batches, error) &&
-               classify(settings, &session, error);
+        done = (probabilities = memory_allocate((size_t)at_once, BATCH * CLASSES * sizeof(float),
+                                                "probabilities", error)) &&
+               batches_create(&session.device, &images, 0, images.count, session.network.input,
+                              BATCH, at_once, &session.batches, error) &&
+               classify(settings, &session, probabilities, error);
         session_close(&session);
     }
+    memory_free(probabilities);
     image_set_free(&images);
     return done;
 }

@@ -23,14 +23,15 @@ typedef struct Trial {
     uint64_t correct;
 } Trial;
 
-/* Host memory for a batch: images, gradient and perturbed (batch, height, width, channels),
- * probabilities (batch, CLASSES), labels (batch). */
+/* Host memory for the batches at hand, one behind the other: images, gradient and perturbed
+ * (batches, batch, height, width, channels), probabilities (batches, batch, CLASSES), labels
+ * (batches, batch). */
 typedef struct Plan {
     Trial *trials; /* those that differ in the repetition alone follow each other */
     size_t count;
     float *images, *gradient, *perturbed, *probabilities;
     uint8_t *labels;
-    float *dimages; /* device memory, shaped as images; NULL where no trial needs it */
+    float *dimages; /* device memory, of a batch; NULL where no trial needs it */
 } Plan;
 
 /* ---- levels ---- */
@@ -84,24 +85,25 @@ static bool add_trials(const Settings *s, Plan *plan, Error *error)
     return true;
 }
 
-/* ---- a batch ---- */
+/* ---- some batches at once ---- */
 
 static bool reserve(const Session *session, Plan *plan, Error *error)
 {
     size_t batch = (size_t)session->model.batch_size;
+    size_t count = batch * (size_t)session->model.batches;
     size_t image = extent_elements(session->network.input);
     bool attack = false;
     for (size_t i = 0; i < plan->count; i++)
         attack = attack || plan->trials[i].kind == PERTURB_GRADIENT_SIGN;
     size_t bytes = image * sizeof(float);
     const Device *device = &session->device;
-    return (plan->images = memory_allocate(batch, bytes, "images", error)) &&
-           (plan->perturbed = memory_allocate(batch, bytes, "perturbed images", error)) &&
+    return (plan->images = memory_allocate(count, bytes, "images", error)) &&
+           (plan->perturbed = memory_allocate(count, bytes, "perturbed images", error)) &&
            (plan->probabilities =
-                memory_allocate(batch, CLASSES * sizeof(float), "probabilities", error)) &&
-           (plan->labels = memory_allocate(batch, 1, "labels", error)) &&
+                memory_allocate(count, CLASSES * sizeof(float), "probabilities", error)) &&
+           (plan->labels = memory_allocate(count, 1, "labels", error)) &&
            (!attack ||
-            ((plan->gradient = memory_allocate(batch, bytes, "gradients of images", error)) &&
+            ((plan->gradient = memory_allocate(count, bytes, "gradients of images", error)) &&
              (plan->dimages = device->operations->allocate(device->backend, batch * bytes,
                                                            "gradients of images", error))));
 }
@@ -116,40 +118,48 @@ static void release(const Session *session, Plan *plan)
         memory_free(buffers[i]);
 }
 
-/* The batch's images and labels to the host, and the gradient of the images where it is needed. */
-static bool fetch_batch(Session *session, Plan *plan, int batch, Error *error)
+/* Batch number `step` of all, `number` of those at hand: its images and labels to the host, and the
+ * gradient of the images where it is needed. */
+static bool fetch_batch(Session *session, Plan *plan, uint32_t step, size_t number, Error *error)
 {
     const Operations *ops = session->device.operations;
     Backend *backend = session->device.backend;
-    size_t images = (size_t)batch * extent_elements(session->network.input) * sizeof(float);
-    ops->download(backend, plan->images, session->model.images, images);
-    ops->download(backend, plan->labels, session->model.labels, (size_t)batch);
+    Batches *batches = &session->batches;
+    if (!batches_bring(batches, step, error))
+        return false;
+    int batch = batches_fill(batches, step, &session->model);
+    size_t elements = (size_t)batch * extent_elements(session->network.input);
+    size_t at = number * elements, bytes = elements * sizeof(float);
+    ops->download(backend, plan->images + at, session->model.images, bytes);
+    ops->download(backend, plan->labels + number * (size_t)batch, session->model.labels,
+                  (size_t)batch);
     if (plan->dimages) {
         model_forward(&session->model, batch);
-        model_backward_to_images(&session->model, batch, session->batches.clock,
-                                 session->batches.totals, plan->dimages);
-        ops->download(backend, plan->gradient, plan->dimages, images);
+        model_backward_to_images(&session->model, batch, batches->clock, batches->totals,
+                                 plan->dimages);
+        ops->download(backend, plan->gradient + at, plan->dimages, bytes);
     }
+    ops->advance(backend, batches->clock);
     return ops->finish(backend, error);
 }
 
-/* The images of a batch as the trial wants them, into plan->perturbed. */
+/* The `count` images at hand as the trial wants them, into plan->perturbed. */
 static bool perturb(const Session *session, Plan *plan, const Trial *trial, uint64_t seed,
-                    size_t first, int batch, Error *error)
+                    size_t first, size_t count, Error *error)
 {
     Extent extent = session->network.input;
     size_t elements = extent_elements(extent);
     if (trial->kind == PERTURBATIONS) {
-        memcpy(plan->perturbed, plan->images, (size_t)batch * elements * sizeof *plan->images);
+        memcpy(plan->perturbed, plan->images, count * elements * sizeof *plan->images);
         return true;
     }
     if (trial->kind == PERTURB_GRADIENT_SIGN) {
-        perturb_by_gradient(trial->level, (size_t)batch * elements, plan->images, plan->gradient,
+        perturb_by_gradient(trial->level, count * elements, plan->images, plan->gradient,
                             plan->perturbed);
         return true;
     }
     bool good = true;
-    for (size_t i = 0; good && i < (size_t)batch; i++)
+    for (size_t i = 0; good && i < count; i++)
         good = perturb_image(trial->kind, trial->level, seed, trial->repetition,
                              (uint32_t)(first + i), extent, plan->images + i * elements,
                              plan->perturbed + i * elements, error);
@@ -157,10 +167,10 @@ static bool perturb(const Session *session, Plan *plan, const Trial *trial, uint
 }
 
 /* As the loss counts: the first largest probability is at the label. */
-static bool count_correct(const Plan *plan, int batch, uint64_t *correct, Error *error)
+static bool count_correct(const Plan *plan, size_t count, uint64_t *correct, Error *error)
 {
-    for (int i = 0; i < batch; i++) {
-        const float *p = plan->probabilities + (size_t)i * CLASSES;
+    for (size_t i = 0; i < count; i++) {
+        const float *p = plan->probabilities + i * CLASSES;
         int best = 0;
         for (int c = 0; c < CLASSES; c++) {
             if (!isfinite(p[c]))
@@ -172,19 +182,21 @@ static bool count_correct(const Plan *plan, int batch, uint64_t *correct, Error 
     return true;
 }
 
-static bool try_batch(Session *session, Plan *plan, Trial *trial, uint64_t seed, size_t first,
-                      int batch, Error *error)
+/* `batches` batches of `batch` images, of which the first is number `first`. */
+static bool try_batches(Session *session, Plan *plan, Trial *trial, uint64_t seed, size_t first,
+                        int batch, int batches, Error *error)
 {
     const Operations *ops = session->device.operations;
     Backend *backend = session->device.backend;
-    size_t elements = (size_t)batch * extent_elements(session->network.input);
-    if (!perturb(session, plan, trial, seed, first, batch, error))
+    size_t count = (size_t)batch * (size_t)batches;
+    size_t elements = count * extent_elements(session->network.input);
+    if (!perturb(session, plan, trial, seed, first, count, error))
         return false;
     ops->upload(backend, session->model.images, plan->perturbed, elements * sizeof(float));
-    model_forward(&session->model, batch);
+    model_forward_several(&session->model, batch, batches);
     ops->download(backend, plan->probabilities, model_probabilities(&session->model),
-                  (size_t)batch * CLASSES * sizeof(float));
-    return ops->finish(backend, error) && count_correct(plan, batch, &trial->correct, error);
+                  count * CLASSES * sizeof(float));
+    return ops->finish(backend, error) && count_correct(plan, count, &trial->correct, error);
 }
 
 static bool test_all(Session *session, Plan *plan, uint64_t seed, Error *error)
@@ -194,15 +206,15 @@ static bool test_all(Session *session, Plan *plan, uint64_t seed, Error *error)
     bool good = true;
     batches_rewind(batches, &(Clock){0}, &(Totals){0});
     progress_start(&progress, "Testing", 0, batches->steps, 0, batches->sample.batch_size);
-    for (uint32_t step = 0; good && step < batches->steps; step++) {
+    for (uint32_t step = 0, count; good && step < batches->steps; step += count) {
         progress_show(&progress, step);
+        count = (uint32_t)batches_from(batches, step);
         size_t first = batches->sample.begin + (size_t)step * (size_t)batches->sample.batch_size;
-        good = batches_bring(batches, step, error);
-        int batch = good ? batches_fill(batches, step, &session->model) : 0;
-        good = good && fetch_batch(session, plan, batch, error);
+        for (uint32_t i = 0; good && i < count; i++)
+            good = fetch_batch(session, plan, step + i, i, error);
         for (size_t i = 0; good && i < plan->count; i++)
-            good = try_batch(session, plan, &plan->trials[i], seed, first, batch, error);
-        session->device.operations->advance(session->device.backend, batches->clock);
+            good = try_batches(session, plan, &plan->trials[i], seed, first,
+                               batches_size(batches, step), (int)count, error);
     }
     progress_end(&progress);
     return good;

@@ -26,6 +26,10 @@ bool command_show(const Settings *s, int *status, Error *error)
         return fail_usage(error,
                           "more than one sheet: --samples, --reconstruct, --confusion, "
                           "--layer: at most one of them was expected");
+    if (s->batches_at_once > 1 && !s->confusion)
+        return fail_usage(error,
+                          "option of --confusion: --batches-at-once: other sheets make no "
+                          "test pass");
     Picture picture;
     if (!draw_sheet(s, &picture, error))
         return false;

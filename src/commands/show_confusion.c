@@ -16,10 +16,11 @@ typedef struct Confusion {
     uint64_t correct, images;
 } Confusion;
 
-/* Adds a batch. The first largest probability is the answer, as for the loss operation. */
-static void add(Confusion *confusion, int batch, const float *probabilities, const uint8_t *labels)
+/* Adds so many images. The first largest probability is the answer, as for the loss operation. */
+static void add(Confusion *confusion, size_t images, const float *probabilities,
+                const uint8_t *labels)
 {
-    for (int i = 0; i < batch; i++, probabilities += CLASSES) {
+    for (size_t i = 0; i < images; i++, probabilities += CLASSES) {
         int best = 0;
         for (int c = 1; c < CLASSES; c++)
             if (probabilities[c] > probabilities[best])
@@ -40,18 +41,19 @@ static bool run(Session *session, Steps *steps, float *probabilities, uint8_t *l
     bool good = true;
     progress_start(&progress, "Testing", 0, batches->steps, 0, batches->sample.batch_size);
     batches_rewind(batches, &(Clock){0}, &(Totals){0});
-    for (uint32_t step = 0; good && step < batches->steps; step++) {
-        size_t batch = (size_t)batches_size(batches, step);
+    for (uint32_t step = 0, count; good && step < batches->steps; step += count) {
+        count = (uint32_t)steps_at_once(steps, step);
+        size_t images = count * (size_t)batches_size(batches, step);
         progress_show(&progress, step);
         good = steps_make(steps, step, error);
         if (!good)
             break;
         ops->download(backend, probabilities, model_probabilities(&session->model),
-                      batch * CLASSES * sizeof *probabilities);
-        ops->download(backend, labels, session->model.labels, batch);
+                      images * CLASSES * sizeof *probabilities);
+        ops->download(backend, labels, session->model.labels, images);
         good = ops->finish(backend, error);
         if (good)
-            add(confusion, (int)batch, probabilities, labels);
+            add(confusion, images, probabilities, labels);
     }
     progress_end(&progress);
     return good;
@@ -59,10 +61,10 @@ static bool run(Session *session, Steps *steps, float *probabilities, uint8_t *l
 
 static bool count(Session *session, Confusion *confusion, Error *error)
 {
-    size_t batch = (size_t)session->batches.sample.batch_size;
+    size_t most = (size_t)session->batches.sample.batch_size * (size_t)session->batches.at_once;
     float *probabilities =
-        memory_allocate(batch, CLASSES * sizeof *probabilities, "probabilities", error);
-    uint8_t *labels = probabilities ? memory_allocate(batch, 1, "labels", error) : NULL;
+        memory_allocate(most, CLASSES * sizeof *probabilities, "probabilities", error);
+    uint8_t *labels = probabilities ? memory_allocate(most, 1, "labels", error) : NULL;
     bool good = false;
     if (labels) {
         Steps steps = {.model = &session->model, .batches = &session->batches};

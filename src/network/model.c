@@ -21,9 +21,14 @@ static float *reserve_floats(const Model *model, size_t count, const char *what,
     return reserve(model, count, sizeof(float), what, error);
 }
 
-static size_t rows(const Layer *layer, int batch)
+static size_t rows(const Layer *layer, int images)
 {
-    return (size_t)batch * extent_positions(layer->out);
+    return (size_t)images * extent_positions(layer->out);
+}
+
+static size_t layer_elements(const Layer *layer, int images)
+{
+    return (size_t)images * extent_elements(layer->out);
 }
 
 /* Are the layer's features in another order in memory than in its weight? */
@@ -45,10 +50,11 @@ static void reserve_layer(Model *model, int number, Error *error)
 {
     const Layer *layer = &model->network->layers[number];
     LayerBuffers *b = &model->layers[number];
-    size_t batch = (size_t)model->batch_size, channels = (size_t)layer->out.channels;
-    b->out = reserve_floats(model, batch * extent_elements(layer->out), "activations", error);
+    size_t batches = (size_t)model->batches, channels = (size_t)layer->out.channels;
+    int images = model->batch_size * model->batches;
+    b->out = reserve_floats(model, layer_elements(layer, images), "activations", error);
     if (layer->kind == LAYER_UNFOLD)
-        b->scale = reserve_floats(model, rows(layer, model->batch_size), "L1 norms", error);
+        b->scale = reserve_floats(model, rows(layer, images), "L1 norms", error);
     if (layer->kind == LAYER_NNMF) {
         b->scale = reserve_floats(model, channels, "row sums of weights", error);
         reserve_weights(model, number, "normalised weights", error);
@@ -56,8 +62,8 @@ static void reserve_layer(Model *model, int number, Error *error)
     if (has_reordered_weight(layer))
         reserve_weights(model, number, "reordered weights", error);
     if (layer->kind == LAYER_BATCHNORM) {
-        b->mean = reserve_floats(model, channels, "batch norm means", error);
-        b->rstd = reserve_floats(model, channels, "batch norm rstd", error);
+        b->mean = reserve_floats(model, batches * channels, "batch norm means", error);
+        b->rstd = reserve_floats(model, batches * channels, "batch norm rstd", error);
     }
 }
 
@@ -83,12 +89,14 @@ static LayerWeights layer_weights(const Model *model, int number)
                           .dbeta = parameter(model, model->gradients, l->beta)};
 }
 
-bool model_create(const Network *network, const Device *device, int batch_size, Model *model,
-                  Error *error)
+bool model_create(const Network *network, const Device *device, int batch_size, int batches,
+                  Model *model, Error *error)
 {
     Error first = {0};
-    *model = (Model){.network = network, .device = device, .batch_size = batch_size};
+    *model =
+        (Model){.network = network, .device = device, .batch_size = batch_size, .batches = batches};
     size_t elements = network->buffer_elements, batch = (size_t)batch_size;
+    size_t images = batch * (size_t)batches;
     size_t widest = 0;
     for (int i = 0; i < network->layer_count; i++) {
         size_t wide = extent_elements(network->layers[i].out);
@@ -106,8 +114,8 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
                               "population statistics", &first);
     }
     model->images =
-        reserve_floats(model, batch * extent_elements(network->input), "images", &first);
-    model->labels = reserve(model, batch, 1, "labels", &first);
+        reserve_floats(model, images * extent_elements(network->input), "images", &first);
+    model->labels = reserve(model, images, 1, "labels", &first);
     model->dout = reserve_floats(model, batch * widest, "gradients of activations", &first);
     model->din = reserve_floats(model, batch * widest, "gradients of activations", &first);
     if (first.status != STATUS_OK) {
@@ -178,20 +186,23 @@ static UnfoldShape unfold_shape(const Layer *layer, int batch)
                          .out_width = layer->out.width};
 }
 
-static NnmfShape nnmf_shape(const Network *network, const Layer *layer, int batch)
+static NnmfShape nnmf_shape(const Network *network, const Layer *layer, int batch, int batches)
 {
-    return (NnmfShape){.rows = rows(layer, batch),
+    return (NnmfShape){.rows = rows(layer, batch * batches),
                        .features = layer->in.channels,
                        .outputs = layer->out.channels,
+                       .batches = batches,
                        .iterations = network->options.iterations,
                        .epsilon = (float)network->options.epsilon,
                        .local_learning = network->options.local_learning};
 }
 
-static ConvolutionShape convolution_shape(const Layer *layer, int batch)
+static ConvolutionShape convolution_shape(const Layer *layer, int batch, int batches)
 {
-    return (ConvolutionShape){
-        .rows = rows(layer, batch), .in = layer->in.channels, .out = layer->out.channels};
+    return (ConvolutionShape){.rows = rows(layer, batch * batches),
+                              .in = layer->in.channels,
+                              .out = layer->out.channels,
+                              .batches = batches};
 }
 
 static const float *layer_input(const Model *model, int number)
@@ -199,12 +210,7 @@ static const float *layer_input(const Model *model, int number)
     return number ? model->layers[number - 1].out : model->images;
 }
 
-static size_t layer_elements(const Layer *layer, int batch)
-{
-    return (size_t)batch * extent_elements(layer->out);
-}
-
-static void forward_batchnorm(Model *model, int number, int batch)
+static void forward_batchnorm(Model *model, int number, int batch, int batches)
 {
     const Operations *ops = model->device->operations;
     Backend *backend = model->device->backend;
@@ -214,21 +220,23 @@ static void forward_batchnorm(Model *model, int number, int batch)
     const float *weight = parameter(model, model->parameters, l->weight);
     const float *bias = parameter(model, model->parameters, l->bias);
     int channels = l->out.channels;
+    size_t count = rows(l, batch * batches);
     if (model->statistics == STATISTICS_POPULATION) {
         const float *mean = model->population + l->population;
-        ops->batchnorm_frozen_forward(backend, rows(l, batch), channels, in, weight, bias, mean,
+        ops->batchnorm_frozen_forward(backend, count, channels, in, weight, bias, mean,
                                       mean + channels, b->out);
         return;
     }
     if (model->measuring)
-        ops->batchnorm_accumulate(backend, rows(l, batch), channels, in,
+        ops->batchnorm_accumulate(backend, count, channels, batches, in,
                                   model->sums + l->population);
-    ops->batchnorm_forward(backend, rows(l, batch), channels, in, weight, bias, b->out, b->mean,
+    ops->batchnorm_forward(backend, count, channels, batches, in, weight, bias, b->out, b->mean,
                            b->rstd);
 }
 
-static void forward_layer(Model *model, int number, int batch)
+static void forward_layer(Model *model, int number, int batch, int batches)
 {
+    int images = batch * batches;
     const Operations *ops = model->device->operations;
     Backend *backend = model->device->backend;
     const Network *network = model->network;
@@ -239,18 +247,18 @@ static void forward_layer(Model *model, int number, int batch)
     const float *bias = parameter(model, model->parameters, l->bias);
     switch (l->kind) {
     case LAYER_UNFOLD: {
-        UnfoldShape shape = unfold_shape(l, batch);
+        UnfoldShape shape = unfold_shape(l, images);
         ops->unfold_forward(backend, &shape, in, b->out, b->scale);
         break;
     }
     case LAYER_NNMF: {
-        NnmfShape shape = nnmf_shape(network, l, batch);
+        NnmfShape shape = nnmf_shape(network, l, batch, batches);
         ops->nnmf_forward(backend, &shape, in, b->w, b->out);
         break;
     }
-    case LAYER_BATCHNORM: forward_batchnorm(model, number, batch); break;
+    case LAYER_BATCHNORM: forward_batchnorm(model, number, batch, batches); break;
     case LAYER_CONVOLUTION: {
-        ConvolutionShape shape = convolution_shape(l, batch);
+        ConvolutionShape shape = convolution_shape(l, batch, batches);
         if (has_reordered_weight(l)) {
             ops->transpose(backend, l->out.channels, l->in.channels / l->window, l->window, weight,
                            b->w);
@@ -259,8 +267,8 @@ static void forward_layer(Model *model, int number, int batch)
         ops->convolution_forward(backend, &shape, in, weight, bias, b->out);
         break;
     }
-    case LAYER_RELU: ops->relu_forward(backend, layer_elements(l, batch), in, b->out); break;
-    case LAYER_SOFTMAX: ops->softmax(backend, batch, l->out.channels, in, b->out); break;
+    case LAYER_RELU: ops->relu_forward(backend, layer_elements(l, images), in, b->out); break;
+    case LAYER_SOFTMAX: ops->softmax(backend, images, l->out.channels, in, b->out); break;
     }
 }
 
@@ -296,7 +304,7 @@ static void backward_convolution(Model *model, int number, int batch)
     const Layer *l = &model->network->layers[number];
     const LayerBuffers *b = &model->layers[number];
     bool reordered = has_reordered_weight(l);
-    ConvolutionShape shape = convolution_shape(l, batch);
+    ConvolutionShape shape = convolution_shape(l, batch, 1);
     float *dweight = parameter(model, model->gradients, l->weight);
     const float *weight = reordered ? b->w : parameter(model, model->parameters, l->weight);
     ops->convolution_backward(backend, &shape, layer_input(model, number), weight, model->dout,
@@ -324,7 +332,7 @@ static void backward_layer(Model *model, int number, int batch)
         break;
     }
     case LAYER_NNMF: {
-        NnmfShape shape = nnmf_shape(network, l, batch);
+        NnmfShape shape = nnmf_shape(network, l, batch, 1);
         ops->nnmf_backward(backend, &shape, in, b->w, b->out, model->dout,
                            wanted_input_gradient(model, number), b->dw);
         break;
@@ -345,11 +353,16 @@ void model_normalise_weights(Model *model)
                                                    model->weight_count);
 }
 
-void model_forward(Model *model, int batch)
+void model_forward_several(Model *model, int batch, int batches)
 {
     model_normalise_weights(model);
     for (int i = 0; i < model->network->layer_count; i++)
-        forward_layer(model, i, batch);
+        forward_layer(model, i, batch, batches);
+}
+
+void model_forward(Model *model, int batch)
+{
+    model_forward_several(model, batch, 1);
 }
 
 const float *model_probabilities(const Model *model)
@@ -357,27 +370,30 @@ const float *model_probabilities(const Model *model)
     return model->layers[model->network->layer_count - 1].out;
 }
 
-static void run_loss(Model *model, int batch, const Clock *clock, Totals *totals, float *dlogits)
+static void run_loss(Model *model, int batch, int number, const Clock *clock, Totals *totals,
+                     float *dlogits)
 {
     const Network *network = model->network;
+    size_t first = (size_t)number * (size_t)batch;
     int last = network->layer_count - 1;
     LossShape shape = {.batch = batch,
                        .classes = network->layers[last].out.channels,
                        .kind = network->options.loss,
                        .mse = network->options.loss_mse,
                        .kl = network->options.loss_kl};
-    model->device->operations->loss(model->device->backend, &shape, model_probabilities(model),
-                                    model->labels, clock, totals, dlogits);
+    model->device->operations->loss(model->device->backend, &shape,
+                                    model_probabilities(model) + first * (size_t)shape.classes,
+                                    model->labels + first, clock, totals, dlogits);
 }
 
-void model_loss(Model *model, int batch, const Clock *clock, Totals *totals)
+void model_loss(Model *model, int batch, int number, const Clock *clock, Totals *totals)
 {
-    run_loss(model, batch, clock, totals, NULL);
+    run_loss(model, batch, number, clock, totals, NULL);
 }
 
 void model_backward(Model *model, int batch, const Clock *clock, Totals *totals)
 {
-    run_loss(model, batch, clock, totals, model->dout);
+    run_loss(model, batch, 0, clock, totals, model->dout);
     for (int i = model->network->layer_count - 2; i > 0; i--) {
         backward_layer(model, i, batch);
         float *done = model->dout;

@@ -1,7 +1,7 @@
 /*
  * A network with its numbers on a device: parameters, gradients, optimiser moments and the
- * activations of one batch. It runs the operations of a device's table in the order that the
- * network describes, and knows nothing of the device.
+ * activations of one batch, or in testing of several. It runs the operations of a device's table in
+ * the order that the network describes, and knows nothing of the device.
  */
 #ifndef NNMF_MODEL_H
 #define NNMF_MODEL_H
@@ -18,8 +18,11 @@ typedef struct LayerBuffers {
     float *w;           /* (outputs, features) in memory's order; LAYER_NNMF: normalised weights,
                            LAYER_CONVOLUTION: the weight, where its own order is another */
     float *dw;          /* its gradient, shaped as w */
-    float *mean, *rstd; /* LAYER_BATCHNORM: of the batch (channels) */
+    float *mean, *rstd; /* LAYER_BATCHNORM: of each batch (batches, channels) */
 } LayerBuffers;
+
+/* Of one forward pass. */
+enum { MAX_BATCHES_AT_ONCE = 64 };
 
 /* What batch norms take their means and variances from. */
 typedef enum BatchnormStatistics {
@@ -31,6 +34,7 @@ typedef struct Model {
     const Network *network;
     const Device *device;
     int batch_size; /* the largest batch that the buffers hold */
+    int batches;    /* so many of them at once; gradients of one */
 
     float *parameters, *gradients, *m, *v; /* (network->buffer_elements) each */
     AdamSegment segments[MAX_PARAMETERS];
@@ -44,17 +48,18 @@ typedef struct Model {
     bool measuring;                 /* does model_forward add to the sums? */
     double *sums; /* laid out likewise: sums of each batch norm's input and of its square */
 
-    float *images;   /* (batch, height, width, channels): the input */
-    uint8_t *labels; /* (batch) */
+    float *images;   /* (batches, batch, height, width, channels): the input */
+    uint8_t *labels; /* (batches, batch) */
     LayerBuffers layers[MAX_LAYERS];
     float *dout, *din; /* gradients for the activations at hand, swapped from layer to layer */
     bool to_images;    /* does model_backward go down to the first layer's input? */
 } Model;
 
-/* Buffers on the device; parameters are zero. `network` and `device` must outlive the model. On
- * failure the model is empty. */
-bool model_create(const Network *network, const Device *device, int batch_size, Model *model,
-                  Error *error);
+/* Buffers on the device, for batches of up to batch_size images and in testing for up to `batches`
+ * (1 .. MAX_BATCHES_AT_ONCE) of them at once; parameters are zero. `network` and `device` must
+ * outlive the model. On failure the model is empty. */
+bool model_create(const Network *network, const Device *device, int batch_size, int batches,
+                  Model *model, Error *error);
 
 /* Also fine on an empty model (all zero). */
 void model_destroy(Model *model);
@@ -88,14 +93,18 @@ void model_normalise_weights(Model *model);
 /* Forward through all layers, from the images to the probabilities. */
 void model_forward(Model *model, int batch);
 
-/* Device memory with the probabilities (batch, 10) of the last forward pass. */
+/* The same for several batches of `batch` images, which lie one behind the other: fewer and larger
+ * operations, to the bits of one by one. No backward pass can follow. */
+void model_forward_several(Model *model, int batch, int batches);
+
+/* Device memory with the probabilities (batches, batch, 10) of the last forward pass. */
 const float *model_probabilities(const Model *model);
 
-/* After model_forward: the loss for `labels` is added to totals. `clock` and `totals` are device
- * memory here and below. */
-void model_loss(Model *model, int batch, const Clock *clock, Totals *totals);
+/* After a forward pass: the loss of its batch `number`, from 0, is added to totals. `clock` and
+ * `totals` are device memory here and below. */
+void model_loss(Model *model, int batch, int number, const Clock *clock, Totals *totals);
 
-/* The same, then the gradients of all parameters, overwritten. */
+/* After model_forward: the same, then the gradients of all parameters, overwritten. */
 void model_backward(Model *model, int batch, const Clock *clock, Totals *totals);
 
 /* The same, and the gradient of the images, in device memory: dimages (batch, height, width,

@@ -53,17 +53,17 @@ static double convolution_product(const ConvolutionShape *s)
        const float *dh, float *dx, float *dw),                                                     \
       (b, s, x, w, h, dh, dx, dw))                                                                 \
     T(batchnorm_forward, "batch norm", 0.0,                                                        \
-      (Backend *b, size_t rows, int channels, const float *in, const float *weight,                \
+      (Backend *b, size_t rows, int channels, int batches, const float *in, const float *weight,   \
        const float *bias, float *out, float *mean, float *rstd),                                   \
-      (b, rows, channels, in, weight, bias, out, mean, rstd))                                      \
+      (b, rows, channels, batches, in, weight, bias, out, mean, rstd))                             \
     T(batchnorm_backward, "batch norm backward", 0.0,                                              \
       (Backend *b, size_t rows, int channels, const float *in, const float *weight,                \
        const float *mean, const float *rstd, const float *dout, float *din, float *dweight,        \
        float *dbias),                                                                              \
       (b, rows, channels, in, weight, mean, rstd, dout, din, dweight, dbias))                      \
     T(batchnorm_accumulate, "batch norm sums", 0.0,                                                \
-      (Backend *b, size_t rows, int channels, const float *in, double *sums),                      \
-      (b, rows, channels, in, sums))                                                               \
+      (Backend *b, size_t rows, int channels, int batches, const float *in, double *sums),         \
+      (b, rows, channels, batches, in, sums))                                                      \
     T(batchnorm_frozen_forward, "frozen batch norm", 0.0,                                          \
       (Backend *b, size_t rows, int channels, const float *in, const float *weight,                \
        const float *bias, const float *mean, const float *variance, float *out),                   \

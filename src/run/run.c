@@ -68,7 +68,7 @@ static bool load_split(Run *run, DatasetSplit split, Range range, Batches *batch
     }
     range = whole_if_empty(range, images.count);
     bool created = batches_create(&run->device, &images, range.begin, range.end, run->network.input,
-                                  (int)s->batch_size, batches, error);
+                                  (int)s->batch_size, (int)s->batches_at_once, batches, error);
     image_set_free(&images);
     return created;
 }
@@ -154,7 +154,8 @@ static bool start(Run *run, Error *error)
     NetworkOptions options = settings_network(s);
     if (!network_for_dataset((DatasetKind)s->dataset, &options, &run->network, error) ||
         !settings_open_device(s, &run->device, error) ||
-        !model_create(&run->network, &run->device, (int)s->batch_size, &run->model, error) ||
+        !model_create(&run->network, &run->device, (int)s->batch_size, (int)s->batches_at_once,
+                      &run->model, error) ||
         !steps_rehearse(&run->model, true, error) ||
         !load_split(run, SPLIT_TRAIN, s->train_range, &run->train, error) ||
         !load_split(run, SPLIT_TEST, s->test_range, &run->test, error) || !start_state(run, error))
@@ -216,7 +217,7 @@ static bool follow(Run *run, Progress *progress, Error *error)
 {
     Notice *last = &run->train.notices.last;
     bool known =
-        run->steps.path ? log_step(run, last, error) : notices_step(&run->train.notices, error);
+        run->steps.path ? log_step(run, last, error) : notices_step(&run->train.notices, 1, error);
     if (!known || !check_loss(run, &last->totals, error))
         return false;
     progress_show(progress, last->clock.step);

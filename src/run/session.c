@@ -26,7 +26,8 @@ bool session_load_images(const Settings *settings, DatasetSplit split, Range ran
         return false;
     bool created =
         batches_create(&session->device, &images, range.begin, range.end ? range.end : images.count,
-                       session->network.input, (int)settings->batch_size, &session->batches, error);
+                       session->network.input, (int)settings->batch_size,
+                       (int)settings->batches_at_once, &session->batches, error);
     image_set_free(&images);
     if (created)
         batches_tell_streamed(split == SPLIT_TRAIN ? &session->batches : NULL,
@@ -40,7 +41,8 @@ bool session_open_model(const Settings *settings, int batch_size, Session *sessi
     NetworkOptions options = settings_network(settings);
     if (network_for_dataset((DatasetKind)settings->dataset, &options, &session->network, error) &&
         settings_open_device(settings, &session->device, error) &&
-        model_create(&session->network, &session->device, batch_size, &session->model, error) &&
+        model_create(&session->network, &session->device, batch_size,
+                     (int)settings->batches_at_once, &session->model, error) &&
         (!settings->weights[0] || load_weights(settings, session, error)))
         return true;
     session_close(session);

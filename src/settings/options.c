@@ -1,5 +1,6 @@
 #include "settings/options.h"
 
+#include "network/model.h"
 #include "robustness/perturbation.h"
 
 #include <string.h>
@@ -11,7 +12,8 @@ const CommandSpec command_specs[] = {
     {COMMAND_EVAL, "eval", NULL, "Tests a weights file."},
     {COMMAND_TRACE, "trace", NULL,
      "One batch forward and backward: writes outputs and gradients; changes no weight."},
-    {COMMAND_INFO, "info", NULL, "Prints the network's layers and parameter counts."},
+    {COMMAND_INFO, "info", NULL,
+     "Prints the network's layers and parameter counts, and how the device goes through NNMF."},
     {COMMAND_BENCH, "bench", NULL,
      "Times the training step and the test batch, operation by operation."},
     {COMMAND_STATISTICS, "statistics", NULL,
@@ -36,6 +38,8 @@ enum {
     USES = COMMAND_EVAL | COMMAND_TRACE | COMMAND_SHOW | COMMAND_ROBUSTNESS,
     DATA = COMMAND_TRAIN | USES | COMMAND_STATISTICS,
     VARIANT = DATA | COMMAND_INFO | COMMAND_BENCH | COMMAND_PREDICT,
+    TESTS = COMMAND_TRAIN | COMMAND_EVAL | COMMAND_SHOW | COMMAND_ROBUSTNESS | COMMAND_STATISTICS |
+            COMMAND_PREDICT,
     REPORTS = COMMAND_TRAIN | COMMAND_EVAL,
     ALL = VARIANT,
     EVERY = ~0,
@@ -71,8 +75,8 @@ const OptionSpec option_specs[] = {
      "NAME", "train or test images"},
     {"offset", SECTION_DATA, OPTION_INTEGER, AT(offset), COMMAND_TRACE | COMMAND_SHOW, KEEP_NEVER,
      "0", 0, 1e9, NULL, "K", "number of the first image: of the batch, or of --reconstruct"},
-    {"batch-size", SECTION_DATA, OPTION_INTEGER, AT(batch_size), DATA | COMMAND_BENCH, KEEP_RUN,
-     "50", 1, 10000, NULL, "N", "images in a batch"},
+    {"batch-size", SECTION_DATA, OPTION_INTEGER, AT(batch_size),
+     DATA | COMMAND_INFO | COMMAND_BENCH, KEEP_RUN, "50", 1, 10000, NULL, "N", "images in a batch"},
     {"augment", SECTION_DATA, OPTION_CHOICE, AT(augment), AUGMENTS, KEEP_RUN, "reference", 0, 0,
      augment_choices, "KIND",
      "reference (one draw a batch, as published), image (one an image) or none"},
@@ -165,6 +169,10 @@ const OptionSpec option_specs[] = {
      precision_names, "NAME", "CUDA: of the matrix products: fp32, 3xtf32 or tf32 (tensor cores)"},
     {"threads", SECTION_DEVICE, OPTION_INTEGER, AT(threads), ALL, KEEP_FREE, "0", 0, 1024, NULL,
      "N", "CPU threads (0: one for each processor)"},
+    {"batches-at-once", SECTION_DEVICE, OPTION_INTEGER, AT(batches_at_once), TESTS, KEEP_FREE, "1",
+     1, MAX_BATCHES_AT_ONCE, NULL, "N",
+     "of a test pass, to keep a GPU busy: takes more memory, gives the same bits; show: with "
+     "--confusion; the gradients of --kind gradient-sign are made one by one"},
     {"quiet", SECTION_OUTPUT, OPTION_FLAG, AT(quiet), REPORTS, KEEP_NEVER, "false", 0, 0, NULL,
      NULL, "say nothing but warnings and errors, and the result that was asked for"},
     {"log-format", SECTION_OUTPUT, OPTION_CHOICE, AT(log_format), REPORTS, KEEP_NEVER, "text", 0, 0,

@@ -27,7 +27,7 @@ typedef enum OptionType {
 /* What --resume does with an option. */
 typedef enum OptionKeep {
     KEEP_RUN,   /* belongs to the run: comes from config.json, may not be given */
-    KEEP_FREE,  /* comes from config.json unless it is given */
+    KEEP_FREE,  /* comes from config.json, if it is there, unless it is given */
     KEEP_NEVER, /* belongs to one call, is not stored */
 } OptionKeep;
 

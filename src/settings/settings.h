@@ -66,7 +66,7 @@ typedef struct Settings {
     char levels[SETTINGS_PATH];
     int64_t repetitions, images;
 
-    int64_t epochs, max_steps, batch_size, steps, threads;
+    int64_t epochs, max_steps, batch_size, batches_at_once, steps, threads;
     uint64_t seed;
     double lr_nnmf, lr_cnn_top, lr_batchnorm, lr_limit;
     int augment; /* AugmentKind */

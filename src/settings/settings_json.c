@@ -71,6 +71,8 @@ bool settings_from_json(const json_t *json, const char *path, Settings *settings
             continue;
         char text[SETTINGS_PATH];
         const json_t *value = json_object_get(json, spec->name);
+        if (!value && spec->keep == KEEP_FREE)
+            continue; /* the run is from before there was this option */
         if (!value || !json_to_text(value, text, sizeof text))
             return fail(error, "bad configuration: %s: no value for '%s'", path, spec->name);
         Error wrong = {0};

@@ -22,7 +22,7 @@ static bool reserve(Batches *b, size_t stored, size_t image, Error *error)
 {
     const Operations *ops = b->device->operations;
     Backend *backend = b->device->backend;
-    size_t batch = (size_t)b->sample.batch_size;
+    size_t batch = (size_t)b->sample.batch_size * (size_t)b->at_once;
     return (b->pixels = ops->allocate(backend, stored * image, "the images", error)) &&
            (b->labels = ops->allocate(backend, stored, "the labels", error)) &&
            (b->indices = ops->allocate(backend, batch * sizeof *b->indices, "a batch", error)) &&
@@ -52,7 +52,7 @@ static bool load(Batches *b, ImageSet *images, Error *error)
 }
 
 bool batches_create(const Device *device, ImageSet *images, size_t begin, size_t end, Extent input,
-                    int batch_size, Batches *b, Error *error)
+                    int batch_size, int at_once, Batches *b, Error *error)
 {
     *b = (Batches){0};
     if (begin >= end || end > images->count)
@@ -66,6 +66,7 @@ bool batches_create(const Device *device, ImageSet *images, size_t begin, size_t
                     images->channels, images->height, images->width, input.channels, input.height,
                     input.width);
     b->device = device;
+    b->at_once = at_once;
     b->crop = (CropShape){.channels = images->channels,
                           .height = images->height,
                           .width = images->width,
@@ -138,16 +139,35 @@ bool batches_bring(Batches *b, uint32_t step, Error *error)
     return !batches_streamed(b) || image_stream_bring(&b->stream, &b->sample, step, error);
 }
 
+int batches_from(const Batches *b, uint32_t step)
+{
+    size_t full = batches_images(b) / (size_t)b->sample.batch_size;
+    if (step >= full)
+        return 1;
+    size_t count = full - step;
+    if (batches_streamed(b)) {
+        size_t of_half = b->stream.half_steps - step % b->stream.half_steps;
+        count = count < of_half ? count : of_half;
+    }
+    return count < (size_t)b->at_once ? (int)count : b->at_once;
+}
+
 int batches_fill(Batches *b, uint32_t step, Model *model)
+{
+    return batches_fill_several(b, step, 1, model);
+}
+
+int batches_fill_several(Batches *b, uint32_t step, int count, Model *model)
 {
     const Operations *ops = b->device->operations;
     Backend *backend = b->device->backend;
+    int batch = batches_size(b, step);
     SampleShape sample = b->sample;
-    sample.batch = batches_size(b, step);
+    sample.batch = batch * count;
     CropShape crop = b->crop;
     crop.batch = sample.batch;
     ops->sample(backend, &sample, b->clock, b->indices, b->augmentations);
     ops->augment(backend, &crop, b->pixels, b->labels, b->indices, b->augmentations, model->images,
                  model->labels);
-    return sample.batch;
+    return batch;
 }

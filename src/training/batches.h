@@ -13,6 +13,7 @@ typedef struct Batches {
     SampleShape sample;
     CropShape crop;
     uint32_t steps; /* batches in an epoch; the last may be smaller */
+    int at_once;    /* that the buffers hold, and a test pass takes */
 
     /* device memory */
     uint8_t *pixels, *labels; /* the whole split, or the ring that it is streamed to */
@@ -27,11 +28,12 @@ typedef struct Batches {
 
 /* Images begin..end-1 of `images`, for a network that takes `input`-sized crops: uploaded, or,
  * where they do not fit into what the device has left, streamed. Whatever else the device is to
- * hold should therefore be there before (steps_rehearse). The caller frees `images`, which are
- * empty if they are streamed. On failure the batches are empty. Errors: an empty or too long range,
- * images smaller than the crop, out of memory. */
+ * hold should therefore be there before (steps_rehearse). at_once: 1 .. MAX_BATCHES_AT_ONCE, at
+ * most as many as the model that takes them. The caller frees `images`, which are empty if they are
+ * streamed. On failure the batches are empty. Errors: an empty or too long range, images smaller
+ * than the crop, out of memory. */
 bool batches_create(const Device *device, ImageSet *images, size_t begin, size_t end, Extent input,
-                    int batch_size, Batches *batches, Error *error);
+                    int batch_size, int at_once, Batches *batches, Error *error);
 
 /* Also fine on empty batches (all zero). */
 void batches_destroy(Batches *batches);
@@ -64,8 +66,16 @@ bool batches_read(const Batches *batches, Clock *clock, Totals *totals, Error *e
  * first after a rewind is any. False with the device's first failure. */
 bool batches_bring(Batches *batches, uint32_t step, Error *error);
 
+/* How many batches a test pass takes at once from step number `step` on: full ones, of one half of
+ * the ring where the images are streamed; or the smaller one at the end. */
+int batches_from(const Batches *batches, uint32_t step);
+
 /* Puts the batch of clock's epoch and step, which is step number `step`, into the model's images
  * and labels; returns how many images it has. */
 int batches_fill(Batches *batches, uint32_t step, Model *model);
+
+/* The same with `count` of them, one behind the other; count: at most batches_from. Returns how
+ * many images each has. */
+int batches_fill_several(Batches *batches, uint32_t step, int count, Model *model);
 
 #endif

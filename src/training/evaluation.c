@@ -10,14 +10,15 @@ bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
     Totals totals;
     *stopped = false;
     batches_rewind(batches, &(Clock){0}, &(Totals){0});
-    for (uint32_t step = 0; step < batches->steps; step++) {
+    for (uint32_t step = 0, count; step < batches->steps; step += count) {
+        count = (uint32_t)steps_at_once(steps, step);
         if (stop && stop(context, batches->notices.last.clock.step)) {
             *stopped = true;
             return true;
         }
         if (!steps_make(steps, step, error))
             return false;
-        size_t images = left < batch ? left : batch;
+        size_t images = left < batch ? left : count * batch;
         left -= images;
         if (probabilities) {
             size_t elements = images * DATASET_CLASSES;
@@ -26,7 +27,7 @@ bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
                                          elements * sizeof *probabilities);
             probabilities += elements;
         }
-        if (!notices_step(&batches->notices, error))
+        if (!notices_step(&batches->notices, count, error))
             return false;
     }
     if (!batches_read(batches, NULL, &totals, error))

@@ -70,11 +70,12 @@ static void ask(Notices *r)
     r->steps = 0;
 }
 
-bool notices_step(Notices *r, Error *error)
+bool notices_step(Notices *r, uint32_t steps, Error *error)
 {
     if (!r->device->operations->fetch)
         return read_now(r, error);
-    if (++r->steps >= NOTICE_STEPS) {
+    r->steps += steps;
+    if (r->steps >= NOTICE_STEPS) {
         if (r->asked - r->taken == NOTICES_ASKED &&
             !transfer_wait(r->device, r->transfers[r->taken % NOTICES_ASKED], error))
             return false;

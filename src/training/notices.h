@@ -40,9 +40,9 @@ void notices_close(Notices *notices);
 /* After clock and totals were set to `now`, and with nothing under way on the device. */
 void notices_restart(Notices *notices, Notice now);
 
-/* To be called after each step: asks for a notice if it is time, and takes those that have arrived
- * into `last`. Waits only to keep the host from running too far ahead of the device. False with
- * the device's first failure. */
-bool notices_step(Notices *notices, Error *error);
+/* To be called after each step, or `steps` of them: asks for a notice if it is time, and takes
+ * those that have arrived into `last`. Waits only to keep the host from running too far ahead of
+ * the device. False with the device's first failure. */
+bool notices_step(Notices *notices, uint32_t steps, Error *error);
 
 #endif

@@ -8,12 +8,13 @@ bool steps_rehearse(Model *model, bool training, Error *error)
         return true;
     Clock *clock = ops->allocate(backend, sizeof *clock, "the clock", error);
     Totals *totals = clock ? ops->allocate(backend, sizeof *totals, "the totals", error) : NULL;
-    if (totals) {
+    if (totals && training) {
         model_forward(model, model->batch_size);
-        if (training)
-            model_backward(model, model->batch_size, clock, totals);
-        else
-            model_loss(model, model->batch_size, clock, totals);
+        model_backward(model, model->batch_size, clock, totals);
+    }
+    if (totals && (!training || model->batches > 1)) {
+        model_forward_several(model, model->batch_size, model->batches);
+        model_loss(model, model->batch_size, 0, clock, totals);
     }
     bool good = totals && ops->finish(backend, error);
     ops->release(backend, clock);
@@ -21,17 +22,25 @@ bool steps_rehearse(Model *model, bool training, Error *error)
     return good;
 }
 
+int steps_at_once(const Steps *s, uint32_t step)
+{
+    return s->training ? 1 : batches_from(s->batches, step);
+}
+
 static void make(void *context)
 {
     Steps *s = context;
     Batches *b = s->batches;
-    int batch = batches_fill(b, s->step, s->model);
-    model_forward(s->model, batch);
+    int count = steps_at_once(s, s->step);
+    int batch = batches_fill_several(b, s->step, count, s->model);
+    model_forward_several(s->model, batch, count);
     if (s->training) {
         model_backward(s->model, batch, b->clock, b->totals);
         model_update(s->model, b->clock);
-    } else {
-        model_loss(s->model, batch, b->clock, b->totals);
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        model_loss(s->model, batch, i, b->clock, b->totals);
         b->device->operations->advance(b->device->backend, b->clock);
     }
 }
@@ -40,7 +49,8 @@ bool steps_make(Steps *s, uint32_t step, Error *error)
 {
     const Operations *ops = s->batches->device->operations;
     Backend *backend = s->batches->device->backend;
-    int size = batches_size(s->batches, step) < s->batches->sample.batch_size;
+    bool full = batches_size(s->batches, step) == s->batches->sample.batch_size;
+    int size = full ? steps_at_once(s, step) : 0;
     s->step = step;
     if (!batches_bring(s->batches, step, error))
         return false;

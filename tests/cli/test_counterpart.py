@@ -64,8 +64,8 @@ class SmallTest(ProgramTest):
 class Counterpart(SmallTest):
     def test_info(self):
         result = self.succeed("info", "--arch", "cnn")
-        self.assertTrue(result.out.endswith(
-            "Parameters: cnn_top 14528, nnmf 173344, batchnorm 576, total 188448\n"), result)
+        self.assertIn("\nParameters: cnn_top 14528, nnmf 173344, batchnorm 576, total 188448\n",
+                      result.out)
         self.assertRegex(result.out, r"(?m)^4 +convolution 1x1 +75,24,24 +-> 32,24,24 +2400  nnmf$")
         self.assertNotIn("NNMF", result.out, result)
 

@@ -79,6 +79,49 @@ class Traces(EmulatedTest):
         self.assertTrue(all(trace == traces[0] for trace in traces))
 
 
+class Info(EmulatedTest):
+    """Which way each NNMF layer goes, on a GPU with 32 multiprocessors, 99 KB and no clusters."""
+
+    def ways(self, *options, device="fused, fp32, batches of 50"):
+        """-> by layer and direction"""
+        out = self.succeed("info", *CUDA, *options).out
+        lines = out.splitlines()
+        at = lines.index(f"Device: host emulation, CUDA, {device}")
+        self.assertTrue(lines[at - 1].startswith("Parameters: "), out)
+        ways = {}
+        for line in lines[at + 1:]:
+            layer, nnmf, direction, way = line.split(maxsplit=3)
+            self.assertEqual(nnmf, "NNMF")
+            ways[int(layer), direction] = way
+        return ways
+
+    def test_layers(self):
+        ways = self.ways()
+        self.assertEqual([layer for layer, direction in ways if direction == "forward"],
+                         [4, 12, 18, 26, 32, 38])
+        self.assertEqual(ways[4, "forward"],
+                         "fused fp32, 64 rows x 32 outputs, 128 threads, w on chip")
+        self.assertEqual(ways[18, "forward"], "fused fp32, 32 rows x 64 outputs, 128 threads")
+        self.assertEqual(ways[32, "backward"], "fused fp32, 24 rows x 96 outputs, 192 threads")
+
+    def test_batch_size(self):
+        ways = self.ways("--batch-size", 1, device="fused, fp32, batches of 1")
+        self.assertEqual(ways[4, "forward"],
+                         "fused fp32, 64 rows x 32 outputs, 512 threads, w on chip")
+
+    def test_precision(self):
+        for precision in ("3xtf32", "tf32"):
+            ways = self.ways("--precision", precision, device=f"fused, {precision}, batches of 50")
+            self.assertEqual(ways[26, "forward"], f"tensor cores {precision}, 16 rows x 64 outputs, "
+                             "256 threads, w on chip")
+            self.assertEqual(ways[26, "backward"], "fused fp32, 32 rows x 64 outputs, 128 threads")
+
+    def test_cublas(self):
+        ways = self.ways("--nnmf-kernel", "cublas", device="cublas, fp32, batches of 50")
+        self.assertEqual(len(ways), 12)
+        self.assertEqual(set(ways.values()), {"cuBLAS, product by product"})
+
+
 class Runs(EmulatedTest):
     """Small runs: 13 training images in steps of 5, so that the last is smaller; 7 test images."""
 
@@ -173,6 +216,20 @@ class Runs(EmulatedTest):
         result = self.succeed("eval", *CUDA, *SMALL, "--data", program.mnist_folder(7, 7),
                               "--weights", run / "best.safetensors")
         self.assertIn(f"({best} of 7)", result.out)
+
+    def test_batches_at_once(self):
+        """The test and the statistics of a run, and a test of the file: recorded and replayed."""
+        ranges = ["--test-range", "0:28", "--batches-at-once"]
+        found = []
+        for number in (1, 3):
+            run = self.small(f"with{number}", *ranges, number)
+            table = self.folder / f"{number}.npy"
+            self.succeed("eval", *CUDA, *SMALL, "--data", program.mnist_folder(7, 28), "--weights",
+                         run / "best.safetensors", "--batches-at-once", number, "--probabilities",
+                         table)
+            found.append(table.read_bytes())
+        self.check_same("with1", "with3")
+        self.assertEqual(*found)
 
     def test_robustness(self):
         """The attack goes down to the pixels; one image of 7 may be on another side."""

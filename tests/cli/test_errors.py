@@ -63,14 +63,14 @@ class Usage(ProgramTest):
 
     def test_bad_whole_numbers(self):
         self.check_values(
-            ["epochs", "batch-size", "threads", "max-steps", "iterations"],
+            ["epochs", "batch-size", "batches-at-once", "threads", "max-steps", "iterations"],
             ["-1", "", " ", "x", "1x", "0x10", "1.5", "1e3", "99999999999999999999",
              "9223372036854775808", "nan", "+1", " 1", "1 "],
         )
 
     def test_numbers_out_of_their_range(self):
         for option in ("epochs=0", "batch-size=0", "batch-size=10001", "iterations=0",
-                       "threads=1025"):
+                       "threads=1025", "batches-at-once=0", "batches-at-once=65"):
             with self.subTest(option):
                 self.usage(f"--{option}", mention=f"--{option.split('=')[0]}")
 
@@ -138,6 +138,8 @@ class Help(ProgramTest):
                       self.succeed("info").out)
         for kind in ("mnist", "fashion-mnist"):
             self.assertIn("18     NNMF", self.succeed("info", "--dataset", kind).out)
+        result = self.succeed("info", "--device", "cpu", "--threads", 1, "--batch-size", 7)
+        self.assertRegex(result.out, r"\nDevice: CPU, \w+, 1 thread, batches of 7\n\Z")
 
 
 class StandardOutput(ProgramTest):

@@ -28,7 +28,7 @@ EPOCH = re.compile(
 )
 OPTIONS = ("data dataset init epochs batch-size seed lr-nnmf lr-cnn-top lr-batchnorm lr-limit "
            "augment no-shuffle train-range test-range iterations epsilon positive-function beta "
-           "local-learning loss loss-mse loss-kl device threads").split()
+           "local-learning loss loss-mse loss-kl device threads batches-at-once").split()
 
 
 class RunTest(ProgramTest):
@@ -230,6 +230,15 @@ class Determinism(RunTest):
         self.check_same_run(runs[0], runs[1])
         self.check_same_run(runs[0], runs[2])
 
+    def test_batches_at_once(self):
+        """12 training and 6 test batches, of which the last are smaller."""
+        ranges = ["--train-range", "0:58", "--test-range", "0:28"]
+        whole = self.small("one", *ranges, epochs=2)
+        for number in (2, 4, 64):
+            with self.subTest(number=number):
+                self.check_same_run(whole, self.small(f"with{number}", *ranges, "--batches-at-once",
+                                                      number, epochs=2))
+
     def test_threads_in_trace_and_eval(self):
         weights = self.folder / "w.safetensors"
         make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
@@ -365,6 +374,21 @@ class Resume(RunTest):
         self.assertEqual(json.loads((run / "config.json").read_text())["options"]["data"],
                          str(moved))
         self.resume(run)
+        self.check_same_run(whole, run)
+
+    def test_other_batches_at_once(self):
+        """As given, else as stored; and a run from before there was such an option."""
+        whole = self.small("whole", epochs=3)
+        run = self.small("run", "--batches-at-once", 3, epochs=1)
+        config = run / "config.json"
+        self.assertEqual(json.loads(config.read_text())["options"]["batches-at-once"], 3)
+        self.resume(run, "--batches-at-once", 4, epochs=2)
+        text = config.read_text()
+        self.assertIn('"batches-at-once": 4', text)
+        options = json.loads(text)
+        del options["options"]["batches-at-once"]
+        config.write_text(json.dumps(options))
+        self.resume(run, epochs=3)
         self.check_same_run(whole, run)
 
     def test_moved_run(self):

@@ -472,6 +472,12 @@ class Wrong(ShowTest):
                        ["--reconstruct", 1, "--confusion"], ["--confusion", "--layer", 1]):
             self.wrong(USAGE, *self.use(*sheets), mention="at most one")
 
+    def test_batches_at_once_of_no_test(self):
+        for sheet in ([], ["--reconstruct", 3], ["--layer", 4]):
+            self.wrong(USAGE, *self.use(*sheet, "--batches-at-once", 2), mention="--confusion")
+        self.wrong(USAGE, *self.mnist("--samples", 3, "--batches-at-once", 2),
+                   mention="--confusion")
+
     def test_samples_with_weights(self):
         self.wrong(USAGE, *self.use("--samples", 3), mention=("--samples", "--weights"))
 

@@ -582,6 +582,7 @@ static void place_threads(const Launch &launch)
         Thread &thread = run.threads[place];
         unsigned i = place % stride;
         thread.block = i < run.block_threads ? &run.blocks[place / stride] : nullptr;
+        thread.state = State::fresh;
         thread.index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
         if (thread.block)
             run.order[run.count++] = place;
@@ -596,6 +597,8 @@ void run_grid(const Launch &launch)
     gridDim = grid;
     blockDim = block;
     place_threads(launch);
+    if (launch.shared_bytes > launch.dynamic_limit)
+        report("the kernel's limit of shared memory is lower than when it was launched");
     race::grid_begins(launch);
     for (unsigned i = 0; i < launch.together; i++) {
         run.blocks[i].dynamic_memory = allocate(launch.shared_bytes);

@@ -38,6 +38,7 @@ void cuda_host_set_shared_optin(size_t bytes);       /* shared memory per block:
 void cuda_host_set_capability(int major, int minor); /* 8, 9; clusters from 9, 0 */
 void cuda_host_set_multiprocessors(int count);       /* 32 */
 void cuda_host_set_cooperative(bool has);            /* cooperative launches: true */
+void cuda_host_set_largest_cluster(unsigned blocks); /* that there is room for: 8 */
 /* Of the multiprocessors, what a cooperative launch gets, whatever the device says that it has, as
  * under MPS; 0, as at the start: all. */
 void cuda_host_set_partition(int multiprocessors);

@@ -17,7 +17,8 @@ static size_t usual_memory()
     return text && *text ? strtoull(text, nullptr, 0) : size_t(2) << 30;
 }
 
-static const Device usual = {usual_memory(), 101376, 8, 9, 32, true, 0, 1, cudaSuccess};
+static const Device usual = {usual_memory(), 101376, 8,           9, 32,
+                             true,           0,      max_cluster, 1, cudaSuccess};
 Device device = usual;
 
 static const int threads_per_multiprocessor = 1536;
@@ -79,6 +80,11 @@ static int occupancy(const void *kernel, int block_size, size_t shared_bytes)
                          size_t(by_registers), size_t(blocks_per_multiprocessor)}));
 }
 
+static bool has_clusters()
+{
+    return device.major >= 9;
+}
+
 /* Do the blocks that have to live at once? */
 static cudaError_t check_together(const void *kernel, unsigned cluster, const dim3 &grid,
                                   const dim3 &block, size_t shared_bytes)
@@ -92,8 +98,10 @@ static cudaError_t check_together(const void *kernel, unsigned cluster, const di
         return size_t(grid.x) * grid.y * grid.z <= room ? cudaSuccess
                                                         : cudaErrorCooperativeLaunchTooLarge;
     }
-    if (cluster != 1 && device.major < 9)
+    if (cluster != 1 && !has_clusters())
         return cudaErrorNotSupported;
+    if (cluster != 1 && cluster > device.largest_cluster)
+        return cudaErrorInvalidClusterSize;
     return cluster > max_cluster || grid.x % cluster ? cudaErrorInvalidClusterSize : cudaSuccess;
 }
 
@@ -117,7 +125,8 @@ void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, 
             launched().insert(kernel);
             cluster_launches += cluster > 1;
             cooperative_launches += cooperative;
-            run_grid({name, grid, block, together, cooperative, shared_bytes, limit, &body});
+            run_grid({name, grid, block, together, cooperative, shared_bytes, limit,
+                      shared_maximum(kernel), &body});
         });
     });
 }
@@ -150,6 +159,11 @@ void cuda_host_set_multiprocessors(int count)
 void cuda_host_set_cooperative(bool has)
 {
     device.cooperative = has;
+}
+
+void cuda_host_set_largest_cluster(unsigned blocks)
+{
+    device.largest_cluster = blocks;
 }
 
 void cuda_host_set_partition(int multiprocessors)
@@ -276,6 +290,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int num
             {cudaDevAttrMaxSharedMemoryPerBlockOptin, device.shared_optin},
             {cudaDevAttrMaxBlocksPerMultiprocessor, blocks_per_multiprocessor},
             {cudaDevAttrReservedSharedMemoryPerBlock, shared_reserved},
+            {cudaDevAttrClusterLaunch, has_clusters()},
         };
         if (number != 0)
             return cudaErrorInvalidDevice;
@@ -324,6 +339,26 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const voi
         if (!kernel || block_size <= 0)
             return cudaErrorInvalidValue;
         *blocks = occupancy(kernel, block_size, shared_bytes);
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaOccupancyMaxActiveClusters(int *clusters, const void *kernel,
+                                           const cudaLaunchConfig_t *config)
+{
+    return call(Capturing::allowed, [&] {
+        unsigned cluster = 1;
+        for (unsigned i = 0; i < config->numAttrs; i++)
+            if (config->attrs[i].id == cudaLaunchAttributeClusterDimension)
+                cluster = config->attrs[i].val.clusterDim.x;
+        if (!has_clusters())
+            return cudaErrorNotSupported;
+        if (!kernel || cluster == 0 || cluster > max_cluster || config->gridDim.x % cluster)
+            return cudaErrorInvalidClusterSize;
+        const dim3 &block = config->blockDim;
+        int blocks = occupancy(kernel, int(block.x * block.y * block.z), config->dynamicSmemBytes);
+        *clusters =
+            cluster > device.largest_cluster ? 0 : device.multiprocessors * blocks / int(cluster);
         return cudaSuccess;
     });
 }

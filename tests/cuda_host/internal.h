@@ -21,7 +21,8 @@ struct Launch {
     unsigned together; /* blocks that live at once: a cluster, or the grid if it is cooperative */
     bool cooperative;
     size_t shared_bytes;
-    size_t shared_limit; /* of static and dynamic together */
+    size_t shared_limit;  /* of static and dynamic together */
+    size_t dynamic_limit; /* that the kernel has when it runs */
     const std::function<void()> *body;
 };
 void run_grid(const Launch &launch);
@@ -52,9 +53,10 @@ struct Device {
     size_t shared_optin;
     int major, minor; /* compute capability */
     int multiprocessors;
-    bool cooperative; /* has it cooperative launches? */
-    int partition;    /* of the multiprocessors, what such a launch gets; 0: all */
-    unsigned polls;   /* of an event until one operation is done */
+    bool cooperative;         /* has it cooperative launches? */
+    int partition;            /* of the multiprocessors, what such a launch gets; 0: all */
+    unsigned largest_cluster; /* that it has room for */
+    unsigned polls;           /* of an event until one operation is done */
     cudaError_t driver;
 };
 extern Device device;

@@ -58,6 +58,19 @@ inline float __frcp_rn(float a)
 namespace cuda_host
 {
 
+/* PTX's rcp.approx.ftz: up to 2^-23 off, here one way or the other as the divisor's last bit says.
+ */
+inline float approximate_reciprocal(float a)
+{
+    if (fabsf(a) < 0x1p-126f)
+        a = copysignf(0.0f, a);
+    float reciprocal = 1.0f / a;
+    bool off = isfinite(reciprocal) && fabsf(reciprocal) >= 0x1p-126f;
+    if (off && to_bits(a) % 2)
+        reciprocal = nextafterf(reciprocal, INFINITY);
+    return fabsf(reciprocal) < 0x1p-126f ? copysignf(0.0f, reciprocal) : reciprocal;
+}
+
 inline float reciprocal_root(float a)
 {
     return 1.0f / sqrtf(a);

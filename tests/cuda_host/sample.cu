@@ -364,6 +364,18 @@ cudaError_t sample_absent_block(cudaStream_t stream)
     return cudaGetLastError();
 }
 
+cudaError_t sample_cluster_room(int size, int *clusters)
+{
+    cudaLaunchAttribute attribute = in_clusters_of(unsigned(size));
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(unsigned(size));
+    config.blockDim = dim3(40);
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    return cudaOccupancyMaxActiveClusters(clusters, reinterpret_cast<const void *>(cluster),
+                                          &config);
+}
+
 cudaError_t sample_grid(int *parts, unsigned *count, int columns, int rows, int barrier, int *out,
                         cudaStream_t stream)
 {

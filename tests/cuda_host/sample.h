@@ -31,6 +31,8 @@ cudaError_t sample_barriers(int *out, int blocks, int threads, int rounds, cudaS
 /* Blocks of 40 threads in clusters: out (blocks, cluster, 40) is what every block of the own
  * cluster has put into its shared memory, 100 times its number and the thread. */
 cudaError_t sample_cluster(int *out, int cluster, int blocks, cudaStream_t stream);
+/* How many such clusters the device holds. */
+cudaError_t sample_cluster_room(int cluster, int *clusters);
 /* A cooperative grid (columns, rows) of blocks of 64 threads, three times: parts (3, blocks) are
  * the blocks' numbers from 1 times 1, 2 and 4, out (3, blocks, 64) their sums, `barrier` or not. */
 cudaError_t sample_grid(int *parts, unsigned *count, int columns, int rows, int barrier, int *out,

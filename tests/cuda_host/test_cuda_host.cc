@@ -1,6 +1,7 @@
 /* Tests of the host emulation itself, with the kernels of sample.cu. */
 #include "cuda_host.h"
 #include "expect.h"
+#include "quotient.cuh"
 #include "sample.h"
 
 #include <algorithm>
@@ -175,6 +176,8 @@ static void test_clusters(void)
     const int blocks = 6, threads = 40;
     Buffer<int> out(size_t(blocks) * 3 * threads);
     GIVES(cudaErrorNotSupported, sample_cluster(out.data, 3, blocks, nullptr));
+    int room = -1;
+    GIVES(cudaErrorNotSupported, sample_cluster_room(3, &room));
     cuda_host_set_capability(9, 0);
     GIVES(cudaErrorInvalidClusterSize, sample_cluster(out.data, 4, blocks, nullptr));
     GIVES(cudaErrorInvalidClusterSize, sample_cluster(out.data, 9, 9, nullptr));
@@ -187,6 +190,15 @@ static void test_clusters(void)
             EXPECT(got[size_t(i)] == 100 * (block / 3 * 3 + rank) + i % threads);
         }
     }
+    OK(sample_cluster_room(3, &room));
+    EXPECT(room > 0 && room <= 32 * 24 / 3);
+    cuda_host_set_largest_cluster(2); /* as a part of a GPU may have it */
+    OK(sample_cluster_room(3, &room));
+    EXPECT(room == 0);
+    GIVES(cudaErrorInvalidClusterSize, sample_cluster(out.data, 3, blocks, nullptr));
+    OK(sample_cluster_room(2, &room));
+    EXPECT(room > 0);
+    cuda_host_set_largest_cluster(8);
     HAS(death([&] {
             sample_early_end(out.data, nullptr);
             cudaDeviceSynchronize();
@@ -335,6 +347,66 @@ static void test_launch_errors(void)
     OK(sample_shared_bytes(227 << 10, out.data, nullptr));
     EXPECT(out.read()[0] == (227 << 10) / 16 - 1);
     cuda_host_reset();
+}
+
+/* A kernel's limit of shared memory holds for what was launched or recorded under a higher one, and
+ * has not run. */
+static void test_lowered_limits(void)
+{
+    const int bytes = 64 << 10;
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t executable;
+    Buffer<float> out(1);
+    OK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    OK(sample_allow_shared_bytes(bytes));
+    OK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    OK(sample_shared_bytes(size_t(bytes), out.data, stream));
+    OK(cudaStreamEndCapture(stream, &graph));
+    OK(cudaGraphInstantiate(&executable, graph, 0));
+    OK(cudaGraphDestroy(graph));
+    OK(sample_allow_shared_bytes(2 * bytes - (48 << 10)));
+    OK(cudaGraphLaunch(executable, stream));
+    OK(cudaStreamSynchronize(stream));
+    EXPECT(out.read()[0] == bytes / 16 - 1);
+    for (bool recorded : {false, true})
+        HAS(death([&] {
+                if (!recorded)
+                    sample_shared_bytes(size_t(bytes), out.data, stream);
+                sample_allow_shared_bytes(bytes - 16);
+                if (recorded)
+                    cudaGraphLaunch(executable, stream);
+                cudaStreamSynchronize(stream);
+            }),
+            "kernel large_shared, block (0, 0, 0): the kernel's limit of shared memory is lower");
+    OK(cudaGraphExecDestroy(executable));
+    OK(cudaStreamDestroy(stream));
+    cuda_host_reset();
+}
+
+/* Of kernels/quotient.cuh, with a reciprocal that is off as PTX's may be. */
+static void test_quotients(void)
+{
+    double worst = 0.0;
+    for (int i = 0; i < 1000000; i++) {
+        float x = std::ldexp(1.0f + float(i % 977) / 977, i % 61 - 40);
+        float y = std::ldexp(1.0f + float(i) / 1000000, i % 245 - 122);
+        double exact = double(x) / double(y);
+        if (exact < 1e-30 || exact > 1e38)
+            continue;
+        float q = quotient(x, y);
+        float away = std::fabs(std::nextafterf(float(exact), INFINITY) - float(exact));
+        worst = std::fmax(worst, std::fabs(double(q) - exact) / double(away));
+        EXPECT(std::fabs(double(approximate_quotient(x, y)) / exact - 1.0) < 0x1p-22);
+    }
+    printf("quotients: at most %.3f of the last place off\n", worst);
+    EXPECT(worst < 1.0);
+    EXPECT(quotient(0.0f, 1e-20f) == 0.0f && quotient(1.0f, 1e-37f) == 1e37f);
+    for (float wrong : {NAN, INFINITY, -INFINITY}) {
+        EXPECT(!std::isfinite(quotient(wrong, 0.5f)) && !std::isfinite(quotient(wrong, 0.0f)));
+        EXPECT(!std::isfinite(approximate_quotient(wrong, 0.5f)));
+    }
+    EXPECT(std::isnan(quotient(0.5f, NAN)) && std::isnan(approximate_quotient(0.5f, NAN)));
 }
 
 /* Work waits for the host to wait. */
@@ -652,6 +724,8 @@ int main(void)
     test_cooperative_errors();
     test_cooperative_graph();
     test_launch_errors();
+    test_lowered_limits();
+    test_quotients();
     test_streams();
     test_uploads();
     test_graphs();

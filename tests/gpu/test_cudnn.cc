@@ -199,7 +199,7 @@ void check_batch_norm(const Extent &extent)
                             image = tensor(BATCH, c, extent.height, extent.width),
                             parameters = tensor(1, c, 1, 1);
     auto forward = [&] {
-        ops->batchnorm_forward(backend, rows, c, mine.in.at, mine.weight.at, mine.bias.at,
+        ops->batchnorm_forward(backend, rows, c, 1, mine.in.at, mine.weight.at, mine.bias.at,
                                mine.out.at, mine.mean.at, mine.rstd.at);
     };
     auto backward = [&] {
@@ -335,7 +335,7 @@ void check_convolution(const Extent &extent, int in)
     Backend *backend = device.backend;
     int out = extent.channels;
     size_t rows = BATCH * extent_positions(extent);
-    ConvolutionShape shape = {rows, in, out};
+    ConvolutionShape shape = {rows, in, out, 1};
     ConvolutionData mine(rows, (size_t)in, (size_t)out), theirs(rows, (size_t)in, (size_t)out);
     copy(theirs.in, mine.in);
     copy(theirs.weight, mine.weight);

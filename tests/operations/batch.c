@@ -19,9 +19,14 @@ static void check_sample(Checker *checker)
         int steps = (count + batch_size - 1) / batch_size, step = between(checker, 0, steps - 1);
         if (i % 5 == 0)
             step = steps - 1; /* which may be a short one */
-        int left = count - step * batch_size;
+        int left = count - step * batch_size, now = left < batch_size ? left : batch_size;
+        int ring = i % 3 ? 0 : between(checker, 1, steps);
+        if (i % 4 == 3) { /* those of several steps, full ones that lie one behind the other */
+            int several = ring ? ring - step % ring : 3;
+            now = several * batch_size <= left ? several * batch_size : now;
+        }
         s = (SampleShape){.begin = (size_t)between(checker, 0, 10),
-                          .batch = left < batch_size ? left : batch_size,
+                          .batch = now,
                           .batch_size = batch_size,
                           .shuffle = i % 2 == 0,
                           .augment = (AugmentKind)(i / 2 % 3),
@@ -29,7 +34,7 @@ static void check_sample(Checker *checker)
                           .slack_y = between(checker, 0, 8),
                           .slack_x = between(checker, 0, 8),
                           .seed = (uint64_t)between(checker, 0, 1 << 30) << 20,
-                          .ring_steps = i % 3 ? 0 : (uint32_t)between(checker, 1, steps)};
+                          .ring_steps = (uint32_t)ring};
         s.end = s.begin + (size_t)count;
         snprintf(
             trial.shape, sizeof trial.shape,

@@ -7,27 +7,43 @@
 #include <stdlib.h>
 
 typedef struct RowShape {
-    size_t rows;
-    int channels;
+    size_t rows; /* of all batches */
+    int channels, batches;
 } RowShape;
 
 /* At last one chunk of rows with columns for several blocks, more columns than are added at once,
  * and so many rows that a thread of a kernel does not keep its elements. */
 static const RowShape row_shapes[] = {
-    {1, 1},    {1, 5},    {2, 1},   {3, 17},   {1152, 32},
-    {288, 32}, {128, 64}, {32, 64}, {40, 300}, {70000, 3},
+    {1, 1, 1},    {1, 5, 1},    {2, 1, 1},   {3, 17, 1},   {1152, 32, 1},
+    {288, 32, 1}, {128, 64, 1}, {32, 64, 1}, {40, 300, 1}, {70000, 3, 1},
 };
 
 static bool next_rows(Checker *checker, int number, RowShape *shape, char *text)
 {
     int known = COUNT(row_shapes);
-    *shape = (RowShape){(size_t)between(checker, 1, 300), between(checker, 1, 100)};
+    *shape = (RowShape){(size_t)between(checker, 1, 300), between(checker, 1, 100), 1};
     if (number < known)
         *shape = row_shapes[number];
-    else if (number - known >= random_trials(checker, 32, 8))
+    else if (number < known + MANY)
+        *shape = (RowShape){3 + (size_t)number, many[number - known], 1};
+    else if (number - known - MANY >= random_trials(checker, 32, 8))
         return false;
     snprintf(text, sizeof((Trial *)NULL)->shape, "rows %zu, channels %d", shape->rows,
              shape->channels);
+    return true;
+}
+
+/* The same with two to four such batches now and then. */
+static bool next_batches(Checker *checker, int number, RowShape *shape, char *text)
+{
+    if (!next_rows(checker, number, shape, text))
+        return false;
+    if (number % 3 == 1 && shape->rows <= 1152) {
+        shape->batches = between(checker, 2, 4);
+        shape->rows *= (size_t)shape->batches;
+        snprintf(text, sizeof((Trial *)NULL)->shape, "rows %zu of %d batches, channels %d",
+                 shape->rows, shape->batches, shape->channels);
+    }
     return true;
 }
 
@@ -48,21 +64,23 @@ static void call_batchnorm_forward(const Operations *ops, Backend *backend, cons
                                    void *const *b)
 {
     const RowShape *s = arguments;
-    ops->batchnorm_forward(backend, s->rows, s->channels, b[0], b[1], b[2], b[3], b[4], b[5]);
+    ops->batchnorm_forward(backend, s->rows, s->channels, s->batches, b[0], b[1], b[2], b[3], b[4],
+                           b[5]);
 }
 
 static void check_batchnorm_forward(Checker *checker)
 {
     RowShape s;
     Trial trial = {.arguments = &s, .call = call_batchnorm_forward};
-    for (int i = 0; next_rows(checker, i, &s, trial.shape); i++) {
+    for (int i = 0; next_batches(checker, i, &s, trial.shape); i++) {
         size_t width = (size_t)s.channels;
         const float *in = channels_input(checker, &trial, &s);
         trial_random(checker, &trial, "weight", width, 0.5, 1.5);
         trial_random(checker, &trial, "bias", width, -1.0, 1.0);
         trial_result(&trial, "out", s.rows * width, 1.0);
-        trial_result(&trial, "mean", width, rms(in, s.rows * width) / sqrt((double)s.rows));
-        trial_result(&trial, "rstd", width, 0.0);
+        size_t each = s.rows / (size_t)s.batches, norms = width * (size_t)s.batches;
+        trial_result(&trial, "mean", norms, rms(in, s.rows * width) / sqrt((double)each));
+        trial_result(&trial, "rstd", norms, 0.0);
         check_trial(checker, &trial);
     }
 }
@@ -97,8 +115,8 @@ static void check_batchnorm_backward(Checker *checker)
         float *mean = trial_floats(&trial, "mean", INPUT, width);
         float *rstd = trial_floats(&trial, "rstd", INPUT, width);
         float *out = must_allocate(count * sizeof *out);
-        checker->plain.operations->batchnorm_forward(checker->plain.backend, s.rows, s.channels, in,
-                                                     weight, weight, out, mean, rstd);
+        checker->plain.operations->batchnorm_forward(checker->plain.backend, s.rows, s.channels, 1,
+                                                     in, weight, weight, out, mean, rstd);
         free(out);
         float *dout = trial_floats(&trial, "dout", in_place ? CHANGED : INPUT, count);
         for (size_t e = 0; e < count; e++)
@@ -118,14 +136,14 @@ static void call_batchnorm_accumulate(const Operations *ops, Backend *backend,
                                       const void *arguments, void *const *b)
 {
     const RowShape *s = arguments;
-    ops->batchnorm_accumulate(backend, s->rows, s->channels, b[0], b[1]);
+    ops->batchnorm_accumulate(backend, s->rows, s->channels, s->batches, b[0], b[1]);
 }
 
 static void check_batchnorm_accumulate(Checker *checker)
 {
     RowShape s;
     Trial trial = {.arguments = &s, .call = call_batchnorm_accumulate};
-    for (int i = 0; next_rows(checker, i, &s, trial.shape); i++) {
+    for (int i = 0; next_batches(checker, i, &s, trial.shape); i++) {
         size_t width = (size_t)s.channels;
         if (s.rows > 2000)
             continue; /* of so many, the plain sums too are off by more than is allowed */
@@ -228,7 +246,7 @@ static double norm_value(const void *context)
 {
     const NormContext *c = context;
     float out[NORM_COUNT], mean[NORM_CHANNELS], rstd[NORM_CHANNELS];
-    definition.operations->batchnorm_forward(definition.backend, NORM_ROWS, NORM_CHANNELS, c->in,
+    definition.operations->batchnorm_forward(definition.backend, NORM_ROWS, NORM_CHANNELS, 1, c->in,
                                              c->weight, c->bias, out, mean, rstd);
     return dot(out, c->dout, NORM_COUNT);
 }
@@ -244,7 +262,7 @@ static void batchnorm_has_its_derivative(void **state)
     fill(c.weight, NORM_CHANNELS, 0.5, 1.5);
     fill(c.bias, NORM_CHANNELS, 0.0, 1.0);
     fill(c.dout, NORM_COUNT, 0.0, 1.0);
-    definition.operations->batchnorm_forward(definition.backend, NORM_ROWS, NORM_CHANNELS, c.in,
+    definition.operations->batchnorm_forward(definition.backend, NORM_ROWS, NORM_CHANNELS, 1, c.in,
                                              c.weight, c.bias, out, mean, rstd);
     definition.operations->batchnorm_backward(definition.backend, NORM_ROWS, NORM_CHANNELS, c.in,
                                               c.weight, mean, rstd, c.dout, din, dweight, dbias);

@@ -135,6 +135,11 @@ double rms(const float *values, size_t count);
 /* malloc that does not return without memory. */
 void *must_allocate(size_t bytes);
 
+/* Outputs, channels or classes, beyond what most versions are made for; by few of everything else.
+ */
+enum { MANY = 5 };
+extern const int many[MANY];
+
 /* How many random shapes a case tries: `trials`, in a quick run one in `share` of them. */
 int random_trials(const Checker *checker, int trials, int share);
 

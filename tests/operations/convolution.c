@@ -6,22 +6,29 @@
 #include <stdio.h>
 
 static const ConvolutionShape convolution_shapes[] = {
-    {1, 1, 1},      {1, 3, 100},    {7, 100, 1},   {47, 16, 17},
-    {1152, 32, 32}, {128, 64, 64},  {2, 96, 96},   {2, 10, 10},
-    {1152, 75, 32}, {128, 800, 64}, {2, 1024, 96}, {2, 96, 10}, /* in the place of NNMF */
+    {1, 1, 1, 1},      {1, 3, 100, 1},    {7, 100, 1, 1},   {47, 16, 17, 1},
+    {1152, 32, 32, 1}, {128, 64, 64, 1},  {2, 96, 96, 1},   {2, 10, 10, 1},
+    {1152, 75, 32, 1}, {128, 800, 64, 1}, {2, 1024, 96, 1}, {2, 96, 10, 1}, /* for NNMF */
+    {144, 75, 32, 3},  {56, 64, 64, 7},
 };
 
 static bool next_convolution(Checker *checker, int number, ConvolutionShape *shape, char *text)
 {
     int known = COUNT(convolution_shapes);
     *shape = (ConvolutionShape){(size_t)between(checker, 1, 250), between(checker, 1, 100),
-                                between(checker, 1, 100)};
+                                between(checker, 1, 100), 1};
+    if (number % 4 == 1) {
+        shape->batches = between(checker, 2, 4);
+        shape->rows *= (size_t)shape->batches;
+    }
     if (number < known)
         *shape = convolution_shapes[number];
-    else if (number - known >= random_trials(checker, 40, 8))
+    else if (number < known + MANY)
+        *shape = (ConvolutionShape){3, number - known + 7, many[number - known], 1};
+    else if (number - known - MANY >= random_trials(checker, 40, 8))
         return false;
-    snprintf(text, sizeof((Trial *)NULL)->shape, "rows %zu, in %d, out %d", shape->rows, shape->in,
-             shape->out);
+    snprintf(text, sizeof((Trial *)NULL)->shape, "rows %zu of %d batches, in %d, out %d",
+             shape->rows, shape->batches, shape->in, shape->out);
     return true;
 }
 
@@ -100,7 +107,7 @@ static void convolution_has_its_derivative(void **state)
 {
     (void)state;
     definition_open();
-    ConvolutionContext c = {.shape = {CONV_ROWS, CONV_IN, CONV_OUT}};
+    ConvolutionContext c = {.shape = {CONV_ROWS, CONV_IN, CONV_OUT, 1}};
     float din[CONV_ROWS * CONV_IN], dweight[CONV_OUT * CONV_IN], dbias[CONV_OUT];
     fill(c.in, CONV_ROWS * CONV_IN, 0.0, 1.0);
     fill(c.weight, CONV_OUT * CONV_IN, 0.0, 1.0);

@@ -22,15 +22,17 @@ static void check_softmax(Checker *checker)
     static const double ranges[] = {1.0, 5.0, 0.01, 40.0, 1000.0};
     SoftmaxShape s;
     Trial trial = {.arguments = &s, .call = call_softmax};
-    for (int i = 0; i < random_trials(checker, 30, 4); i++) {
+    for (int i = 0, count = random_trials(checker, 30, 4); i < count + MANY; i++) {
         s = (SoftmaxShape){i % 6 == 0 ? 50 : between(checker, 1, 70),
                            i % 2 == 0 ? 10 : between(checker, 1, 40)};
+        if (i >= count)
+            s = (SoftmaxShape){3, many[i - count]};
         double range = ranges[i % 5];
         snprintf(trial.shape, sizeof trial.shape, "batch %d, classes %d, logits up to %g", s.batch,
                  s.classes, range);
-        size_t count = (size_t)s.batch * (size_t)s.classes;
-        trial_random(checker, &trial, "logits", count, -range, range);
-        trial_result(&trial, "probabilities", count, 0.0);
+        size_t elements = (size_t)s.batch * (size_t)s.classes;
+        trial_random(checker, &trial, "logits", elements, -range, range);
+        trial_result(&trial, "probabilities", elements, 0.0);
         check_trial(checker, &trial);
     }
 }
@@ -64,17 +66,19 @@ static void check_loss(Checker *checker)
     static const double coefficients[][2] = {{0.5, 1.0}, {1.0, 0.0}, {0.0, 2.5}, {-0.5, 1.5}};
     LossShape s;
     Trial trial = {.arguments = &s, .call = call_loss};
-    for (int i = 0; i < random_trials(checker, 56, 4); i++) {
+    for (int i = 0, trials = random_trials(checker, 56, 4); i < trials + MANY; i++) {
         s = (LossShape){.batch = i % 4 == 0 ? 50 : between(checker, 1, 70),
                         .classes = i % 3 == 0 ? between(checker, 1, 40) : 10,
                         .kind = i % 2 ? LOSS_CROSS_ENTROPY : LOSS_SBS,
                         .mse = coefficients[i / 2 % 4][0],
                         .kl = coefficients[i / 2 % 4][1]};
+        if (i >= trials)
+            s.batch = 3, s.classes = many[i - trials];
         size_t batch = (size_t)s.batch, count = batch * (size_t)s.classes;
         float *p = trial_floats(&trial, "probabilities", INPUT, count);
         uint8_t *labels = trial_bytes(&trial, "labels", INPUT, BYTES, batch);
         for (size_t b = 0; b < batch; b++)
-            labels[b] = (uint8_t)between(checker, 0, s.classes - 1);
+            labels[b] = (uint8_t)between(checker, 0, s.classes < 256 ? s.classes - 1 : 255);
         bool finite = loss_probabilities(checker, &s, i, p, labels);
         Clock *clock = trial_bytes(&trial, "clock", INPUT, BYTES, sizeof *clock);
         clock->step = (uint32_t)between(checker, 0, 1000);

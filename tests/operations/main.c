@@ -104,12 +104,12 @@ static void without_the_last_layer(Backend *backend, const LayerWeights *layers,
     right.weights_backward(backend, layers, count > 1 ? count - 1 : 1);
 }
 
-static void one_past_the_end(Backend *backend, size_t rows, int channels, const float *in,
-                             const float *weight, const float *bias, float *out, float *mean,
-                             float *rstd)
+static void one_past_the_end(Backend *backend, size_t rows, int channels, int batches,
+                             const float *in, const float *weight, const float *bias, float *out,
+                             float *mean, float *rstd)
 {
-    right.batchnorm_forward(backend, rows, channels, in, weight, bias, out, mean, rstd);
-    mean[channels] = 0.0f;
+    right.batchnorm_forward(backend, rows, channels, batches, in, weight, bias, out, mean, rstd);
+    mean[batches * channels] = 0.0f;
 }
 
 static void one_before_the_begin(Backend *backend, const ConvolutionShape *s, const float *in,

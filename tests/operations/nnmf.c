@@ -28,17 +28,22 @@ static bool next_nnmf(Checker *checker, int number, bool backward, NnmfShape *sh
     *shape = (NnmfShape){
         .rows = (size_t)row_counts[between(checker, 0, COUNT(row_counts) - 1)],
         .features = feature_counts[between(checker, 0, COUNT(feature_counts) - 1)],
-        .outputs = number % 3 == 0 ? between(checker, 1, 20) : between(checker, 1, 100),
+        .outputs = number % 3 == 0 ? between(checker, 1, 20) : between(checker, 1, 130),
     };
     int iterations = between(checker, 1, 20);
     if (number == 0)
         shape->rows = 1, shape->features = 1, shape->outputs = 1;
-    int real = number - random_trials(checker, 64, 8), wide = real - COUNT(nnmf_real);
+    int real = number - random_trials(checker, 64, 8), more = real - COUNT(nnmf_real);
+    int wide = more - MANY;
     if (wide >= (backward ? COUNT(nnmf_wide) : 0))
         return false;
     if (wide >= 0) {
         *shape = nnmf_wide[wide];
         variant = 2 * (int)shape->local_learning;
+    } else if (more >= 0) {
+        shape->rows = 3 + (size_t)more, shape->features = 40 + 13 * more;
+        shape->outputs = many[more];
+        iterations = 2 + more % 2;
     } else if (real >= 0) {
         *shape = nnmf_real[real];
         shape->rows = checker->quick ? (shape->rows + 15) / 16 : shape->rows;

@@ -23,6 +23,8 @@ int between(Checker *checker, int low, int high)
     return low + (int)augment_below(random_bits(checker), (uint32_t)(high - low) + 1);
 }
 
+const int many[MANY] = {97, 100, 128, 256, 1000};
+
 int random_trials(const Checker *checker, int trials, int share)
 {
     return checker->quick ? (trials + share - 1) / share : trials;

@@ -21,7 +21,9 @@ static void call_transpose(const Operations *ops, Backend *backend, const void *
 static void check_transpose(Checker *checker)
 {
     static const TransposeShape shapes[] = {
-        {1, 1, 1}, {1, 5, 1}, {3, 1, 7}, {32, 3, 25}, {32, 25, 3}, {64, 32, 25}, {96, 64, 16},
+        {1, 1, 1},    {1, 5, 1},   {3, 1, 7},   {32, 3, 25},  {32, 25, 3}, {64, 32, 25},
+        {96, 64, 16}, {97, 2, 3},  {100, 3, 1}, {128, 2, 2},  {256, 1, 4}, {1000, 2, 3},
+        {1, 97, 100}, {2, 128, 3}, {1, 3, 256}, {1, 1000, 2},
     };
     TransposeShape s;
     Trial trial = {.arguments = &s, .call = call_transpose};
@@ -41,6 +43,8 @@ static void check_transpose(Checker *checker)
 /* ---- their normalisation ---- */
 
 static const WeightShape weight_cases[] = {
+    {.outputs = 97, .channels = 3, .window = 1},   {.outputs = 128, .channels = 2, .window = 4},
+    {.outputs = 256, .channels = 1, .window = 9},  {.outputs = 1000, .channels = 2, .window = 1},
     {.outputs = 1, .channels = 1, .window = 1},    {.outputs = 1, .channels = 7, .window = 1},
     {.outputs = 3, .channels = 1, .window = 9},    {.outputs = 100, .channels = 2, .window = 4},
     {.outputs = 17, .channels = 16, .window = 1},  {.outputs = 5, .channels = 33, .window = 4},

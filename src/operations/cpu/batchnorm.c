@@ -30,11 +30,10 @@ static double total(const double *sums, int chunks, size_t width, size_t value, 
     return sum;
 }
 
-static void batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
-                              const float *weight, const float *bias, float *out, float *mean,
-                              float *rstd)
+static void forward_batch(Backend *backend, size_t rows, size_t width, const float *in,
+                          const float *weight, const float *bias, float *out, float *mean,
+                          float *rstd)
 {
-    size_t width = (size_t)channels;
     int chunks = cpu_chunks(rows, LEAST_CHUNK);
     double *sums = sums_scratch(backend, chunks, width, NULL);
     if (!sums)
@@ -62,6 +61,16 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
     for (size_t row = 0; row < rows; row++)
         for (size_t c = 0; c < width; c++)
             out[row * width + c] = (in[row * width + c] - mean[c]) * rstd[c] * weight[c] + bias[c];
+}
+
+static void batchnorm_forward(Backend *backend, size_t rows, int channels, int batches,
+                              const float *in, const float *weight, const float *bias, float *out,
+                              float *mean, float *rstd)
+{
+    size_t width = (size_t)channels, each = rows / (size_t)batches;
+    for (size_t b = 0; b < (size_t)batches; b++)
+        forward_batch(backend, each, width, in + b * each * width, weight, bias,
+                      out + b * each * width, mean + b * width, rstd + b * width);
 }
 
 /* dbias: the sums of dout; dweight: of dout times the normalised input. sums: zero. */
@@ -109,10 +118,9 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
         }
 }
 
-static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, const float *in,
-                                 double *sums)
+static void accumulate_batch(Backend *backend, size_t rows, size_t width, const float *in,
+                             double *sums)
 {
-    size_t width = (size_t)channels;
     int chunks = cpu_chunks(rows, LEAST_CHUNK);
     double *parts = sums_scratch(backend, chunks, width, NULL);
     if (!parts)
@@ -132,6 +140,14 @@ static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, co
         sums[c] += total(parts, chunks, width, 0, c);
         sums[width + c] += total(parts, chunks, width, 1, c);
     }
+}
+
+static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, int batches,
+                                 const float *in, double *sums)
+{
+    size_t width = (size_t)channels, each = rows / (size_t)batches;
+    for (size_t b = 0; b < (size_t)batches; b++)
+        accumulate_batch(backend, each, width, in + b * each * width, sums);
 }
 
 static void rstd_of(const float *variance, size_t width, float *rstd)

@@ -6,8 +6,7 @@ static void sample(Backend *backend, const SampleShape *shape, const Clock *cloc
     (void)backend;
     for (int i = 0; i < shape->batch; i++) {
         indices[i] = sample_index(shape, clock->epoch, clock->step, (uint32_t)i);
-        augmentations[i] = augment_draw(shape->augment, shape->seed, clock->epoch, clock->step,
-                                        (uint32_t)i, shape->slack_y, shape->slack_x, shape->colour);
+        augmentations[i] = sample_augmentation(shape, clock->epoch, clock->step, (uint32_t)i);
     }
 }
 

@@ -2,12 +2,9 @@
 
 #include <math.h>
 
-static void batchnorm_forward(Backend *backend, size_t rows, int channels, const float *in,
-                              const float *weight, const float *bias, float *out, float *mean,
-                              float *rstd)
+static void forward_batch(size_t rows, size_t width, const float *in, const float *weight,
+                          const float *bias, float *out, float *mean, float *rstd)
 {
-    (void)backend;
-    size_t width = (size_t)channels;
     for (size_t c = 0; c < width; c++) {
         double sum = 0.0, squares = 0.0;
         for (size_t row = 0; row < rows; row++)
@@ -22,6 +19,17 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, const
         mean[c] = (float)centre;
         rstd[c] = (float)inverse;
     }
+}
+
+static void batchnorm_forward(Backend *backend, size_t rows, int channels, int batches,
+                              const float *in, const float *weight, const float *bias, float *out,
+                              float *mean, float *rstd)
+{
+    (void)backend;
+    size_t width = (size_t)channels, each = rows / (size_t)batches;
+    for (size_t b = 0; b < (size_t)batches; b++)
+        forward_batch(each, width, in + b * each * width, weight, bias, out + b * each * width,
+                      mean + b * width, rstd + b * width);
 }
 
 static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
@@ -47,10 +55,12 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
     }
 }
 
-static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, const float *in,
-                                 double *sums)
+/* Row by row, so that it makes no difference whose rows they are. */
+static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, int batches,
+                                 const float *in, double *sums)
 {
     (void)backend;
+    (void)batches;
     size_t width = (size_t)channels;
     for (size_t row = 0; row < rows; row++)
         for (size_t c = 0; c < width; c++) {

@@ -1,0 +1,370 @@
+/* Test passes of several batches at once: the bits of one by one, on every device. Needs the
+ * emulation (cuda_host/) for that of CUDA. */
+#include "small_training.h"
+
+#include "network/population.h"
+#include "nnmf/philox.h"
+#include "training/evaluation.h"
+#include "training/population_pass.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Nine batches and 3 images. */
+enum { BEGIN = 2, COUNTED = 9 * BATCH + 3, STORED = BEGIN + COUNTED + 1, STATISTICS = 512 };
+
+static const int numbers[] = {2, 3, 4, 7};
+
+/* With layers of so many outputs that CUDA has a kernel of its own for each. */
+static void build_wide(const NetworkOptions *options, Network *network)
+{
+    static const Block blocks[] = {
+        {20, 3, 1, true}, {36, 2, 2, true}, {66, 3, 1, true}, {10, 0, 1, true}};
+    Error error = {0};
+    must(network_build((Extent){8, 8, 3}, blocks, (int)COUNT(blocks), options, network, &error),
+         &error);
+}
+
+/* Without padding, so that two can be compared as bytes. */
+typedef struct Pass {
+    Totals totals;
+    Clock clock;
+    uint64_t correct;
+    float probabilities[COUNTED * CLASSES];
+} Pass;
+
+typedef struct Outcome {
+    Pass augmented, population;
+    float statistics[STATISTICS];
+} Outcome;
+
+static void test(Steps *steps, int times, Pass *pass)
+{
+    bool stopped;
+    Error error = {0};
+    for (int i = 0; i < times; i++)
+        must(evaluate(steps, &pass->correct, pass->probabilities, NULL, NULL, &stopped, &error),
+             &error);
+    must(batches_read(steps->batches, &pass->clock, &pass->totals, &error), &error);
+    assert_int_equal(pass->clock.step, COUNTED / BATCH + 1);
+    assert_int_equal(pass->correct, pass->totals.correct);
+}
+
+/* As training does it: the images in another order and augmented; then as population_measure does,
+ * and with what that measures. */
+static void run(const Device *device, Architecture architecture, int at_once, bool recorded,
+                Outcome *o)
+{
+    Network network;
+    Model model;
+    Batches b;
+    Error error = {0};
+    NetworkOptions options = network_default_options;
+    options.architecture = architecture;
+    options.iterations = 2;
+    memset(o, 0, sizeof *o);
+    build_wide(&options, &network);
+    must(model_create(&network, device, BATCH, at_once, &model, &error), &error);
+    must(load_small(device, STORED, BEGIN, BEGIN + COUNTED, network.input, BATCH, at_once, &b,
+                    &error),
+         &error);
+    must(model_initialise(&model, 3, &error), &error);
+    b.sample.shuffle = true;
+    b.sample.augment = AUGMENT_IMAGE;
+    b.sample.seed = 5;
+    Steps steps = {.model = &model, .batches = &b};
+    test(&steps, recorded ? 3 : 1, &o->augmented); /* done, recorded, replayed */
+    /* Each number of batches that there is, and the smaller one. */
+    int full = COUNTED / BATCH;
+    for (int size = 0; recorded && size < STEP_SIZES; size++)
+        assert_int_equal(steps.recordings[size] != NULL,
+                         size == 0 || size == at_once || size == full % at_once);
+    steps_forget(&steps);
+
+    bool stopped;
+    size_t elements = network.population_elements;
+    assert_true(elements <= STATISTICS);
+    must(population_measure(&model, &b, NULL, NULL, &stopped, &error), &error);
+    device->operations->download(device->backend, o->statistics, model.population,
+                                 elements * sizeof *o->statistics);
+    must(population_use(&model, STATISTICS_POPULATION, "a test", &error), &error);
+    steps = (Steps){.model = &model, .batches = &b};
+    test(&steps, 1, &o->population);
+    steps_forget(&steps);
+    batches_destroy(&b);
+    model_destroy(&model);
+}
+
+static void check(const Device *device, Architecture architecture, bool recorded, const char *name)
+{
+    static Outcome one_by_one, together;
+    run(device, architecture, 1, recorded, &one_by_one);
+    assert_true(one_by_one.population.totals.loss > 0.0);
+    assert_memory_not_equal(one_by_one.augmented.probabilities, one_by_one.population.probabilities,
+                            sizeof one_by_one.population.probabilities);
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        run(device, architecture, numbers[i], recorded, &together);
+        if (memcmp(&one_by_one, &together, sizeof together) != 0)
+            fail_msg("%s, %s: another result with %d batches at once", name,
+                     architecture == ARCHITECTURE_NNMF ? "nnmf" : "cnn", numbers[i]);
+    }
+}
+
+static void check_both(const Device *device, const char *name)
+{
+    check(device, ARCHITECTURE_NNMF, false, name);
+    check(device, ARCHITECTURE_CNN, false, name);
+}
+
+static void same_bits_in_plain_c(void **state)
+{
+    (void)state;
+    Device device;
+    Error error = {0};
+    must(device_open_plain(&device, &error), &error);
+    check_both(&device, "plain");
+    device_close(&device);
+}
+
+static void same_bits_on_cpu(void **state)
+{
+    (void)state;
+    const char *set;
+    for (int number = 0; (set = cpu_instruction_set(number)); number++)
+        for (int threads = 1; threads <= 3; threads += 2) {
+            Device device;
+            Error error = {0};
+            must(device_open_cpu_with(&device, set, threads, &error), &error);
+            check_both(&device, set);
+            device_close(&device);
+        }
+}
+
+typedef struct Gpu {
+    const char *name;
+    NnmfKernel kernel;
+    Precision last; /* of those that are tried */
+    bool clusters, cooperative, counterpart;
+    int multiprocessors; /* 0: the usual number */
+} Gpu;
+
+static void same_bits_on_cuda(void **state)
+{
+    (void)state;
+    static const Gpu gpus[] = {
+        {"usual", NNMF_KERNEL_FUSED, PRECISION_TF32, false, true, true, 0},
+        {"clusters", NNMF_KERNEL_FUSED, PRECISION_TF32, true, true, false, 0},
+        {"of which one batch leaves room", NNMF_KERNEL_FUSED, PRECISION_TF32, true, true, false, 8},
+        {"batch norm in two kernels", NNMF_KERNEL_FUSED, PRECISION_FP32, false, false, false, 0},
+        {"product by product", NNMF_KERNEL_CUBLAS, PRECISION_TF32, false, true, false, 0},
+    };
+    for (size_t g = 0; g < COUNT(gpus); g++)
+        for (int p = PRECISION_FP32; p <= (int)gpus[g].last; p++) {
+            Device device;
+            char name[64];
+            snprintf(name, sizeof name, "%s, %s", gpus[g].name, precision_names[p]);
+            cuda_host_reset();
+            if (gpus[g].clusters)
+                cuda_host_set_capability(9, 0);
+            cuda_host_set_cooperative(gpus[g].cooperative);
+            if (gpus[g].multiprocessors)
+                cuda_host_set_multiprocessors(gpus[g].multiprocessors);
+            open_cuda(gpus[g].kernel, (Precision)p, &device);
+            check(&device, ARCHITECTURE_NNMF, p == PRECISION_FP32, name);
+            if (gpus[g].counterpart)
+                check(&device, ARCHITECTURE_CNN, p == PRECISION_FP32, name);
+            device_close(&device);
+            assert_nothing_left();
+        }
+}
+
+/* ---- a batch with a fault ---- */
+
+enum { FAULTY = 2, BATCHES = 4, OF_A_BATCH = BATCH * CLASSES };
+
+static void check_fault(const Device *device)
+{
+    static float images[BATCHES * BATCH * 8 * 8 * 3];
+    const size_t batch = COUNT(images) / BATCHES;
+    const Operations *ops = device->operations;
+    Backend *backend = device->backend;
+    Network network;
+    Model model;
+    Error error = {0};
+    float right[BATCHES * OF_A_BATCH], wrong[BATCHES * OF_A_BATCH];
+    Totals result;
+    build_small(&network_default_options, &network);
+    must(model_create(&network, device, BATCH, BATCHES, &model, &error), &error);
+    must(model_initialise(&model, 3, &error), &error);
+    Clock *clock = ops->allocate(backend, sizeof *clock, "clock", &error);
+    Totals *totals = ops->allocate(backend, sizeof *totals, "totals", &error);
+    assert_true(clock && totals);
+    for (size_t i = 0; i < COUNT(images); i++)
+        images[i] = philox_uniform(noise((uint32_t)i));
+    for (int faulty = 0; faulty <= 1; faulty++) {
+        if (faulty)
+            images[FAULTY * batch] = INFINITY;
+        ops->upload(backend, model.images, images, sizeof images);
+        ops->upload(backend, totals, &(Totals){0}, sizeof *totals);
+        ops->upload(backend, clock, &(Clock){0}, sizeof *clock);
+        model_forward_several(&model, BATCH, BATCHES);
+        for (int i = 0; i < BATCHES; i++) {
+            model_loss(&model, BATCH, i, clock, totals);
+            ops->advance(backend, clock);
+        }
+        ops->download(backend, faulty ? wrong : right, model_probabilities(&model), sizeof right);
+        ops->download(backend, &result, totals, sizeof result);
+        must(ops->finish(backend, &error), &error);
+        assert_int_equal(result.bad_step, faulty ? 1 + FAULTY : 0);
+    }
+    for (int i = 0; i < BATCHES; i++)
+        if (i != FAULTY)
+            assert_memory_equal(right + i * OF_A_BATCH, wrong + i * OF_A_BATCH,
+                                OF_A_BATCH * sizeof *right);
+    ops->release(backend, clock);
+    ops->release(backend, totals);
+    model_destroy(&model);
+}
+
+static void a_fault_is_of_its_batch(void **state)
+{
+    (void)state;
+    Device device;
+    Error error = {0};
+    must(device_open_plain(&device, &error), &error);
+    check_fault(&device);
+    device_close(&device);
+    must(device_open(&device, DEVICE_CPU, 2, NULL, &error), &error);
+    check_fault(&device);
+    device_close(&device);
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    check_fault(&device);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+/* ---- being stopped, and memory ---- */
+
+typedef struct Asked {
+    int times;
+    uint32_t last;
+} Asked;
+
+static bool stop_behind_four(void *context, uint32_t step)
+{
+    Asked *asked = context;
+    assert_true(asked->times == 0 || step > asked->last);
+    asked->last = step;
+    asked->times++;
+    return step > 4;
+}
+
+/* A pass is asked to stop between what it does at once, and is told how many batches are done. */
+static void stopped_between_batches(void **state)
+{
+    (void)state;
+    Network network;
+    Device device;
+    Model model;
+    Batches b;
+    Error error = {0};
+    Asked asked = {0};
+    uint64_t correct;
+    bool stopped = false;
+    build_small(&network_default_options, &network);
+    must(device_open_plain(&device, &error), &error);
+    must(model_create(&network, &device, BATCH, 3, &model, &error), &error);
+    must(load_small(&device, STORED, BEGIN, BEGIN + COUNTED, network.input, BATCH, 3, &b, &error),
+         &error);
+    Steps steps = {.model = &model, .batches = &b};
+    must(evaluate(&steps, &correct, NULL, stop_behind_four, &asked, &stopped, &error), &error);
+    assert_true(stopped);
+    assert_int_equal(asked.times, 3);
+    assert_int_equal(asked.last, 6);
+    batches_destroy(&b);
+    model_destroy(&model);
+    device_close(&device);
+}
+
+/* The activations of so many batches are there, the gradients of one. */
+static void memory_of_activations(void **state)
+{
+    (void)state;
+    Network network;
+    Device device;
+    Error error = {0};
+    size_t used[3], activations = 0;
+    build_small(&network_default_options, &network);
+    for (int i = 0; i < network.layer_count; i++)
+        activations += extent_elements(network.layers[i].out);
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    for (int i = 0; i < 3; i++) {
+        Model model;
+        size_t before = cuda_host_memory_used();
+        must(model_create(&network, &device, BATCH, 1 + 20 * i, &model, &error), &error);
+        used[i] = cuda_host_memory_used() - before;
+        model_destroy(&model);
+    }
+    size_t more = 20 * BATCH * activations * sizeof(float);
+    for (int i = 0; i < 2; i++) {
+        assert_true(used[i + 1] - used[i] > more);
+        assert_true(used[i + 1] - used[i] < 2 * more);
+    }
+    device_close(&device);
+    assert_nothing_left();
+}
+
+/* ---- what it is for ---- */
+
+/* Kernels and products of four batches of the published network. */
+static void fewer_launches(void **state)
+{
+    (void)state;
+    enum { FOUR = 4, NORMS = 6 };
+    Network network;
+    Device device;
+    Model model;
+    Error error = {0};
+    unsigned long launches[2], products[2];
+    NetworkOptions options = network_default_options;
+    options.iterations = 1;
+    must(network_for_dataset(DATASET_CIFAR10, &options, &network, &error), &error);
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    must(model_create(&network, &device, 1, FOUR, &model, &error), &error);
+    for (int at_once = 0; at_once <= 1; at_once++) {
+        unsigned long launches_before = cuda_host_launches();
+        unsigned long products_before = cuda_host_products();
+        if (at_once)
+            model_forward_several(&model, 1, FOUR);
+        for (int i = 0; !at_once && i < FOUR; i++)
+            model_forward(&model, 1);
+        must(device.operations->finish(device.backend, &error), &error);
+        launches[at_once] = cuda_host_launches() - launches_before;
+        products[at_once] = cuda_host_products() - products_before;
+    }
+    if (getenv("NNMF_TEST_VERBOSE"))
+        printf("four batches: %lu kernels one by one, %lu at once\n", launches[0], launches[1]);
+    /* All once but for the batch norms, which are those of each batch. */
+    assert_true(launches[1] <= launches[0] / FOUR + (FOUR - 1) * NORMS);
+    /* cuBLAS might take another kernel for more rows. */
+    assert_int_equal(products[1], products[0]);
+    model_destroy(&model);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(same_bits_in_plain_c, reset),
+        cmocka_unit_test_setup(same_bits_on_cpu, reset),
+        cmocka_unit_test_setup(same_bits_on_cuda, reset),
+        cmocka_unit_test_setup(a_fault_is_of_its_batch, reset),
+        cmocka_unit_test_setup(stopped_between_batches, reset),
+        cmocka_unit_test_setup(memory_of_activations, reset),
+        cmocka_unit_test_setup(fewer_launches, reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
