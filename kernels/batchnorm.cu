@@ -60,12 +60,14 @@ static __device__ __forceinline__ float input_gradient(const Slope &slope, const
     return centred * weight * of.rstd;
 }
 
-/* ---- in two kernels ---- */
+/* ---- in two kernels: rows are those of a batch, blockIdx.z is the batch ---- */
 
 static __global__ void moments_kernel(size_t rows, int channels, const float *in, ColumnWork work,
                                       float *mean, float *rstd)
 {
     ColumnSums sums;
+    in = of_batch(in, rows * (size_t)channels);
+    work = of_batch(work, channels);
     auto add = [=](size_t row, int c, ThreadSums &to) {
         add_moments(in[row * (size_t)channels + (size_t)c], to);
     };
@@ -73,10 +75,11 @@ static __global__ void moments_kernel(size_t rows, int channels, const float *in
         return;
     int c = column_of_thread();
     Moments moments = moments_of(sums, rows);
-    mean[c] = moments.mean;
-    rstd[c] = moments.rstd;
+    of_batch(mean, (size_t)channels)[c] = moments.mean;
+    of_batch(rstd, (size_t)channels)[c] = moments.rstd;
 }
 
+/* elements: of a batch. */
 static __global__ void normalise_kernel(size_t elements, int channels, const float *in,
                                         const float *mean, const float *rstd, const float *weight,
                                         const float *bias, float *out)
@@ -85,21 +88,29 @@ static __global__ void normalise_kernel(size_t elements, int channels, const flo
     if (i >= elements)
         return;
     int c = (int)(i % (size_t)channels);
-    out[i] = normalised(in[i], {mean[c], rstd[c]}) * weight[c] + bias[c];
+    Moments moments = {of_batch(mean, (size_t)channels)[c], of_batch(rstd, (size_t)channels)[c]};
+    of_batch(out, elements)[i] =
+        normalised(of_batch(in, elements)[i], moments) * weight[c] + bias[c];
 }
 
-static void forward_in_two(Backend *backend, const char *name, size_t rows, int channels,
-                           const float *in, const float *weight, const float *bias, float *out,
-                           float *mean, float *rstd)
+/* So many batches at once as there are counts for, for one at least. */
+static unsigned forward_in_two(Backend *backend, const char *name, size_t rows, int channels,
+                               unsigned batches, const float *in, const float *weight,
+                               const float *bias, float *out, float *mean, float *rstd)
 {
     size_t elements = rows * (size_t)channels;
+    dim3 grid = column_grid(rows, channels);
     ColumnWork work;
-    if (!column_work(backend, rows, channels, 0, &work))
-        return;
-    RUN(backend, name, moments_kernel, column_grid(rows, channels), COLUMN_THREADS, COLUMN_SHARED,
-        rows, channels, in, work, mean, rstd);
-    RUN(backend, name, normalise_kernel, blocks_for(elements, THREADS), THREADS, 0, elements,
-        channels, in, mean, rstd, weight, bias, out);
+    if (grid.y * batches > BLOCK_COUNTS)
+        batches = grid.y < BLOCK_COUNTS ? BLOCK_COUNTS / grid.y : 1;
+    grid.z = batches;
+    if (has_counts(backend, grid, channels) && column_work(backend, grid, channels, 0, &work)) {
+        RUN(backend, name, moments_kernel, grid, COLUMN_THREADS, COLUMN_SHARED, rows, channels, in,
+            work, mean, rstd);
+        RUN(backend, name, normalise_kernel, dim3(blocks_for(elements, THREADS), 1, batches),
+            THREADS, 0, elements, channels, in, mean, rstd, weight, bias, out);
+    }
+    return batches;
 }
 
 static __global__ void gradients_kernel(size_t rows, int channels, const float *in,
@@ -213,6 +224,9 @@ static __global__ void __launch_bounds__(COLUMN_THREADS)
                 const float *weight, const float *bias, float *out, float *mean, float *rstd)
 {
     SHARED(Moments[NARROW], shared);
+    in = of_batch(in, rows * (size_t)channels);
+    out = of_batch(out, rows * (size_t)channels);
+    work = of_batch(work, channels);
     ThreadRows<NARROW> mine = rows_of_thread<NARROW>(rows);
     int c = mine.column;
     float scale = c < channels ? weight[c] : 0.0f, shift = c < channels ? bias[c] : 0.0f;
@@ -226,8 +240,8 @@ static __global__ void __launch_bounds__(COLUMN_THREADS)
     sum_over_grid<NARROW>(c, channels, work, grid_count, sums);
     Moments moments = from_first(shared, threadIdx.x < NARROW ? moments_of(sums, rows) : Moments{});
     if (writes(c, channels)) {
-        mean[c] = moments.mean;
-        rstd[c] = moments.rstd;
+        of_batch(mean, (size_t)channels)[c] = moments.mean;
+        of_batch(rstd, (size_t)channels)[c] = moments.rstd;
     }
     for_elements(kept, mine, channels, load, [=](size_t i, float element) {
         out[i] = normalised(element, moments) * scale + shift;
@@ -284,12 +298,15 @@ void cuda_open_batchnorm(Backend *backend)
 }
 
 /* Of one kernel that was launched with all blocks at once: false where the GPU refuses it, since it
- * holds fewer blocks than it had said, as where other programs have a part of it (MPS). Then, and
- * from then on, it is two kernels. */
-static bool was_launched(Backend *backend, const char *name, cudaError_t status)
+ * holds fewer blocks than it had said, as where other programs have a part of it (MPS). From then
+ * on one kernel does one batch, and where that was refused it is two kernels. */
+static bool was_launched(Backend *backend, const char *name, dim3 grid, cudaError_t status)
 {
     if (status == cudaErrorCooperativeLaunchTooLarge) {
-        backend->norm_blocks = 0;
+        if (grid.z > 1)
+            backend->norm_alone = true;
+        else
+            backend->norm_blocks = 0;
         return false;
     }
     cuda_try(backend, name, "cooperative launch", status);
@@ -305,32 +322,42 @@ static bool grid_at_once(const Backend *backend, size_t rows, int channels, dim3
     return room > 0;
 }
 
-static void forward_batch(Backend *backend, size_t rows, int channels, const float *in,
-                          const float *weight, const float *bias, float *out, float *mean,
-                          float *rstd)
+/* The batches that one kernel does, as many as the GPU holds at once; 0: none was launched, since
+ * it has to be two. Batches are cut into chunks as each alone would be. */
+static unsigned forward_in_one(Backend *backend, const char *name, size_t rows, int channels,
+                               unsigned batches, const float *in, const float *weight,
+                               const float *bias, float *out, float *mean, float *rstd)
 {
-    const char *name = "batch norm forward";
     ColumnWork work;
     dim3 grid;
-    if (grid_at_once(backend, rows, channels, &grid)) {
-        if (!column_work(backend, grid, channels, 0, &work))
-            return;
-        LAUNCH_COOPERATIVE(norm_kernel, grid, COLUMN_THREADS, COLUMN_SHARED, backend->stream, rows,
-                           channels, in, work, backend->grid_count, weight, bias, out, mean, rstd);
-        if (was_launched(backend, name, cudaGetLastError()))
-            return;
-    }
-    forward_in_two(backend, name, rows, channels, in, weight, bias, out, mean, rstd);
+    if (!grid_at_once(backend, rows, channels, &grid))
+        return 0;
+    unsigned room = backend->norm_alone ? 1 : backend->norm_blocks / (grid.x * grid.y);
+    grid.z = batches < room ? batches : room;
+    if (!column_work(backend, grid, channels, 0, &work))
+        return grid.z;
+    LAUNCH_COOPERATIVE(norm_kernel, grid, COLUMN_THREADS, COLUMN_SHARED, backend->stream, rows,
+                       channels, in, work, backend->grid_count, weight, bias, out, mean, rstd);
+    if (was_launched(backend, name, grid, cudaGetLastError()))
+        return grid.z;
+    return forward_in_one(backend, name, rows, channels, 1, in, weight, bias, out, mean, rstd);
 }
 
 static void batchnorm_forward(Backend *backend, size_t rows, int channels, int batches,
                               const float *in, const float *weight, const float *bias, float *out,
                               float *mean, float *rstd)
 {
-    size_t width = (size_t)channels, each = rows / (size_t)batches;
-    for (size_t b = 0; b < (size_t)batches; b++)
-        forward_batch(backend, each, channels, in + b * each * width, weight, bias,
-                      out + b * each * width, mean + b * width, rstd + b * width);
+    const char *name = "batch norm forward";
+    size_t width = (size_t)channels, each = rows / (size_t)batches * width;
+    for (unsigned left = (unsigned)batches, done; left > 0; left -= done) {
+        done = forward_in_one(backend, name, each / width, channels, left, in, weight, bias, out,
+                              mean, rstd);
+        if (done == 0)
+            done = forward_in_two(backend, name, each / width, channels, left, in, weight, bias,
+                                  out, mean, rstd);
+        in += done * each, out += done * each;
+        mean += done * width, rstd += done * width;
+    }
 }
 
 static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
@@ -346,7 +373,7 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
         LAUNCH_COOPERATIVE(norm_gradient_kernel, grid, COLUMN_THREADS, COLUMN_SHARED,
                            backend->stream, rows, channels, share_of_row(rows), in, work,
                            backend->grid_count, weight, mean, rstd, dout, din, dweight, dbias);
-        if (was_launched(backend, name, cudaGetLastError()))
+        if (was_launched(backend, name, grid, cudaGetLastError()))
             return;
     }
     backward_in_two(backend, name, rows, channels, in, weight, mean, rstd, dout, din, dweight,

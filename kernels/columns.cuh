@@ -27,8 +27,8 @@ struct ThreadSums {
     LongSum first, second;
 };
 
-/* Where the chunks' sums wait: parts (chunks, 2, columns), and a count for every WARP columns of
- * the blocks that are done, 0 before and after. */
+/* Where the chunks' sums wait: parts (batches, chunks, 2, columns), and a count for every batch and
+ * WARP columns of the blocks that are done, 0 before and after. */
 struct ColumnWork {
     double *parts;
     unsigned *done;
@@ -36,7 +36,7 @@ struct ColumnWork {
 
 static const size_t COLUMN_SHARED = COLUMN_THREADS * sizeof(ColumnSums);
 
-/* A block for every chunk and `wide` columns. */
+/* A block for every chunk and `wide` columns; blockIdx.z is the batch, where there are several. */
 static inline dim3 column_grid(size_t rows, int columns, size_t wide, unsigned least_rows,
                                unsigned most)
 {
@@ -54,23 +54,28 @@ static inline dim3 column_grid(size_t rows, int columns)
 static inline bool column_work(Backend *backend, dim3 grid, int columns, size_t extra,
                                ColumnWork *work)
 {
-    size_t parts = (size_t)grid.x * 2 * (size_t)columns;
+    size_t parts = (size_t)grid.x * grid.z * 2 * (size_t)columns;
     work->parts = (double *)cuda_scratch(backend, parts * sizeof(double) + extra);
     work->done = backend->block_counts;
     return work->parts != NULL;
+}
+
+/* Are there counts for the blocks of the columns? False after keeping the failure. */
+static inline bool has_counts(Backend *backend, dim3 grid, int columns)
+{
+    if (grid.y <= BLOCK_COUNTS)
+        return true;
+    if (backend->error.status == STATUS_OK)
+        fail(&backend->error, "too many columns: %d: at most %d were expected", columns,
+             (int)BLOCK_COUNTS * WARP);
+    return false;
 }
 
 static inline bool column_work(Backend *backend, size_t rows, int columns, size_t extra,
                                ColumnWork *work)
 {
     dim3 grid = column_grid(rows, columns);
-    if (grid.y > BLOCK_COUNTS) {
-        if (backend->error.status == STATUS_OK)
-            fail(&backend->error, "too many columns: %d: at most %d were expected", columns,
-                 (int)BLOCK_COUNTS * WARP);
-        return false;
-    }
-    return column_work(backend, grid, columns, extra, work);
+    return has_counts(backend, grid, columns) && column_work(backend, grid, columns, extra, work);
 }
 
 /* ---- in kernels ---- */
@@ -153,6 +158,18 @@ static __device__ __forceinline__ void add_parts(int column, int columns, const 
         sums.second += part[columns];
     }
     add_threads_of_block<WIDE>(shared, sums);
+}
+
+/* A batch's part of what all have, `each` elements. */
+template <class T> static __device__ __forceinline__ T *of_batch(T *all, size_t each)
+{
+    return all + blockIdx.z * each;
+}
+
+static __device__ __forceinline__ ColumnWork of_batch(const ColumnWork &work, int columns)
+{
+    return {of_batch(work.parts, (size_t)gridDim.x * 2 * (size_t)columns),
+            of_batch(work.done, gridDim.y)};
 }
 
 static __device__ __forceinline__ int column_of_thread()

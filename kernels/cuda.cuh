@@ -39,6 +39,7 @@ struct Backend {
     unsigned *grid_count;   /* 0 between operations but for its upper bit: grid.cuh */
     AdamRates *adam_rates;  /* of the next update: adam.cu */
     unsigned norm_blocks;   /* of a cooperative batch norm, at most; 0: there is none */
+    bool norm_alone;        /* has one of several batches been refused? */
     Error error;            /* the first failure since the last finish */
     void *scratch;
     size_t scratch_bytes;
