@@ -48,10 +48,11 @@ static bool out_of_memory(size_t bytes, const char *what, Error *error)
 {
     size_t available = 0, all = 0;
     cudaMemGetInfo(&available, &all);
-    return fail(error,
-                "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: a "
-                "smaller --batch-size or --batches-at-once needs less, and other programs may use this GPU",
-                what, bytes, available, all);
+    return fail(
+        error,
+        "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: a "
+        "smaller --batch-size or --batches-at-once needs less, and other programs may use this GPU",
+        what, bytes, available, all);
 }
 
 void *cuda_allocate(Backend *backend, size_t bytes, const char *what, Error *error)
