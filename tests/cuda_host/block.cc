@@ -596,6 +596,9 @@ void run_grid(const Launch &launch)
     run.block_threads = block.x * block.y * block.z;
     gridDim = grid;
     blockDim = block;
+    if (launch.together > max_together ||
+        size_t(launch.together) * ((run.block_threads + lanes - 1) / lanes * lanes) > max_threads)
+        report("more threads that live at once than the emulation has room for");
     place_threads(launch);
     if (launch.shared_bytes > launch.dynamic_limit)
         report("the kernel's limit of shared memory is lower than when it was launched");
