@@ -315,24 +315,27 @@ static void batch_norm(bool cooperative, size_t rows, int channels)
     size_t elements = rows * (size_t)channels, width = (size_t)channels;
     cuda_host_reset();
     cuda_host_set_cooperative(cooperative);
+    cuda_host_set_multiprocessors(40); /* for two batches at once */
     open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
     const Operations *ops = gpu.ops;
     float *in = floats_on_gpu(elements), *out = floats_on_gpu(elements);
     float *dout = floats_on_gpu(elements), *weight = floats_on_gpu(width);
-    float *bias = floats_on_gpu(width), *mean = floats_on_gpu(width), *rstd = floats_on_gpu(width);
+    float *bias = floats_on_gpu(width);
+    float *mean = floats_on_gpu(2 * width), *rstd = floats_on_gpu(2 * width);
     float *dweight = floats_on_gpu(width), *dbias = floats_on_gpu(width);
     double *sums = bytes_on_gpu(&(double[256]){0}, 2 * width * sizeof *sums);
     for (int i = 0; i < 2; i++) { /* the barrier and the counts are used again */
         ops->batchnorm_forward(gpu.backend, rows, channels, 1, in, weight, bias, out, mean, rstd);
         ops->batchnorm_backward(gpu.backend, rows, channels, in, weight, mean, rstd, dout, dout,
                                 dweight, dbias);
-        ops->batchnorm_accumulate(gpu.backend, rows, channels, 1, in, sums);
+        ops->batchnorm_accumulate(gpu.backend, rows, channels, 2, in, sums);
     }
+    ops->batchnorm_forward(gpu.backend, rows, channels, 2, in, weight, bias, out, mean, rstd);
     ops->batchnorm_frozen_forward(gpu.backend, rows, channels, in, weight, bias, mean, weight, out);
     ops->batchnorm_frozen_backward(gpu.backend, rows, channels, in, weight, mean, weight, dout,
                                    dout, dweight, dbias);
     close_gpu();
-    assert_int_equal(cuda_host_cooperative_launches(), cooperative ? 4 : 0);
+    assert_int_equal(cuda_host_cooperative_launches(), cooperative ? 5 : 0);
 }
 
 static void batch_norms(void **state)
