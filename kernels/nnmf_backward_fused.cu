@@ -171,8 +171,9 @@ static __device__ __forceinline__ void make_terms(const Backward &task, size_t f
 #pragma unroll
     for (int i = 0; i < P::EACH; i++) {
         size_t at = first_row + (size_t)(row + i);
-        x[i] = load_four(task.x + at * (size_t)task.shape.features, first + k,
-                         at < task.shape.rows ? task.shape.features : 0, task.aligned);
+        x[i] =
+            load_four(task.x + at * (size_t)task.shape.features + (first + k),
+                      at < task.shape.rows ? task.shape.features - (first + k) : 0, task.aligned);
     }
     first_product<P>(tile, row, k, r, u);
 #pragma unroll

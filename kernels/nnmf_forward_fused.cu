@@ -50,7 +50,7 @@ template <class T>
 static __device__ __forceinline__ void load_weights(const NnmfShape &s, const float *w, int first,
                                                     int thread, int threads, float *to)
 {
-#pragma unroll 16
+#pragma unroll 8
     for (int i = thread; i < T::OUTPUTS * T::FEATURES; i += threads) {
         int n = i / T::FEATURES, k = i % T::FEATURES;
         bool inside = n < s.outputs && first + k < s.features;
@@ -108,17 +108,16 @@ static __device__ __forceinline__ void second_product(const float *t, const floa
     }
 }
 
-/* The thread's part of x; zeros beyond the rows and features of the shape. */
-template <class T>
+/* The thread's part of x, from the features `k` of row `row` of `rows` on; zeros beyond the rows
+ * and features. `x` begins with row 0. */
 static __device__ __forceinline__ void load_x(const NnmfShape &shape, bool aligned, const float *x,
-                                              size_t first_row, int k, float4 values[SIDE])
+                                              int rows, int row, int k, float4 values[SIDE])
 {
+    const float *from = x + (size_t)row * (size_t)shape.features + k;
 #pragma unroll
-    for (int i = 0; i < SIDE; i++) {
-        size_t at = first_row + (size_t)i;
-        values[i] = load_four(x + at * (size_t)shape.features, k,
-                              at < shape.rows ? shape.features : 0, aligned);
-    }
+    for (int i = 0; i < SIDE; i++)
+        values[i] =
+            load_four(from + i * shape.features, row + i < rows ? shape.features - k : 0, aligned);
 }
 
 /* The thread's part of t = x / (r + tiny); zeros where x has them. */
@@ -202,7 +201,9 @@ static __global__ void __launch_bounds__(T::THREADS)
     float *weights = own + T::OWN, *t = parts + group * T::H;
     int across = thread % T::ACROSS, row = thread / T::ACROSS * SIDE;
     size_t first_row = (size_t)(blockIdx.x / T::CLUSTER) * T::ROWS;
+    int rows = (int)min(shape.rows - first_row, (size_t)T::ROWS);
     int rank = T::CLUSTER > 1 ? (int)cluster_rank() : 0;
+    x += first_row * (size_t)shape.features;
     int blocks = (shape.features + T::FEATURES - 1) / T::FEATURES;
     int mine_begin = blocks * rank / T::CLUSTER * T::FEATURES;
     int mine_end = blocks * (rank + 1) / T::CLUSTER * T::FEATURES; /* or beyond the features */
@@ -230,7 +231,7 @@ static __global__ void __launch_bounds__(T::THREADS)
             if (mine) {
                 float4 u[SIDE]; /* needed after the product, and there by then */
                 float r[SIDE][SIDE];
-                load_x<T>(shape, aligned, x, first_row + (size_t)row, first + across * SIDE, u);
+                load_x(shape, aligned, x, rows, row, first + across * SIDE, u);
                 first_product<T>(h, block, row, across * SIDE, r);
                 store_ratio<T>(u, r, t + row * T::STRIDE + across * SIDE);
             }

@@ -69,16 +69,14 @@ static inline bool is_aligned(const float *pointer)
     return (uintptr_t)pointer % sizeof(float4) == 0;
 }
 
-/* Those from `feature` on; zeros beyond `features`. aligned: do they lie as a float4 does? */
-static __device__ __forceinline__ float4 load_four(const float *row, int feature, int features,
-                                                   bool aligned)
+/* Four neighbouring floats, of which `left` are there; zeros beyond. aligned: do they lie as a
+ * float4 does, and are all there or none? */
+static __device__ __forceinline__ float4 load_four(const float *from, int left, bool aligned)
 {
-    const float *from = row + feature;
-    if (aligned && feature < features)
+    if (aligned && left > 0)
         return four(from);
-    return make_float4(feature < features ? from[0] : 0.0f, feature + 1 < features ? from[1] : 0.0f,
-                       feature + 2 < features ? from[2] : 0.0f,
-                       feature + 3 < features ? from[3] : 0.0f);
+    return make_float4(left > 0 ? from[0] : 0.0f, left > 1 ? from[1] : 0.0f,
+                       left > 2 ? from[2] : 0.0f, left > 3 ? from[3] : 0.0f);
 }
 
 #endif
