@@ -1,5 +1,6 @@
 /* Adam for all parameters in one launch; the clock. */
 #include "cuda.cuh"
+#include "quotient.cuh"
 
 /* The segments travel as an argument, so that a recorded launch needs no host memory. */
 struct Segments {
@@ -57,7 +58,8 @@ static __global__ void adam_kernel(Segments segments, const Clock *clock, const 
         float square = (float)ADAM_BETA2 * v[i] + (float)(1.0 - ADAM_BETA2) * g * g;
         m[i] = mean;
         v[i] = square;
-        parameters[i] -= rate * mean / (sqrtf(square) / root2 + (float)ADAM_EPSILON);
+        parameters[i] -=
+            quotient(rate * mean, quotient(sqrtf(square), root2) + (float)ADAM_EPSILON);
     }
 }
 

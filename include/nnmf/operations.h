@@ -182,7 +182,7 @@ typedef struct NnmfShape {
     LocalLearning local_learning;
 } NnmfShape;
 
-/* How a device goes through NNMF with some shape. */
+/* What a device computes NNMF of some shape with. */
 typedef struct NnmfWay {
     char text[96];       /* for people: "fused fp32, 32 rows x 64 outputs, 512 threads" */
     size_t shared_bytes; /* that a block of the one kernel that does it asks for; 0: several do */
@@ -218,8 +218,8 @@ typedef struct Operations {
     /* Waits until all operations are done; false with the first failure since the last call. */
     bool (*finish)(Backend *, Error *);
 
-    /* Which way nnmf_forward goes with this shape, or nnmf_backward; NULL where there is one way
-     * for all. */
+    /* What nnmf_forward computes this shape with, or nnmf_backward; NULL where it is the same for
+     * all shapes. */
     void (*nnmf_way)(Backend *, const NnmfShape *, bool backward, NnmfWay *way);
 
     /* ---- transfers: copies while the host goes on; all NULL where the device's memory is the

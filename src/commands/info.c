@@ -1,7 +1,7 @@
 #include "commands/commands.h"
 #include "commands/ways.h"
 
-/* The device, and which way it goes with the NNMF layers. */
+/* The device, and which kernel each NNMF layer takes there. */
 static bool print_device(const Settings *settings, const Network *network, Error *error)
 {
     Device device;

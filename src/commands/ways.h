@@ -1,4 +1,4 @@
-/* Which way each NNMF layer goes on a device. */
+/* Which kernel each NNMF layer takes on a device. */
 #ifndef NNMF_COMMANDS_WAYS_H
 #define NNMF_COMMANDS_WAYS_H
 
@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 /* A line for each NNMF layer and direction, in batches of so many images; nothing where the device
- * has one way for all. */
+ * has no choice of kernels. */
 void ways_print(const Network *network, const Device *device, int batch, FILE *stream);
 
 #endif

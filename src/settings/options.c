@@ -13,7 +13,8 @@ const CommandSpec command_specs[] = {
     {COMMAND_TRACE, "trace", NULL,
      "One batch forward and backward: writes outputs and gradients; changes no weight."},
     {COMMAND_INFO, "info", NULL,
-     "Prints the network's layers and parameter counts, and how the device goes through NNMF."},
+     "Prints the network's layers and parameter counts, and which kernel each NNMF layer takes on "
+     "the device."},
     {COMMAND_BENCH, "bench", NULL,
      "Times the training step and the test batch, operation by operation."},
     {COMMAND_STATISTICS, "statistics", NULL,

@@ -80,7 +80,7 @@ class Traces(EmulatedTest):
 
 
 class Info(EmulatedTest):
-    """Which way each NNMF layer goes, on a GPU with 32 multiprocessors, 99 KB and no clusters."""
+    """Which kernel each NNMF layer takes, on a GPU with 32 multiprocessors, 99 KB and no clusters."""
 
     def ways(self, *options, device="fused, fp32, batches of 50"):
         """-> by layer and direction"""

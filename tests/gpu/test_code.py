@@ -20,6 +20,7 @@ NVCC = sys.argv.pop(1) if len(sys.argv) > 1 else "nvcc"
 FORBIDDEN = (
     ("*", r"membar\.(gl|sys)|fence\.sc", "a fence of all kinds of order: acquire and release do"),
     ("nnmf*", r"div\.rn\.f32", "a division with a slow path, which takes all that are 0"),
+    ("adam", r"div\.rn\.f32", "the same, where gradients are 0"),
     ("unfold", r"(div|rem)\.[us](32|64)", "a division of integers: the host knows the divisors"),
 )
 # And what must be in it, so that the patterns above are of the PTX that nvcc writes.

@@ -89,6 +89,18 @@ static void nnmf_inputs(Checker *checker, Trial *trial, const NnmfShape *s, floa
             (*w)[k] = 0.5f / (float)features;
 }
 
+/* Every fourth trial has a NaN in its inputs; the results must have theirs where plain C has them.
+ */
+static bool has_nan(int number)
+{
+    return number % 4 == 3;
+}
+
+static void put_nan(Checker *checker, float *values, size_t count)
+{
+    values[between(checker, 0, (int)count - 1)] = NAN;
+}
+
 static void call_nnmf_forward(const Operations *ops, Backend *backend, const void *arguments,
                               void *const *b)
 {
@@ -102,6 +114,11 @@ static void check_nnmf_forward(Checker *checker)
     Trial trial = {.arguments = &s, .call = call_nnmf_forward};
     for (int i = 0; next_nnmf(checker, i, false, &s, trial.shape); i++) {
         nnmf_inputs(checker, &trial, &s, &x, &w);
+        trial.has_nan = has_nan(i);
+        if (trial.has_nan && i % 8 == 3)
+            put_nan(checker, x, s.rows * (size_t)s.features);
+        else if (trial.has_nan)
+            put_nan(checker, w, (size_t)s.outputs * (size_t)s.features);
         trial_result(&trial, "h", s.rows * (size_t)s.outputs, 0.0);
         check_trial(checker, &trial);
     }
@@ -151,9 +168,16 @@ static void check_nnmf_backward(Checker *checker)
         NnmfShape short_forward = s;
         short_forward.iterations = 2;
         checker->plain.operations->nnmf_forward(checker->plain.backend, &short_forward, x, w, h);
-        const float *dh = trial_random(checker, &trial, "dh", s.rows * outputs, -1.0, 1.0);
+        float *dh = trial_random(checker, &trial, "dh", s.rows * outputs, -1.0, 1.0);
         double dx_terms, dw_terms;
         nnmf_terms(&s, x, w, h, dh, &dx_terms, &dw_terms);
+        trial.has_nan = has_nan(i);
+        if (trial.has_nan && i % 12 == 3)
+            put_nan(checker, x, s.rows * features);
+        else if (trial.has_nan && i % 12 == 7)
+            put_nan(checker, w, outputs * features);
+        else if (trial.has_nan)
+            put_nan(checker, dh, s.rows * outputs);
         if (between(checker, 0, 3) == 0)
             trial_absent(&trial, "dx");
         else
