@@ -24,6 +24,9 @@ struct AdamRates;
 
 enum { BLOCK_COUNTS = 1024 };
 
+/* Scratch, counts and cuBLAS's work space belong to the operation that runs: one stream, one after
+ * another. What runs beside it, on a branch of a graph or before the kernel ahead has ended, would
+ * need its own. */
 struct Backend {
     int device;
     int multiprocessors;

@@ -215,16 +215,16 @@ def epoch_times(run, output):
     return {"how": "nothing measured"}
 
 
-def epochs_with(check, batch, kernel, precision, epochs, seconds):
-    run = check.folder / f"epochs-{batch}-{kernel}-{precision}"
+def epochs_with(check, batch, kernel, precision, epochs, seconds, at_once=1):
+    run = check.folder / f"epochs-{batch}-{kernel}-{precision}-{at_once}"
     outcome = check.run([check.program, "train", "--device", "cuda", "--nnmf-kernel", kernel,
                          "--precision", precision, "--data", check.data, "--batch-size", batch,
-                         "--epochs", epochs, "--out", run], seconds)
+                         "--batches-at-once", at_once, "--epochs", epochs, "--out", run], seconds)
     times = epoch_times(run, outcome.output)
     if "step_s" in times:
         times["train_s"] = times["step_s"] * math.ceil(TRAIN_IMAGES / batch)
     check.result["epochs"].append(
-        outcome.entry(batch=batch, kernel=kernel, precision=precision, **times))
+        outcome.entry(batch=batch, kernel=kernel, precision=precision, at_once=at_once, **times))
     check.write()
     return outcome.status
 
@@ -234,6 +234,8 @@ def epochs(check):
     statuses = [epochs_with(check, batch, "fused", "fp32", 4, 40) for batch in BATCHES]
     statuses += [epochs_with(check, 50, kernel, precision, 3, 25)
                  for kernel, precision in VARIANTS[1:]]
+    statuses += [epochs_with(check, 50, kernel, precision, 2, 15, at_once)
+                 for kernel, precision in VARIANTS[:2] for at_once in (4, 8)]
     return worst_of(statuses)
 
 

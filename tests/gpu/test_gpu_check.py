@@ -179,14 +179,18 @@ class Whole(Program):
             "gpu.operations": "passed", "gpu.referencefused": "skipped", "gpu.repeated": "failed",
             "gpu.resumed": "ran over"})
         self.assertEqual(result["operations"][0]["ms"]["training step"]["NNMF backward"], 1.0)
-        epochs = {(e["batch"], e["kernel"], e["precision"]): e for e in result["epochs"]}
-        self.assertEqual(epochs[50, "fused", "fp32"]["train_s"], 1.25)
-        self.assertEqual(epochs[500, "fused", "fp32"]["train_s"], 4.0)
-        self.assertIn("extrapolated", epochs[500, "fused", "fp32"]["how"])
+        epochs = {(e["batch"], e["kernel"], e["precision"], e["at_once"]): e
+                  for e in result["epochs"]}
+        self.assertEqual(epochs[50, "fused", "fp32", 1]["train_s"], 1.25)
+        self.assertIn("--batches-at-once 8", epochs[50, "fused", "fp32", 8]["command"])
+        self.assertEqual(epochs[500, "fused", "fp32", 1]["train_s"], 4.0)
+        self.assertIn("extrapolated", epochs[500, "fused", "fp32", 1]["how"])
 
         text = (self.results / "nvidia-test-gpu.md").read_text()
         for expected in ("# NVIDIA Test GPU", "| commit | abc123 |", "| driver | 580.1 |",
-                         "| 50 | fused, fp32 | 1.250 | 0.200 |", "| gpu.repeated | failed | 1.2 |",
+                         "| 50 | fused, fp32 | 1.250 | 0.200 |",
+                         "| 50 | fused, 3xtf32, 8 test batches at once | 1.250 | 0.200 |",
+                         "| gpu.repeated | failed | 1.2 |",
                          "50.0 TFLOP/s", "2500 GB/s", "CUDA failed: NNMF: made up",
                          "| racecheck | cublas, fp32 | failed with 99 | 1 hazard |", "cuDNN 91200",
                          "gpu.agreement: 200 steps, fused: first 5",
