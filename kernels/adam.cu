@@ -8,9 +8,9 @@ struct Segments {
 };
 
 /*
- * What all elements of a step share needs two powers in double, which the GPU is slow at: `advance`
- * makes it ready for the next update. It is used if the clock that comes then is the one it was
- * made for; behind an upload of another clock every block makes its own.
+ * The rates that all elements of a step share. They need two powers in double, which are slow on a
+ * GPU, so `advance` computes them once for the next update. They are used if the clock still
+ * matches; after the upload of another clock every block computes its own.
  */
 struct AdamRates {
     uint64_t update; /* counted from 1; 0: none is ready */
@@ -32,7 +32,7 @@ static __device__ __forceinline__ AdamRates rates_of(const Clock &clock)
     return made;
 }
 
-static __device__ __forceinline__ bool are_for(const AdamRates &ready, const Clock &clock)
+static __device__ __forceinline__ bool match(const AdamRates &ready, const Clock &clock)
 {
     bool same = ready.update == clock.updates + 1;
     for (int group = 0; group < LEARNING_RATES; group++)
@@ -47,7 +47,7 @@ static __global__ void adam_kernel(Segments segments, const Clock *clock, const 
     SHARED(AdamRates, shared);
     const AdamSegment segment = segments.of[blockIdx.y];
     if (threadIdx.x == 0)
-        shared = are_for(*ready, *clock) ? *ready : rates_of(*clock);
+        shared = match(*ready, *clock) ? *ready : rates_of(*clock);
     __syncthreads();
     const float rate = shared.rates[segment.group], root2 = shared.root2;
     for (size_t e = (size_t)blockIdx.x * blockDim.x + threadIdx.x; e < segment.elements;

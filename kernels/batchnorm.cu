@@ -1,6 +1,6 @@
 /*
- * Batch norm: sums of chunks of rows, then every element. Where the GPU holds all blocks
- * at once, one kernel does both, with a barrier of the grid between them: a cooperative launch.
+ * Batch norm: sums of chunks of rows, then every element. Where the GPU holds all blocks at once,
+ * one kernel does both, with a barrier of the grid between them: a cooperative launch.
  */
 #include "columns.cuh"
 

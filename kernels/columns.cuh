@@ -19,12 +19,12 @@ struct ColumnSums {
 /* A thread's own sum of its rows: a float and what its roundings have lost, since most GPUs add 64
  * times as many floats as doubles in a second. (Knuth's two-sum; Ogita, Rump, Oishi, "Accurate Sum
  * and Dot Product", 2005.) */
-struct LongSum {
+struct CompensatedSum {
     float high, low;
 };
 
 struct ThreadSums {
-    LongSum first, second;
+    CompensatedSum first, second;
 };
 
 /* Where the chunks' sums wait: parts (batches, chunks, 2, columns), and a count for every batch and
@@ -80,7 +80,7 @@ static inline bool column_work(Backend *backend, size_t rows, int columns, size_
 
 /* ---- in kernels ---- */
 
-static __device__ __forceinline__ void add_to(LongSum &sum, float value)
+static __device__ __forceinline__ void add_to(CompensatedSum &sum, float value)
 {
     float high = sum.high + value, added = high - sum.high;
     sum.low += (sum.high - (high - added)) + (value - added);
@@ -88,7 +88,7 @@ static __device__ __forceinline__ void add_to(LongSum &sum, float value)
 }
 
 /* a b, which two floats hold exactly. */
-static __device__ __forceinline__ void add_product_to(LongSum &sum, float a, float b)
+static __device__ __forceinline__ void add_product_to(CompensatedSum &sum, float a, float b)
 {
     float product = __fmul_rn(a, b); /* and not one step with the sum */
     add_to(sum, product);

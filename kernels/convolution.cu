@@ -18,7 +18,7 @@ static void convolution_forward(Backend *backend, const ConvolutionShape *s, con
         RUN(backend, "convolution forward", fill_bias_kernel, blocks_for(elements, THREADS),
             THREADS, 0, elements, s->out, bias, out);
     /* Batch by batch: cuBLAS may have another kernel for another number of rows. */
-    size_t batches = s->batches ? (size_t)s->batches : 1, each = s->rows / batches;
+    size_t batches = batch_count(s->batches), each = s->rows / batches;
     size_t inputs = (size_t)s->in, outputs = (size_t)s->out;
     for (size_t b = 0; b < batches; b++)
         cuda_product(backend, "convolution forward", false, true, each, outputs, inputs,

@@ -101,6 +101,22 @@ static __device__ __forceinline__ float4 four(const float *from)
     return *(const float4 *)from;
 }
 
+/* Do four neighbouring floats lie there as a float4 does? */
+static inline bool is_aligned(const float *pointer)
+{
+    return (uintptr_t)pointer % sizeof(float4) == 0;
+}
+
+/* Four neighbouring floats, of which `left` are there; zeros beyond. aligned: do they lie as a
+ * float4 does, and are all there or none? */
+static __device__ __forceinline__ float4 load_four(const float *from, int left, bool aligned)
+{
+    if (aligned && left > 0)
+        return four(from);
+    return make_float4(left > 0 ? from[0] : 0.0f, left > 1 ? from[1] : 0.0f,
+                       left > 2 ? from[2] : 0.0f, left > 3 ? from[3] : 0.0f);
+}
+
 /* The sum over a warp, in every lane. */
 template <typename T> static __device__ __forceinline__ T warp_sum(T value)
 {

@@ -25,11 +25,12 @@ static __device__ __forceinline__ unsigned quotient_of(unsigned number, const Di
     return __umulhi(2 * number, divisor.multiplier) >> divisor.shift;
 }
 
-struct QuotientAndRest {
-    unsigned quotient, rest;
+struct QuotientAndRemainder {
+    unsigned quotient, remainder;
 };
 
-static __device__ __forceinline__ QuotientAndRest divided(unsigned number, const Divisor &divisor)
+static __device__ __forceinline__ QuotientAndRemainder divide(unsigned number,
+                                                              const Divisor &divisor)
 {
     unsigned quotient = quotient_of(number, divisor);
     return {quotient, number - quotient * divisor.by};

@@ -26,7 +26,7 @@ static bool cluster_fits(Backend *backend, const Variant &v, size_t shared)
  * is more waits. */
 static bool fits(Backend *backend, const Variant &v, const NnmfShape &s, SharedMemory *shared)
 {
-    unsigned tiles = blocks_for(s.rows / (size_t)(s.batches > 1 ? s.batches : 1), v.rows);
+    unsigned tiles = blocks_for(s.rows / batch_count(s.batches), v.rows);
     unsigned multiprocessors = (unsigned)backend->multiprocessors;
     if (s.outputs > v.outputs || s.features > v.features ||
         (v.which_rows == MANY_ROWS && tiles < 2 * multiprocessors) ||
@@ -93,7 +93,8 @@ static void nnmf_backward(Backend *backend, const NnmfShape *s, const float *x, 
         cuda_nnmf_backward_cublas(backend, s, x, w, h, dh, dx, dw);
 }
 
-static void nnmf_way(Backend *backend, const NnmfShape *s, bool backward, NnmfWay *way)
+static void nnmf_implementation(Backend *backend, const NnmfShape *s, bool backward,
+                                NnmfImplementation *implementation)
 {
     SharedMemory shared;
     const Variant *v = NULL;
@@ -101,22 +102,23 @@ static void nnmf_way(Backend *backend, const NnmfShape *s, bool backward, NnmfWa
         v = choose_backward(backend, *s, &shared);
     else
         v = choose_forward(backend, *s, &shared);
-    *way = {};
+    *implementation = {};
     if (!v) {
-        snprintf(way->text, sizeof way->text, "cuBLAS, product by product");
+        snprintf(implementation->text, sizeof implementation->text, "cuBLAS, product by product");
         return;
     }
     char cluster[32] = "";
     if (v->cluster > 1)
         snprintf(cluster, sizeof cluster, ", cluster of %u", v->cluster);
-    snprintf(way->text, sizeof way->text, "%s, %u rows x %d outputs, %u threads%s%s", v->family,
-             v->rows, v->outputs, v->threads, cluster, shared.resident ? ", w on chip" : "");
-    way->shared_bytes = shared.bytes;
+    snprintf(implementation->text, sizeof implementation->text,
+             "%s, %u rows x %d outputs, %u threads%s%s", v->family, v->rows, v->outputs, v->threads,
+             cluster, shared.resident ? ", w on chip" : "");
+    implementation->shared_bytes = shared.bytes;
 }
 
 void cuda_nnmf_table(Operations *table)
 {
-    table->nnmf_way = nnmf_way;
+    table->nnmf_implementation = nnmf_implementation;
     table->nnmf_forward = nnmf_forward;
     table->nnmf_backward = nnmf_backward;
 }

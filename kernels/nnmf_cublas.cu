@@ -47,8 +47,7 @@ static __global__ void update_kernel(size_t rows, int outputs, float epsilon, co
 static void products(Backend *backend, const char *name, const NnmfShape *shape, bool transposed_w,
                      const float *left, const float *w, float *to)
 {
-    size_t batches = (size_t)(shape->batches > 1 ? shape->batches : 1);
-    size_t rows = shape->rows / batches, features = (size_t)shape->features;
+    size_t rows = shape->rows / batch_count(shape->batches), features = (size_t)shape->features;
     size_t outputs = (size_t)shape->outputs;
     size_t columns = transposed_w ? outputs : features, depth = transposed_w ? features : outputs;
     for (size_t first = 0; first < shape->rows; first += rows)

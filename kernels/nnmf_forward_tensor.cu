@@ -118,9 +118,8 @@ static __device__ __forceinline__ void split(float value, float &high, float &lo
     }
 }
 
-/* The value as if it were new, so that the compiler does not keep in registers what is made of it.
- */
-static __device__ __forceinline__ float made_here(float value)
+/* Hides the value from the optimiser, which would keep in registers what is computed from it. */
+static __device__ __forceinline__ float opaque(float value)
 {
 #ifdef __CUDACC__
     asm volatile("" : "+f"(value));
@@ -147,7 +146,7 @@ static __device__ __forceinline__ void parts_of(const float kept_high[4], const 
         high[i] = kept_high[i];
         low[i] = kept_low[i];
         if (!P::KEEPS_PARTS)
-            split<P::TERMS>(made_here(kept_high[i]), high[i], low[i]);
+            split<P::TERMS>(opaque(kept_high[i]), high[i], low[i]);
     }
 }
 

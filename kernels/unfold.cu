@@ -21,10 +21,10 @@ struct Windows {
 static __device__ __forceinline__ size_t window_of(const Windows &w, unsigned row)
 {
     const UnfoldShape &s = w.shape;
-    QuotientAndRest image = divided(row, w.positions);
-    QuotientAndRest at = divided(image.rest, w.out_width);
+    QuotientAndRemainder image = divide(row, w.positions);
+    QuotientAndRemainder at = divide(image.remainder, w.out_width);
     size_t y = (size_t)image.quotient * (size_t)s.height + at.quotient * (unsigned)s.stride;
-    return (y * (size_t)s.width + at.rest * (unsigned)s.stride) * (size_t)s.channels;
+    return (y * (size_t)s.width + at.remainder * (unsigned)s.stride) * (size_t)s.channels;
 }
 
 /* A NaN stays one, and is seen in the loss; fmaxf would drop it. */
@@ -72,12 +72,12 @@ struct Walk {
 template <int TEAM> static __device__ __forceinline__ Walk walk_of(const Windows &w)
 {
     int line = w.shape.width * w.shape.channels;
-    QuotientAndRest first = divided((unsigned)first_feature<TEAM>(), w.run);
-    QuotientAndRest step = divided(TEAM, w.run);
+    QuotientAndRemainder first = divide((unsigned)first_feature<TEAM>(), w.run);
+    QuotientAndRemainder step = divide(TEAM, w.run);
     Walk walk;
-    walk.column = (int)first.rest;
+    walk.column = (int)first.remainder;
     walk.at = (int)first.quotient * line + walk.column;
-    walk.columns = (int)step.rest;
+    walk.columns = (int)step.remainder;
     walk.step = (int)step.quotient * line + walk.columns;
     walk.run = (int)w.run.by;
     walk.gap = line - walk.run;
@@ -279,9 +279,9 @@ static __global__ void fold_kernel(Windows w, unsigned elements, const float *in
     if (i >= elements)
         return;
     const UnfoldShape &s = w.shape;
-    QuotientAndRest image = divided(i, w.pixels), of_line = divided(image.rest, w.line);
-    QuotientAndRest of_pixel = divided(of_line.rest, w.channels);
-    int y = (int)of_line.quotient, x = (int)of_pixel.quotient, c = (int)of_pixel.rest;
+    QuotientAndRemainder image = divide(i, w.pixels), of_line = divide(image.remainder, w.line);
+    QuotientAndRemainder of_pixel = divide(of_line.remainder, w.channels);
+    int y = (int)of_line.quotient, x = (int)of_pixel.quotient, c = (int)of_pixel.remainder;
     Span down = windows_with(y, s.out_height, w), across = windows_with(x, s.out_width, w);
     float sum = 0.0f;
     /* Windows in the order in which the plain version adds them. */

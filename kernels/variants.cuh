@@ -63,20 +63,4 @@ VariantTable<ForwardVariant> cuda_nnmf_forward_fused();
 VariantTable<ForwardVariant> cuda_nnmf_forward_tensor(Precision precision);
 VariantTable<BackwardVariant> cuda_nnmf_backward_fused();
 
-/* Do four neighbouring floats lie there as a float4 does? */
-static inline bool is_aligned(const float *pointer)
-{
-    return (uintptr_t)pointer % sizeof(float4) == 0;
-}
-
-/* Four neighbouring floats, of which `left` are there; zeros beyond. aligned: do they lie as a
- * float4 does, and are all there or none? */
-static __device__ __forceinline__ float4 load_four(const float *from, int left, bool aligned)
-{
-    if (aligned && left > 0)
-        return four(from);
-    return make_float4(left > 0 ? from[0] : 0.0f, left > 1 ? from[1] : 0.0f,
-                       left > 2 ? from[2] : 0.0f, left > 3 ? from[3] : 0.0f);
-}
-
 #endif

@@ -182,11 +182,17 @@ typedef struct NnmfShape {
     LocalLearning local_learning;
 } NnmfShape;
 
+/* Of a shape's `batches`. */
+static inline size_t batch_count(int batches)
+{
+    return batches > 1 ? (size_t)batches : 1;
+}
+
 /* What a device computes NNMF of some shape with. */
-typedef struct NnmfWay {
+typedef struct NnmfImplementation {
     char text[96];       /* for people: "fused fp32, 32 rows x 64 outputs, 512 threads" */
     size_t shared_bytes; /* that a block of the one kernel that does it asks for; 0: several do */
-} NnmfWay;
+} NnmfImplementation;
 
 typedef struct ConvolutionShape {
     size_t rows; /* of all batches */
@@ -220,7 +226,8 @@ typedef struct Operations {
 
     /* What nnmf_forward computes this shape with, or nnmf_backward; NULL where it is the same for
      * all shapes. */
-    void (*nnmf_way)(Backend *, const NnmfShape *, bool backward, NnmfWay *way);
+    void (*nnmf_implementation)(Backend *, const NnmfShape *, bool backward,
+                                NnmfImplementation *implementation);
 
     /* ---- transfers: copies while the host goes on; all NULL where the device's memory is the
      * host's, so that there is nothing to copy ---- */

@@ -1,7 +1,7 @@
 /* Times training steps and test batches on random images, operation by operation. */
 #include "commands/ceiling.h"
 #include "commands/commands.h"
-#include "commands/ways.h"
+#include "commands/implementations.h"
 #include "operations/timed.h"
 
 #include "base/median.h"
@@ -230,7 +230,7 @@ bool command_bench(const Settings *settings, int *status, Error *error)
         printf("%s; %s, batches of %d; medians of %" PRId64 " steps\n", bench.device.description,
                dataset_name((DatasetKind)settings->dataset), (int)settings->batch_size,
                bench.steps);
-        ways_print(&bench.network, &bench.device, (int)settings->batch_size, stdout);
+        implementations_print(&bench.network, &bench.device, (int)settings->batch_size, stdout);
         good = report(&bench, "training step", error) && measure(&bench, false, error) &&
                measure_recorded(&bench, false, error) && report(&bench, "test batch", error);
     }

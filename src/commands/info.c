@@ -1,5 +1,5 @@
 #include "commands/commands.h"
-#include "commands/ways.h"
+#include "commands/implementations.h"
 
 /* The device, and which kernel each NNMF layer takes there. */
 static bool print_device(const Settings *settings, const Network *network, Error *error)
@@ -8,7 +8,7 @@ static bool print_device(const Settings *settings, const Network *network, Error
     if (!settings_open_device(settings, &device, error))
         return false;
     printf("Device: %s, batches of %d\n", device.description, (int)settings->batch_size);
-    ways_print(network, &device, (int)settings->batch_size, stdout);
+    implementations_print(network, &device, (int)settings->batch_size, stdout);
     bool good = device.operations->finish(device.backend, error);
     device_close(&device);
     return good;

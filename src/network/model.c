@@ -186,17 +186,6 @@ static UnfoldShape unfold_shape(const Layer *layer, int batch)
                          .out_width = layer->out.width};
 }
 
-static NnmfShape nnmf_shape(const Network *network, const Layer *layer, int batch, int batches)
-{
-    return (NnmfShape){.rows = rows(layer, batch * batches),
-                       .features = layer->in.channels,
-                       .outputs = layer->out.channels,
-                       .batches = batches,
-                       .iterations = network->options.iterations,
-                       .epsilon = (float)network->options.epsilon,
-                       .local_learning = network->options.local_learning};
-}
-
 static ConvolutionShape convolution_shape(const Layer *layer, int batch, int batches)
 {
     return (ConvolutionShape){.rows = rows(layer, batch * batches),
@@ -252,7 +241,7 @@ static void forward_layer(Model *model, int number, int batch, int batches)
         break;
     }
     case LAYER_NNMF: {
-        NnmfShape shape = nnmf_shape(network, l, batch, batches);
+        NnmfShape shape = network_nnmf_shape(network, l, batch, batches);
         ops->nnmf_forward(backend, &shape, in, b->w, b->out);
         break;
     }
@@ -332,7 +321,7 @@ static void backward_layer(Model *model, int number, int batch)
         break;
     }
     case LAYER_NNMF: {
-        NnmfShape shape = nnmf_shape(network, l, batch, 1);
+        NnmfShape shape = network_nnmf_shape(network, l, batch, 1);
         ops->nnmf_backward(backend, &shape, in, b->w, b->out, model->dout,
                            wanted_input_gradient(model, number), b->dw);
         break;

@@ -251,6 +251,18 @@ static size_t layer_elements(const Network *network, const Layer *layer)
     return sum;
 }
 
+NnmfShape network_nnmf_shape(const Network *network, const Layer *layer, int batch, int batches)
+{
+    size_t images = (size_t)batch * (size_t)batches;
+    return (NnmfShape){.rows = images * extent_positions(layer->out),
+                       .features = layer->in.channels,
+                       .outputs = layer->out.channels,
+                       .batches = batches,
+                       .iterations = network->options.iterations,
+                       .epsilon = (float)network->options.epsilon,
+                       .local_learning = network->options.local_learning};
+}
+
 void network_print(const Network *network, FILE *stream)
 {
     fprintf(stream, "%-5s  %-26s %-14s    %-14s %10s  %s\n", "index", "operation", "in", "out",

@@ -160,6 +160,9 @@ static inline size_t extent_elements(Extent extent)
     return extent_positions(extent) * (size_t)extent.channels;
 }
 
+/* Of LAYER_NNMF: what it computes for `batches` batches of `batch` images. */
+NnmfShape network_nnmf_shape(const Network *network, const Layer *layer, int batch, int batches);
+
 /* Prints the layers with shapes and parameter counts, and the counts by group. */
 void network_print(const Network *network, FILE *stream);
 

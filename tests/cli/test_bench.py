@@ -38,8 +38,8 @@ def instruction_set():
 class Bench(ProgramTest):
     def bench(self, *options, arch="nnmf", **how):
         """-> BLAS's GFLOP/s or None, and of both tables the rows by name and the images/s. A row:
-        ms, share, GFLOP/s or None, share of BLAS or None. self.blas: which BLAS; self.ways: the lines
-        on the NNMF layers."""
+        ms, share, GFLOP/s or None, share of BLAS or None. self.blas: which BLAS;
+        self.implementations: the lines on the NNMF layers."""
         started = time.monotonic()
         if arch == "nnmf":
             options = [*options, "--iterations", ITERATIONS]
@@ -47,7 +47,7 @@ class Bench(ProgramTest):
                            "--steps", 1, *options, **how).out
         self.seconds = time.monotonic() - started
         head, training, test, blas = out.split("\n\n")
-        head, *self.ways = head.splitlines()
+        head, *self.implementations = head.splitlines()
         self.device, rest = head.split("; ", 1)
         self.assertEqual(rest, f"mnist, batches of {BATCH}; medians of 1 steps")
         rate = re.fullmatch(r"BLAS: ([\d.]+) GFLOP/s, the best of ([^ ,]+)(, kernels for \S+)? on "
@@ -123,7 +123,7 @@ class Bench(ProgramTest):
         blas, tables = self.bench("--threads", 1)
         self.check(tables, blas)
         self.assertRegex(self.device, rf"^CPU, {instruction_set()}, 1 thread$")
-        self.assertEqual(self.ways, [])
+        self.assertEqual(self.implementations, [])
         self.assertIn("Adam", tables[0][0])
         self.assertNotIn("Adam", tables[1][0])
 
@@ -147,7 +147,7 @@ class Bench(ProgramTest):
             info = self.succeed("info", "--device", "cuda", "--dataset", "mnist", "--batch-size",
                                 BATCH)
         self.assertEqual(self.blas, "cuBLAS")
-        self.assertEqual(self.ways, info.out.splitlines()[-12:])
+        self.assertEqual(self.implementations, info.out.splitlines()[-12:])
         for rows, _ in tables:
             self.assertLess(rows[GRAPH][0], 1000 * self.seconds)
         self.check(tables, blas)

@@ -82,44 +82,44 @@ class Traces(EmulatedTest):
 class Info(EmulatedTest):
     """Which kernel each NNMF layer takes, on a GPU with 32 multiprocessors, 99 KB and no clusters."""
 
-    def ways(self, *options, device="fused, fp32, batches of 50"):
+    def kernels(self, *options, device="fused, fp32, batches of 50"):
         """-> by layer and direction"""
         out = self.succeed("info", *CUDA, *options).out
         lines = out.splitlines()
         at = lines.index(f"Device: host emulation, CUDA, {device}")
         self.assertTrue(lines[at - 1].startswith("Parameters: "), out)
-        ways = {}
+        kernels = {}
         for line in lines[at + 1:]:
-            layer, nnmf, direction, way = line.split(maxsplit=3)
+            layer, nnmf, direction, name = line.split(maxsplit=3)
             self.assertEqual(nnmf, "NNMF")
-            ways[int(layer), direction] = way
-        return ways
+            kernels[int(layer), direction] = name
+        return kernels
 
     def test_layers(self):
-        ways = self.ways()
-        self.assertEqual([layer for layer, direction in ways if direction == "forward"],
+        kernels = self.kernels()
+        self.assertEqual([layer for layer, direction in kernels if direction == "forward"],
                          [4, 12, 18, 26, 32, 38])
-        self.assertEqual(ways[4, "forward"],
+        self.assertEqual(kernels[4, "forward"],
                          "fused fp32, 64 rows x 32 outputs, 128 threads, w on chip")
-        self.assertEqual(ways[18, "forward"], "fused fp32, 32 rows x 64 outputs, 128 threads")
-        self.assertEqual(ways[32, "backward"], "fused fp32, 24 rows x 96 outputs, 192 threads")
+        self.assertEqual(kernels[18, "forward"], "fused fp32, 32 rows x 64 outputs, 128 threads")
+        self.assertEqual(kernels[32, "backward"], "fused fp32, 24 rows x 96 outputs, 192 threads")
 
     def test_batch_size(self):
-        ways = self.ways("--batch-size", 1, device="fused, fp32, batches of 1")
-        self.assertEqual(ways[4, "forward"],
+        kernels = self.kernels("--batch-size", 1, device="fused, fp32, batches of 1")
+        self.assertEqual(kernels[4, "forward"],
                          "fused fp32, 64 rows x 32 outputs, 512 threads, w on chip")
 
     def test_precision(self):
         for precision in ("3xtf32", "tf32"):
-            ways = self.ways("--precision", precision, device=f"fused, {precision}, batches of 50")
-            self.assertEqual(ways[26, "forward"], f"tensor cores {precision}, 16 rows x 64 outputs, "
+            kernels = self.kernels("--precision", precision, device=f"fused, {precision}, batches of 50")
+            self.assertEqual(kernels[26, "forward"], f"tensor cores {precision}, 16 rows x 64 outputs, "
                              "256 threads, w on chip")
-            self.assertEqual(ways[26, "backward"], "fused fp32, 32 rows x 64 outputs, 128 threads")
+            self.assertEqual(kernels[26, "backward"], "fused fp32, 32 rows x 64 outputs, 128 threads")
 
     def test_cublas(self):
-        ways = self.ways("--nnmf-kernel", "cublas", device="cublas, fp32, batches of 50")
-        self.assertEqual(len(ways), 12)
-        self.assertEqual(set(ways.values()), {"cuBLAS, product by product"})
+        kernels = self.kernels("--nnmf-kernel", "cublas", device="cublas, fp32, batches of 50")
+        self.assertEqual(len(kernels), 12)
+        self.assertEqual(set(kernels.values()), {"cuBLAS, product by product"})
 
 
 class Runs(EmulatedTest):

@@ -4,10 +4,11 @@
 
 static void check(unsigned number, const Divisor &by)
 {
-    QuotientAndRest have = divided(number, by);
-    if (have.quotient != number / by.by || have.rest != number % by.by)
-        fprintf(stderr, "%u / %u is %u, rest %u\n", number, by.by, have.quotient, have.rest);
-    EXPECT(have.quotient == number / by.by && have.rest == number % by.by);
+    QuotientAndRemainder have = divide(number, by);
+    if (have.quotient != number / by.by || have.remainder != number % by.by)
+        fprintf(stderr, "%u / %u is %u, remainder %u\n", number, by.by, have.quotient,
+                have.remainder);
+    EXPECT(have.quotient == number / by.by && have.remainder == number % by.by);
     EXPECT(quotient_of(number, by) == number / by.by);
 }
 

@@ -34,15 +34,15 @@ static bool print_choice(const Device *device, const Layer *layer, const Gpu *gp
     NnmfShape shape = {.rows = BATCH * extent_positions(layer->out),
                        .features = layer->in.channels,
                        .outputs = layer->out.channels};
-    NnmfWay way;
-    device->operations->nnmf_way(device->backend, &shape, backward, &way);
+    NnmfImplementation implementation;
+    device->operations->nnmf_implementation(device->backend, &shape, backward, &implementation);
     printf("%d;%zu;%d;%d;%zu;%s;%s;%s;%zu\n", layer->index, shape.rows, shape.features,
            shape.outputs, gpu->shared_limit, precision_names[precision],
-           backward ? "backward" : "forward", way.text, way.shared_bytes);
-    if (way.shared_bytes > 0 && way.shared_bytes <= gpu->shared_limit)
+           backward ? "backward" : "forward", implementation.text, implementation.shared_bytes);
+    if (implementation.shared_bytes > 0 && implementation.shared_bytes <= gpu->shared_limit)
         return true;
     fprintf(stderr, "fused_shared: layer %d does not fit: %zu bytes of %zu\n", layer->index,
-            way.shared_bytes, gpu->shared_limit);
+            implementation.shared_bytes, gpu->shared_limit);
     return false;
 }
 

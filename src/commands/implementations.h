@@ -1,6 +1,6 @@
 /* Which kernel each NNMF layer takes on a device. */
-#ifndef NNMF_COMMANDS_WAYS_H
-#define NNMF_COMMANDS_WAYS_H
+#ifndef NNMF_COMMANDS_IMPLEMENTATIONS_H
+#define NNMF_COMMANDS_IMPLEMENTATIONS_H
 
 #include "network/network.h"
 #include "nnmf/device.h"
@@ -9,6 +9,6 @@
 
 /* A line for each NNMF layer and direction, in batches of so many images; nothing where the device
  * has no choice of kernels. */
-void ways_print(const Network *network, const Device *device, int batch, FILE *stream);
+void implementations_print(const Network *network, const Device *device, int batch, FILE *stream);
 
 #endif
