@@ -24,9 +24,7 @@ import subprocess
 import sys
 
 try:
-    import matplotlib
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 except ModuleNotFoundError as missing:
     sys.exit(f"growth.py: missing: {missing.name}: the package python3-matplotlib brings it")
 
@@ -205,8 +203,8 @@ def as_markdown(args, series, published, device, version):
 
 
 def draw(series, published, device):
-    figure, panels = pyplot.subplots(1, len(series), figsize=(4.3 * len(series), 4),
-                                     squeeze=False, layout="constrained")
+    figure = Figure(figsize=(4.3 * len(series), 4), layout="constrained")
+    panels = figure.subplots(1, len(series), squeeze=False)
     figure.suptitle(device, fontsize=10)
     for panel, (varied, rows) in zip(panels[0], series.items()):
         across = [row[varied] for row in rows]

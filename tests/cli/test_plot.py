@@ -86,12 +86,17 @@ class Plot(program.ProgramTest):
         self.assertEqual(alone.count((2, True)), 0)
 
     def test_real_run(self):
-        options = [*SMALL, "--data", program.mnist_folder(), "--epochs", 2, "--quiet"]
+        options = [*SMALL, "--data", program.mnist_folder(), "--epochs", 3, "--quiet"]
         self.succeed(*options, "--out", self.folder / "real")
         self.plot("real", "--out", "out.png")
         events = list((self.folder / "real").glob("events.out.tfevents.*"))
         if importlib.util.find_spec("tensorboard") and events:
-            self.assertEqual(self.curves(events[0]), self.curves("real"))
+            # Without the grid's lines, of two points: metrics.csv rounds the seconds, and so may
+            # have a tick more or less.
+            of_events, of_metrics = ([line for line in self.curves(source) if line[0] > 2]
+                                     for source in (events[0], "real"))
+            self.assertEqual(of_events, of_metrics)
+            self.assertGreaterEqual(len(of_metrics), 8)  # 2 errors, the loss, 3 rates, 2 seconds
 
     def test_one_epoch_and_no_errors(self):
         self.write_run("short", 1)
