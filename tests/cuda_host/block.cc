@@ -78,8 +78,8 @@ static struct {
     uint64_t cluster_number; /* of all launches, from 1 */
     Block blocks[max_together];
     Thread threads[max_threads]; /* those of a block in whole warps */
-    unsigned order[max_threads]; /* of the threads that there are */
-    unsigned block_threads, places, count, exited;
+    unsigned order[max_threads]; /* of those that get their turns now, by place */
+    unsigned block_threads, block_places, places, count, exited;
     Thread *current;
     Fibre host;
     Fibre *idle[max_threads];
@@ -227,6 +227,15 @@ static Thread *pop()
     return thread;
 }
 
+/* run.order: `count` threads, those of block `first` and of the blocks behind it. */
+static void order_threads(const Block *first, unsigned count)
+{
+    unsigned place = unsigned(first - run.blocks) * run.block_places;
+    for (unsigned i = 0; i < count; i++)
+        run.order[i] = place + i / run.block_threads * run.block_places + i % run.block_threads;
+    shuffle_order(run.order, count);
+}
+
 static void worker();
 
 static unsigned linear(const uint3 &index, const dim3 &size)
@@ -312,13 +321,10 @@ static int wait_at(Barrier &barrier, State state, unsigned needed, int predicate
         barrier.waiting = 0;
         barrier.result = barrier.predicates;
         barrier.predicates = 0;
-        shuffle_order(run.order, run.count);
         std::vector<race::Thread *> together;
-        for (unsigned i = 0; i < run.count; i++) {
+        order_threads(state == State::at_barrier ? self->block : run.blocks, needed);
+        for (unsigned i = 0; i < needed; i++) {
             Thread &thread = run.threads[run.order[i]];
-            if (thread.state != state ||
-                (state == State::at_barrier && thread.block != self->block))
-                continue;
             thread.state = State::ready;
             if (race::on)
                 together.push_back(&thread.clock);
@@ -412,8 +418,8 @@ static float toward_zero(double value)
 /* c += a b (16 x 8 += 16 x 8 by 8 x 8). The products of an element are added to it exactly and the
  * sum is cut off, not rounded: so tensor cores were found to add (Fasi, Higham, Mikaitis, Pranesh,
  * "Numerical behavior of NVIDIA tensor cores", 2021), but for bits beyond the 24 that they keep of
- * the smaller terms. */
-static void multiply(const Thread *warp)
+ * the smaller terms. Not inline: its arrays would be on the stack of every meeting. */
+[[gnu::noinline]] static void multiply(const Thread *warp)
 {
     double a[16][8], b[8][8];
     auto fragments = [&](unsigned lane) {
@@ -562,7 +568,7 @@ static void run_cluster()
         race::track(run.blocks[i].dynamic_memory, run.launch->shared_bytes, "shared memory");
     }
     shuffle_order(run.turns, run.launch->together);
-    shuffle_order(run.order, run.count);
+    order_threads(run.blocks, run.count);
     for (unsigned i = 0; i < run.count; i++) {
         Thread *thread = &run.threads[run.order[i]];
         thread->state = State::fresh;
@@ -575,17 +581,14 @@ static void run_cluster()
 static void place_threads(const Launch &launch)
 {
     const dim3 &block = launch.block;
-    unsigned stride = (run.block_threads + lanes - 1) / lanes * lanes;
-    run.places = stride * launch.together;
-    run.count = 0;
+    run.places = run.block_places * launch.together;
+    run.count = run.block_threads * launch.together;
     for (unsigned place = 0; place < run.places; place++) {
         Thread &thread = run.threads[place];
-        unsigned i = place % stride;
-        thread.block = i < run.block_threads ? &run.blocks[place / stride] : nullptr;
+        unsigned i = place % run.block_places;
+        thread.block = i < run.block_threads ? &run.blocks[place / run.block_places] : nullptr;
         thread.state = State::fresh;
         thread.index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
-        if (thread.block)
-            run.order[run.count++] = place;
     }
 }
 
@@ -594,10 +597,10 @@ void run_grid(const Launch &launch)
     const dim3 &grid = launch.grid, &block = launch.block;
     run.launch = &launch;
     run.block_threads = block.x * block.y * block.z;
+    run.block_places = (run.block_threads + lanes - 1) / lanes * lanes;
     gridDim = grid;
     blockDim = block;
-    if (launch.together > max_together ||
-        size_t(launch.together) * ((run.block_threads + lanes - 1) / lanes * lanes) > max_threads)
+    if (launch.together > max_together || size_t(launch.together) * run.block_places > max_threads)
         report("more threads that live at once than the emulation has room for");
     place_threads(launch);
     if (launch.shared_bytes > launch.dynamic_limit)
