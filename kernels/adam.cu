@@ -66,12 +66,18 @@ static __global__ void adam_kernel(Segments segments, const Clock *clock, const 
 static void adam(Backend *backend, const AdamSegment *segments, int segment_count,
                  const Clock *clock, const float *gradients, float *parameters, float *m, float *v)
 {
-    enum { THREADS = 256, BLOCKS = 32 }; /* blocks a segment: the largest has 98304 elements */
+    /* Blocks a segment: the published network's largest has 98304 elements. */
+    const unsigned threads = 256, most_blocks = 32;
     Segments all = {};
-    for (int i = 0; i < segment_count; i++)
+    size_t most = 0;
+    for (int i = 0; i < segment_count; i++) {
         all.of[i] = segments[i];
-    RUN(backend, "Adam", adam_kernel, dim3(BLOCKS, (unsigned)segment_count), THREADS, 0, all, clock,
-        backend->adam_rates, gradients, parameters, m, v);
+        most = segments[i].elements > most ? segments[i].elements : most;
+    }
+    unsigned blocks = blocks_for(most, threads);
+    RUN(backend, "Adam", adam_kernel,
+        dim3(blocks < most_blocks ? blocks : most_blocks, (unsigned)segment_count), threads, 0, all,
+        clock, backend->adam_rates, gradients, parameters, m, v);
 }
 
 static __global__ void advance_kernel(Clock *clock, AdamRates *ready)

@@ -50,7 +50,7 @@ static void check_adam(Checker *checker)
         size_t end = (size_t)between(checker, 0, 3) * 16;
         call = (AdamCall){.count = between(checker, 1, SEGMENTS)};
         for (int s = 0; s < call.count; s++) {
-            size_t elements = (size_t)between(checker, 1, s % 2 ? 30 : 700);
+            size_t elements = (size_t)between(checker, 1, s == 0 ? 9000 : s % 2 ? 30 : 700);
             call.segments[s] =
                 (AdamSegment){end, elements, between(checker, 0, LEARNING_RATES - 1)};
             end += (elements + 15) / 16 * 16 + (size_t)between(checker, 0, 2) * 16;
