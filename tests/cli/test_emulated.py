@@ -217,6 +217,7 @@ class Runs(EmulatedTest):
                               "--weights", run / "best.safetensors")
         self.assertIn(f"({best} of 7)", result.out)
 
+    @unittest.skipIf(SANITIZED, "test_at_once has sanitizers")
     def test_batches_at_once(self):
         """The test and the statistics of a run, and a test of the file: recorded and replayed."""
         ranges = ["--test-range", "0:28", "--batches-at-once"]
