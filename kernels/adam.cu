@@ -66,7 +66,7 @@ static __global__ void adam_kernel(Segments segments, const Clock *clock, const 
 static void adam(Backend *backend, const AdamSegment *segments, int segment_count,
                  const Clock *clock, const float *gradients, float *parameters, float *m, float *v)
 {
-    /* Blocks a segment: the published network's largest has 98304 elements. */
+    /* Blocks per segment. The largest segment of the published network has 98304 elements. */
     const unsigned threads = 256, most_blocks = 32;
     Segments all = {};
     size_t most = 0;

@@ -97,7 +97,7 @@ static void run(const Device *device, Architecture architecture, int at_once, bo
     model_destroy(&model);
 }
 
-/* `all`: every number, also where the test has to be quick. */
+/* `all`: try every number even under NNMF_TEST_QUICK. */
 static void check(const Device *device, Architecture architecture, bool recorded, bool all,
                   const char *name)
 {

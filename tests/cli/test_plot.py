@@ -91,8 +91,8 @@ class Plot(program.ProgramTest):
         self.plot("real", "--out", "out.png")
         events = list((self.folder / "real").glob("events.out.tfevents.*"))
         if importlib.util.find_spec("tensorboard") and events:
-            # Without the grid's lines, of two points: metrics.csv rounds the seconds, and so may
-            # have a tick more or less.
+            # Compare curves, not grid lines (two points each): metrics.csv rounds the seconds,
+            # which can add or remove a tick.
             of_events, of_metrics = ([line for line in self.curves(source) if line[0] > 2]
                                      for source in (events[0], "real"))
             self.assertEqual(of_events, of_metrics)

@@ -78,7 +78,7 @@ static struct {
     uint64_t cluster_number; /* of all launches, from 1 */
     Block blocks[max_together];
     Thread threads[max_threads]; /* those of a block in whole warps */
-    unsigned order[max_threads]; /* of those that get their turns now, by place */
+    unsigned order[max_threads]; /* places of threads, in the order in which they are queued */
     unsigned block_threads, block_places, places, count, exited;
     Thread *current;
     Fibre host;
@@ -227,7 +227,7 @@ static Thread *pop()
     return thread;
 }
 
-/* run.order: `count` threads, those of block `first` and of the blocks behind it. */
+/* Fills run.order with the places of `count` threads, from block `first` on, shuffled. */
 static void order_threads(const Block *first, unsigned count)
 {
     unsigned place = unsigned(first - run.blocks) * run.block_places;
@@ -418,7 +418,7 @@ static float toward_zero(double value)
 /* c += a b (16 x 8 += 16 x 8 by 8 x 8). The products of an element are added to it exactly and the
  * sum is cut off, not rounded: so tensor cores were found to add (Fasi, Higham, Mikaitis, Pranesh,
  * "Numerical behavior of NVIDIA tensor cores", 2021), but for bits beyond the 24 that they keep of
- * the smaller terms. Not inline: its arrays would be on the stack of every meeting. */
+ * the smaller terms. Not inlined: its arrays would enlarge the stack frame of every meeting. */
 [[gnu::noinline]] static void multiply(const Thread *warp)
 {
     double a[16][8], b[8][8];
