@@ -175,6 +175,21 @@ static void reading_goes_on_until_all_is_there(void **state)
     unlink("a");
 }
 
+static void absolute_paths(void **state)
+{
+    (void)state;
+    char path[4096], working[4096], expected[4200];
+    Error error = {0};
+    assert_true(file_absolute(path, sizeof path, "/a/b", &error));
+    assert_string_equal(path, "/a/b");
+    assert_non_null(getcwd(working, sizeof working));
+    snprintf(expected, sizeof expected, "%s/a/b", working);
+    assert_true(file_absolute(path, sizeof path, "a/b", &error));
+    assert_string_equal(path, expected);
+    assert_false(file_absolute(path, 4, "a/b", &error));
+    assert_false(file_absolute(path, 4, "/a/b", &error));
+}
+
 static void joining_puts_one_slash_and_never_cuts(void **state)
 {
     (void)state;
@@ -364,6 +379,7 @@ int main(void)
         TEST(reading_without_memory_is_an_error),
         TEST(a_file_that_changes_its_size_is_an_error),
         TEST(reading_goes_on_until_all_is_there),
+        TEST(absolute_paths),
         TEST(joining_puts_one_slash_and_never_cuts),
         TEST(discarding_keeps_the_old_file),
         TEST(a_failed_write_keeps_the_old_file),

@@ -99,6 +99,37 @@ static void published_curve(void **state)
     assert_float_equal(s[GROUP_NNMF].learning_rate, 1e-9, 1e-20);
 }
 
+/* A rate that is set goes on, with the lowest loss so far and its patience anew. */
+static void another_rate(void **state)
+{
+    (void)state;
+    Schedule s = schedule_start(0.01);
+    schedule_step(&s, 1.0);
+    for (int i = 0; i < 10; i++)
+        assert_false(schedule_step(&s, 2.0));
+    schedule_set_rate(&s, 0.5);
+    for (int i = 0; i < 10; i++)
+        assert_false(schedule_step(&s, 2.0));
+    assert_float_equal(s.learning_rate, 0.5, 0.0);
+    assert_true(schedule_step(&s, 2.0));
+    assert_true(s.learning_rate == 0.5 * 0.1);
+}
+
+static void where_a_rate_comes_from(void **state)
+{
+    (void)state;
+    Schedule s = schedule_start(0.01);
+    for (int drops = 0; drops < 7; drops++) {
+        assert_true(schedule_comes_from(&s, 0.01));
+        assert_false(schedule_comes_from(&s, 0.005));
+        assert_false(schedule_comes_from(&s, 0.0));
+        while (!schedule_step(&s, 1.0))
+            ;
+    }
+    s = schedule_start(0.0);
+    assert_true(schedule_comes_from(&s, 0.0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -107,6 +138,8 @@ int main(void)
         cmocka_unit_test(tiny_reductions_are_not_made),
         cmocka_unit_test(a_loss_that_is_not_a_number_is_bad),
         cmocka_unit_test(finished_rounds_to_float32),
+        cmocka_unit_test(another_rate),
+        cmocka_unit_test(where_a_rate_comes_from),
         cmocka_unit_test(published_curve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

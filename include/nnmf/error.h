@@ -26,6 +26,9 @@ typedef struct Error {
 bool fail(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool fail_usage(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* One line on standard error, "nnmf-train: " and then such a text, cut and cleaned likewise. */
+void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 #ifdef __cplusplus
 }
 #endif

@@ -29,3 +29,13 @@ bool fail_usage(Error *error, const char *format, ...)
     va_end(arguments);
     return false;
 }
+
+void warn(const char *format, ...)
+{
+    Error warning;
+    va_list arguments;
+    va_start(arguments, format);
+    set(&warning, STATUS_OK, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "nnmf-train: %s\n", warning.text);
+}

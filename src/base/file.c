@@ -95,6 +95,14 @@ bool file_join(char *path, size_t capacity, const char *folder, const char *name
     return true;
 }
 
+bool file_absolute(char *path, size_t capacity, const char *relative, Error *error)
+{
+    char folder[sizeof((FileWriter *)0)->path] = "";
+    if (relative[0] != '/' && !getcwd(folder, sizeof folder))
+        return fail(error, "no working folder: %s: %s", relative, strerror(errno));
+    return file_join(path, capacity, folder, relative, error);
+}
+
 static bool set_paths(FileWriter *writer, const char *path, Error *error)
 {
     /* The process id keeps two runs that write the same name from mixing their bytes. */

@@ -28,6 +28,9 @@ bool file_writer_open(FileWriter *writer, const char *path, Error *error);
 bool file_writer_commit(FileWriter *writer, Error *error);
 void file_writer_discard(FileWriter *writer);
 
+/* The path from the root, of one that may be relative to the working folder. */
+bool file_absolute(char *path, size_t capacity, const char *relative, Error *error);
+
 /* Makes the folder and those above it; an existing folder is fine. */
 bool file_make_folder(const char *path, Error *error);
 

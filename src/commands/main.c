@@ -2,6 +2,7 @@
 
 #include "commands/help.h"
 #include "run/progress.h"
+#include "settings/settings_weights.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@ static int report(const Error *error)
     return error->status;
 }
 
-static bool run_command(const Settings *settings, int *status, Error *error)
+static bool run_command(Settings *settings, int *status, Error *error)
 {
     if (settings->show == SHOW_HELP)
         help_print(settings->named ? command_spec(settings->command) : NULL, stdout);
@@ -37,6 +38,8 @@ static bool run_command(const Settings *settings, int *status, Error *error)
         version_print(stdout);
     if (settings->show != SHOW_NOTHING)
         return true;
+    if (!settings_use_weights(settings, error))
+        return false;
     if (settings->quiet || settings->log_format == LOG_JSON)
         progress_forbid();
     for (int i = 0; i < COMMANDS; i++)

@@ -2,12 +2,16 @@
 #include "commands/commands.h"
 
 #include "formats/safetensors.h"
+#include "network/population.h"
+#include "nnmf/memory.h"
 #include "run/progress.h"
 #include "run/session.h"
-#include "training/checkpoint.h"
+#include "settings/settings_weights.h"
 #include "training/population_pass.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static bool show_progress(void *context, uint32_t step)
 {
@@ -27,15 +31,68 @@ static bool measure(Session *session, Error *error)
     return good;
 }
 
-/* The weights' own metadata stay with them. */
+/* The metadata of the weights' file, with the options as they are now. Free with memory_free. */
+static const char **change_metadata(const TensorFile *file, const char *options, size_t *count,
+                                    Error *error)
+{
+    const char **metadata =
+        memory_allocate(2 * (file->metadata_count + 1), sizeof *metadata, "metadata", error);
+    *count = 0;
+    for (size_t i = 0; metadata && i < file->metadata_count; i++) {
+        if (strcmp(file->metadata[2 * i], CHECKPOINT_OPTIONS) == 0)
+            continue;
+        metadata[2 * *count] = file->metadata[2 * i];
+        metadata[2 * *count + 1] = file->metadata[2 * i + 1];
+        ++*count;
+    }
+    if (metadata) {
+        metadata[2 * *count] = CHECKPOINT_OPTIONS;
+        metadata[2 * *count + 1] = options;
+        ++*count;
+    }
+    return metadata;
+}
+
+/* All tensors of the weights' file, a checkpoint's moments too, with these statistics in the place
+ * of its own. */
+static bool write_file(const Settings *settings, const Session *session, const TensorFile *file,
+                       const char *options, Error *error)
+{
+    const Network *network = &session->network;
+    char names[MAX_POPULATION_TENSORS][POPULATION_NAME];
+    Tensor *tensors = memory_allocate(file->tensor_count + MAX_POPULATION_TENSORS, sizeof *tensors,
+                                      "tensors", error);
+    float *host = memory_allocate(network->population_elements, sizeof *host, "statistics", error);
+    size_t count = 0, statistics, metadata_count;
+    const char **metadata = change_metadata(file, options, &metadata_count, error);
+    bool good = tensors && host && metadata;
+    for (size_t i = 0; good && i < file->tensor_count; i++)
+        if (!population_has_tensor(network, file->tensors[i].name))
+            tensors[count++] = file->tensors[i];
+    good = good &&
+           population_tensors(&session->model, host, names, tensors + count, &statistics, error) &&
+           safetensors_write(settings->out, tensors, count + statistics, metadata, metadata_count,
+                             error);
+    memory_free(metadata);
+    memory_free(host);
+    memory_free(tensors);
+    return good;
+}
+
 static bool write(const Settings *settings, const Session *session, Error *error)
 {
     TensorFile file;
     if (!safetensors_read(settings->weights, &file, error))
         return false;
-    bool good =
-        checkpoint_write_tensors(settings->out, &session->model, (const char *const *)file.metadata,
-                                 file.metadata_count, error);
+    json_t *options = NULL, *now = NULL;
+    char *text = NULL;
+    bool good = weights_options_read(&file, settings->weights, &options, error) &&
+                (now = weights_options_now(settings, options, error)) &&
+                (text = weights_options_text(now, error)) &&
+                write_file(settings, session, &file, text, error);
+    free(text);
+    json_decref(now);
+    json_decref(options);
     tensor_file_free(&file);
     return good;
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <isa-l/crc.h>
+
 enum {
     PATH_CAPACITY = 4096,
     CIFAR10_RECORD = 1 + 3 * 32 * 32,
@@ -73,6 +75,13 @@ void image_set_free(ImageSet *images)
     memory_free(images->pixels);
     memory_free(images->labels);
     *images = (ImageSet){0};
+}
+
+uint32_t image_set_checksum(const ImageSet *images)
+{
+    size_t size = (size_t)images->channels * (size_t)images->height * (size_t)images->width;
+    uint32_t sum = crc32_gzip_refl(0, images->pixels, images->count * size);
+    return crc32_gzip_refl(sum, images->labels, images->count);
 }
 
 /* Room for `capacity` images; the set has none yet. */

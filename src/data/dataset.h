@@ -34,7 +34,7 @@ const char *const *dataset_class_names(DatasetKind kind);
 /* Channels, height and width of the kind's images: known without reading a file. */
 void dataset_image_shape(DatasetKind kind, int *channels, int *height, int *width);
 
-typedef enum DatasetSplit { SPLIT_TRAIN, SPLIT_TEST } DatasetSplit;
+typedef enum DatasetSplit { SPLIT_TRAIN, SPLIT_TEST, DATASET_SPLITS } DatasetSplit;
 
 /* Reads one split from the files in `folder` (for IDX NAME or NAME.gz). On failure `images` is
  * empty. Errors: a missing or unreadable file, a wrong size, a label above 9, a truncated or
@@ -44,6 +44,9 @@ bool dataset_load(DatasetKind kind, DatasetSplit split, const char *folder, Imag
 
 /* Also fine on an empty set (all zero). */
 void image_set_free(ImageSet *images);
+
+/* CRC-32 of pixels and labels: tells one set from another. */
+uint32_t image_set_checksum(const ImageSet *images);
 
 /* The formats underneath, each for one file's whole contents in memory; `name` is for messages.
  * cifar10_decode appends to `images` whose pixels and labels have room for `capacity` images. */

@@ -1,7 +1,5 @@
 #include "nnmf/device.h"
 
-#include <stdio.h>
-
 bool device_open(Device *device, DeviceKind kind, int threads, const CudaOptions *cuda,
                  Error *error)
 {
@@ -11,7 +9,7 @@ bool device_open(Device *device, DeviceKind kind, int threads, const CudaOptions
         Error reason = {0};
         if (device_open_cuda(device, cuda, &reason))
             return true;
-        fprintf(stderr, "nnmf-train: using the CPU: %s\n", reason.text);
+        warn("using the CPU: %s", reason.text);
     }
     return device_open_cpu_with(device, cpu_instruction_set(0), threads, error);
 }

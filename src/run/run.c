@@ -1,5 +1,6 @@
 #include "run/run.h"
 
+#include "base/file.h"
 #include "base/time.h"
 #include "formats/csv.h"
 #include "formats/safetensors.h"
@@ -7,8 +8,10 @@
 #include "run/interrupt.h"
 #include "run/progress.h"
 #include "run/report.h"
+#include "run/resume.h"
 #include "run/run_folder.h"
 #include "run/tensorboard.h"
+#include "settings/settings_weights.h"
 #include "training/batches.h"
 #include "training/checkpoint.h"
 #include "training/evaluation.h"
@@ -17,6 +20,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MEASURED_STEPS = 10 };
@@ -24,6 +28,9 @@ enum { MEASURED_STEPS = 10 };
 typedef struct Run {
     Settings settings;
     RunFolder files;
+    Resume resume; /* empty in a new run */
+    RunData data;
+    char *options, *weights_options; /* for the metadata of last and best weights */
     Network network;
     Device device;
     Model model;
@@ -42,10 +49,64 @@ static bool save(Run *run, Error *error)
 {
     return csv_write(&run->steps, error) && csv_write(&run->metrics, error) &&
            event_file_flush(&run->board, error) &&
-           checkpoint_write(run->files.last, &run->model, &run->state, error);
+           checkpoint_write(run->files.last, &run->model, &run->state, run->options, error);
 }
 
 /* ---- starting ---- */
+
+/* Paths that are kept are kept from the root: a run may be resumed from anywhere. */
+static bool find_data(Run *run, Error *error)
+{
+    Settings *s = &run->settings;
+    char folder[SETTINGS_PATH], init[SETTINGS_PATH];
+    const char *found = settings_data_folder(s, folder, sizeof folder);
+    if (!file_absolute(run->data.folder, sizeof run->data.folder, found, error))
+        return false;
+    if (s->data[0])
+        strcpy(s->data, run->data.folder);
+    if (s->init[0] && !s->resume[0]) {
+        strcpy(init, s->init);
+        return file_absolute(s->init, sizeof s->init, init, error);
+    }
+    return true;
+}
+
+static bool is_utf8(const char *text)
+{
+    json_t *string = json_string(text);
+    bool is = string != NULL;
+    json_decref(string);
+    return is;
+}
+
+/* config.json is JSON, which is UTF-8, and so are lines of JSON. */
+static bool check_names(const Settings *s, const char *data, Error *error)
+{
+    bool json = s->log_format == LOG_JSON;
+    const struct {
+        const char *what, *name;
+    } names[] = {{"--out", s->out},
+                 {"the data's folder", data},
+                 {"--init", s->init},
+                 {"--resume", json ? s->resume : ""}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!is_utf8(names[i].name))
+            return fail_usage(error, "name is not UTF-8: %s: %s: %s could not hold it",
+                              names[i].what, names[i].name,
+                              i == 3 ? "a line of JSON" : "config.json");
+    return true;
+}
+
+static bool describe_options(Run *run, Error *error)
+{
+    json_t *of_run = settings_to_json(&run->settings, OPTIONS_OF_CHECKPOINT);
+    json_t *of_weights = settings_to_json(&run->settings, OPTIONS_OF_WEIGHTS);
+    bool good = (run->options = weights_options_text(of_run, error)) &&
+                (run->weights_options = weights_options_text(of_weights, error));
+    json_decref(of_run);
+    json_decref(of_weights);
+    return good;
+}
 
 static Range whole_if_empty(Range range, size_t count)
 {
@@ -67,6 +128,8 @@ static bool load_split(Run *run, DatasetSplit split, Range range, Batches *batch
         return false;
     }
     range = whole_if_empty(range, images.count);
+    run->data.images[split] = range.end - range.begin;
+    run->data.checksum[split] = image_set_checksum(&images);
     bool created = batches_create(&run->device, &images, range.begin, range.end, run->network.input,
                                   (int)s->batch_size, (int)s->batches_at_once, batches, error);
     image_set_free(&images);
@@ -90,7 +153,7 @@ static bool start_state(Run *run, Error *error)
 {
     const Settings *s = &run->settings;
     if (s->resume[0])
-        return checkpoint_read(run->files.last, &run->model, &run->state, error);
+        return resume_state(&run->resume, s, &run->files, &run->model, &run->state, error);
     run->state.schedules[GROUP_CNN_TOP] = schedule_start(s->lr_cnn_top);
     run->state.schedules[GROUP_NNMF] = schedule_start(s->lr_nnmf);
     run->state.schedules[GROUP_BATCHNORM] = schedule_start(s->lr_batchnorm);
@@ -113,10 +176,10 @@ static bool open_logs(Run *run, Error *error)
 static bool describe(Run *run, Error *error)
 {
     const Settings *s = &run->settings;
-    json_t *config =
-        run_folder_config(&run->files, s, run->device.description, batches_images(&run->train),
-                          batches_images(&run->test), error);
+    json_t *config = run_folder_config(&run->files, s, run->device.description, &run->data, error);
     uint32_t epoch = run->state.epoch;
+    if (config && s->resume[0])
+        resume_warn(&run->resume, config);
     bool good = config && run_folder_write_config(&run->files, config, error) &&
                 (!s->resume[0] || event_files_cut(run->files.folder, epoch, error)) &&
                 event_file_open(&run->board, run->files.folder, error) &&
@@ -149,7 +212,9 @@ static Report make_report(const Run *run)
 static bool start(Run *run, Error *error)
 {
     Settings *s = &run->settings;
-    if (s->resume[0] && !run_folder_open(s, &run->files, error))
+    if ((s->resume[0] && !resume_open(s, &run->files, &run->resume, error)) ||
+        !find_data(run, error) || !check_names(s, run->data.folder, error) ||
+        !describe_options(run, error))
         return false;
     NetworkOptions options = settings_network(s);
     if (!network_for_dataset((DatasetKind)s->dataset, &options, &run->network, error) ||
@@ -183,6 +248,9 @@ static bool start(Run *run, Error *error)
 
 static void finish(Run *run)
 {
+    resume_close(&run->resume);
+    free(run->options);
+    free(run->weights_options);
     csv_close(&run->metrics);
     csv_close(&run->steps);
     event_file_close(&run->board);
@@ -304,7 +372,7 @@ static bool conclude_epoch(Run *run, double test_seconds, Error *error)
         state->best_correct = state->last_correct;
         state->best_epoch = state->epoch;
         if (!checkpoint_write_weights(run->files.best, &run->model, state->epoch,
-                                      state->best_correct, error))
+                                      state->best_correct, run->weights_options, error))
             return false;
     }
     state->epoch++;
@@ -367,7 +435,8 @@ static bool add_population(Run *run, Error *error)
         return true;
     if (!run->model.has_population &&
         (!measure_population(run, error) ||
-         (!run->ended && !checkpoint_write(run->files.last, &run->model, state, error))))
+         (!run->ended &&
+          !checkpoint_write(run->files.last, &run->model, state, run->options, error))))
         return false;
     if (run->ended)
         return true;
@@ -378,7 +447,7 @@ static bool add_population(Run *run, Error *error)
             return false;
     }
     return run->ended || checkpoint_write_weights(run->files.best, &run->model, state->best_epoch,
-                                                  state->best_correct, error);
+                                                  state->best_correct, run->weights_options, error);
 }
 
 bool run_train(const Settings *settings, int *signal, Error *error)

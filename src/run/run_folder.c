@@ -3,7 +3,9 @@
 #include "base/file.h"
 #include "base/version.h"
 #include "nnmf/memory.h"
+#include "settings/settings_json.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -47,45 +49,54 @@ void run_folder_remove(const RunFolder *run)
     rmdir(run->folder);
 }
 
-bool run_folder_open(Settings *settings, RunFolder *run, Error *error)
+static bool read_config(const RunFolder *run, json_t **config, Error *error)
 {
     enum { LARGEST = 1 << 20 };
-    strcpy(run->folder, settings->resume);
     uint8_t *bytes;
     size_t size;
-    if (!set_paths(run, error) || !file_read(run->config, LARGEST, &bytes, &size, error))
+    if (!file_read(run->config, LARGEST, &bytes, &size, error))
         return false;
     json_error_t wrong;
-    json_t *json = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, &wrong);
+    *config = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, &wrong);
     memory_free(bytes);
-    if (!json)
-        return fail(error, "bad configuration: %s: line %d: %s", run->config, wrong.line,
-                    wrong.text);
-    json_t *options = json_object_get(json, "options");
-    bool good = json_is_object(options)
-                    ? settings_from_json(options, run->config, settings, error)
-                    : fail(error, "bad configuration: %s: no object 'options'", run->config);
+    return *config ||
+           fail(error, "bad configuration: %s: line %d: %s", run->config, wrong.line, wrong.text);
+}
+
+bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error *error)
+{
+    *config = NULL;
+    strcpy(run->folder, settings->resume);
+    if (!set_paths(run, error) || !read_config(run, config, error))
+        return false;
+    const json_t *options = json_object_get(*config, "options");
+    if (!json_is_object(options))
+        return fail(error, "bad configuration: %s: no object 'options'", run->config);
+    const char *version = json_string_value(json_object_get(*config, "version"));
+    if (!settings_from_config(options, version, run->config, settings, error))
+        return false;
     /* The folder that the environment named when the run began. */
-    const json_t *data = json_object_get(json, "data");
+    const json_t *data = json_object_get(*config, "data");
     const char *folder = json_string_value(json_object_get(data, "folder"));
     const char *environment = getenv("NNMF_DATA");
-    if (good && !settings->data[0] && !(environment && environment[0]) && folder &&
+    if (!settings->data[0] && !(environment && environment[0]) && folder &&
         strlen(folder) < sizeof settings->data)
         strcpy(settings->data, folder);
-    json_decref(json);
-    return good;
+    return true;
 }
 
 json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,
-                          size_t train_images, size_t test_images, Error *error)
+                          const RunData *data, Error *error)
 {
-    char folder[SETTINGS_PATH];
+    char train[16], test[16];
+    snprintf(train, sizeof train, "%08" PRIx32, data->checksum[SPLIT_TRAIN]);
+    snprintf(test, sizeof test, "%08" PRIx32, data->checksum[SPLIT_TEST]);
     json_t *json =
-        json_pack("{s:s, s:s, s:{s:s, s:s, s:I, s:I}, s:o?}", "version", NNMF_VERSION, "device",
-                  device, "data", "name", dataset_name((DatasetKind)settings->dataset), "folder",
-                  settings_data_folder(settings, folder, sizeof folder), "train_images",
-                  (json_int_t)train_images, "test_images", (json_int_t)test_images, "options",
-                  settings_to_json(settings));
+        json_pack("{s:s, s:s, s:{s:s, s:s, s:I, s:I, s:s, s:s}, s:o?}", "version", NNMF_VERSION,
+                  "device", device, "data", "name", dataset_name((DatasetKind)settings->dataset),
+                  "folder", data->folder, "train_images", (json_int_t)data->images[SPLIT_TRAIN],
+                  "test_images", (json_int_t)data->images[SPLIT_TEST], "train_checksum", train,
+                  "test_checksum", test, "options", settings_to_json(settings, OPTIONS_OF_CONFIG));
     if (!json)
         fail(error, "out of memory: %s: its text could not be made", run->config);
     return json;

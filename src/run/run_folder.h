@@ -5,6 +5,8 @@
 
 #include "settings/settings.h"
 
+#include <jansson.h>
+
 typedef struct RunFolder {
     char folder[SETTINGS_PATH];
     char config[SETTINGS_PATH], metrics[SETTINGS_PATH];
@@ -18,12 +20,20 @@ bool run_folder_create(const Settings *settings, RunFolder *run, Error *error);
  * then. */
 void run_folder_remove(const RunFolder *run);
 
-/* The folder of --resume; `settings` become those of its config.json (settings_from_json). */
-bool run_folder_open(Settings *settings, RunFolder *run, Error *error);
+/* The folder of --resume; `settings` become those of its config.json (settings_from_config), which
+ * itself comes back too. */
+bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error *error);
+
+/* Where a run's images are from. */
+typedef struct RunData {
+    char folder[SETTINGS_PATH];        /* from the root */
+    size_t images[DATASET_SPLITS];     /* that it uses */
+    uint32_t checksum[DATASET_SPLITS]; /* of all that there are */
+} RunData;
 
 /* What a run is: every option, version, device, data set; NULL when out of memory. */
 json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,
-                          size_t train_images, size_t test_images, Error *error);
+                          const RunData *data, Error *error);
 
 /* As config.json. */
 bool run_folder_write_config(const RunFolder *run, const json_t *config, Error *error);

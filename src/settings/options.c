@@ -68,7 +68,7 @@ static const char *const log_format_choices[] = {"text", "json", NULL};
 
 /* By section; the help keeps this order. */
 const OptionSpec option_specs[] = {
-    {"dataset", SECTION_DATA, OPTION_CHOICE, AT(dataset), ALL, KEEP_RUN, "cifar10", 0, 0,
+    {"dataset", SECTION_DATA, OPTION_CHOICE, AT(dataset), ALL, KEEP_NETWORK, "cifar10", 0, 0,
      dataset_choices, "NAME", "cifar10, mnist or fashion-mnist"},
     {"data", SECTION_DATA, OPTION_TEXT, AT(data), DATA, KEEP_FREE, "", 0, 0, NULL, "DIR",
      "folder with the data set's files (default: $NNMF_DATA, else data/<dataset>)"},
@@ -77,7 +77,8 @@ const OptionSpec option_specs[] = {
     {"offset", SECTION_DATA, OPTION_INTEGER, AT(offset), COMMAND_TRACE | COMMAND_SHOW, KEEP_NEVER,
      "0", 0, 1e9, NULL, "K", "number of the first image: of the batch, or of --reconstruct"},
     {"batch-size", SECTION_DATA, OPTION_INTEGER, AT(batch_size),
-     DATA | COMMAND_INFO | COMMAND_BENCH, KEEP_RUN, "50", 1, 10000, NULL, "N", "images in a batch"},
+     DATA | COMMAND_INFO | COMMAND_BENCH, KEEP_TEST, "50", 1, 10000, NULL, "N",
+     "images in a batch"},
     {"augment", SECTION_DATA, OPTION_CHOICE, AT(augment), AUGMENTS, KEEP_RUN, "reference", 0, 0,
      augment_choices, "KIND",
      "reference (one draw a batch, as published), image (one an image) or none"},
@@ -98,28 +99,29 @@ const OptionSpec option_specs[] = {
      NULL, "X,X,...", "levels of the --kind in the place of the usual six"},
     {"repetitions", SECTION_DATA, OPTION_INTEGER, AT(repetitions), COMMAND_ROBUSTNESS, KEEP_NEVER,
      "3", 1, 1000, NULL, "N", "of kinds that draw random numbers"},
-    {"arch", SECTION_NETWORK, OPTION_CHOICE, AT(arch), VARIANT, KEEP_RUN, "nnmf", 0, 0,
+    {"arch", SECTION_NETWORK, OPTION_CHOICE, AT(arch), VARIANT, KEEP_NETWORK, "nnmf", 0, 0,
      arch_choices, "NAME", "nnmf, or cnn: its counterpart with convolutions in the place of NNMF"},
     {"bn-statistics", SECTION_NETWORK, OPTION_CHOICE, AT(bn_statistics), USES, KEEP_NEVER, "batch",
      0, 0, bn_statistics_choices, "NAME",
      "batch norms work with the statistics of the batch at hand, as published, or with those of "
      "the population of training images, which the weights file has to have"},
-    {"iterations", SECTION_NETWORK, OPTION_INTEGER, AT(iterations), VARIANT, KEEP_RUN, "20", 1, 1e6,
-     NULL, "N", "of every NNMF layer"},
-    {"epsilon", SECTION_NETWORK, OPTION_NUMBER, AT(epsilon), VARIANT, KEEP_RUN, "0", 0, 1e6, NULL,
-     "X", "0: h = h s; else h = h (1 + X s) in every iteration"},
-    {"positive-function", SECTION_NETWORK, OPTION_CHOICE, AT(positive_function), VARIANT, KEEP_RUN,
-     "abs", 0, 0, positive_choices, "NAME", "of the NNMF weights: abs, exp, tanh or identity"},
+    {"iterations", SECTION_NETWORK, OPTION_INTEGER, AT(iterations), VARIANT, KEEP_NETWORK, "20", 1,
+     1e6, NULL, "N", "of every NNMF layer"},
+    {"epsilon", SECTION_NETWORK, OPTION_NUMBER, AT(epsilon), VARIANT, KEEP_NETWORK, "0", 0, 1e6,
+     NULL, "X", "0: h = h s; else h = h (1 + X s) in every iteration"},
+    {"positive-function", SECTION_NETWORK, OPTION_CHOICE, AT(positive_function), VARIANT,
+     KEEP_NETWORK, "abs", 0, 0, positive_choices, "NAME",
+     "of the NNMF weights: abs, exp, tanh or identity"},
     {"beta", SECTION_NETWORK, OPTION_NUMBER, AT(beta), VARIANT, KEEP_RUN, "1", -1e6, 1e6, NULL, "X",
      "initial value of the learned beta of exp and tanh"},
-    {"local-learning", SECTION_NETWORK, OPTION_CHOICE, AT(local_learning), VARIANT, KEEP_RUN,
+    {"local-learning", SECTION_NETWORK, OPTION_CHOICE, AT(local_learning), VARIANT, KEEP_NETWORK,
      "none", 0, 0, local_choices, "NAME",
      "NNMF weights learn from their own reconstruction: none, kl or mse"},
-    {"loss", SECTION_NETWORK, OPTION_CHOICE, AT(loss), VARIANT, KEEP_RUN, "sbs", 0, 0, loss_choices,
-     "NAME", "sbs (squared error and Kullback-Leibler) or cross-entropy"},
-    {"loss-mse", SECTION_NETWORK, OPTION_NUMBER, AT(loss_mse), VARIANT, KEEP_RUN, "0.5", -1e6, 1e6,
-     NULL, "X", "coefficient of the squared error in sbs"},
-    {"loss-kl", SECTION_NETWORK, OPTION_NUMBER, AT(loss_kl), VARIANT, KEEP_RUN, "1", -1e6, 1e6,
+    {"loss", SECTION_NETWORK, OPTION_CHOICE, AT(loss), VARIANT, KEEP_NETWORK, "sbs", 0, 0,
+     loss_choices, "NAME", "sbs (squared error and Kullback-Leibler) or cross-entropy"},
+    {"loss-mse", SECTION_NETWORK, OPTION_NUMBER, AT(loss_mse), VARIANT, KEEP_NETWORK, "0.5", -1e6,
+     1e6, NULL, "X", "coefficient of the squared error in sbs"},
+    {"loss-kl", SECTION_NETWORK, OPTION_NUMBER, AT(loss_kl), VARIANT, KEEP_NETWORK, "1", -1e6, 1e6,
      NULL, "X", "coefficient of the Kullback-Leibler divergence in sbs"},
     {"epochs", SECTION_TRAINING, OPTION_INTEGER, AT(epochs), TRAIN, KEEP_FREE, "5000", 1, 1e6, NULL,
      "N", "at most this many, from the start of the run"},
@@ -129,12 +131,12 @@ const OptionSpec option_specs[] = {
      NULL, "N", "training steps and test batches to time"},
     {"seed", SECTION_TRAINING, OPTION_SEED, AT(seed), AUGMENTS | COMMAND_ROBUSTNESS, KEEP_RUN, "21",
      0, 0, NULL, "N", "of all random numbers"},
-    {"lr-nnmf", SECTION_TRAINING, OPTION_NUMBER, AT(lr_nnmf), TRAIN, KEEP_RUN, "0.01", 0, 1e6, NULL,
-     "X", "learning rate of the NNMF weights, with --arch cnn of those in their place"},
-    {"lr-cnn-top", SECTION_TRAINING, OPTION_NUMBER, AT(lr_cnn_top), TRAIN, KEEP_RUN, "0.001", 0,
+    {"lr-nnmf", SECTION_TRAINING, OPTION_NUMBER, AT(lr_nnmf), TRAIN, KEEP_RATE, "0.01", 0, 1e6,
+     NULL, "X", "learning rate of the NNMF weights, with --arch cnn of those in their place"},
+    {"lr-cnn-top", SECTION_TRAINING, OPTION_NUMBER, AT(lr_cnn_top), TRAIN, KEEP_RATE, "0.001", 0,
      1e6, NULL, "X", "learning rate of the 1x1 convolutions behind them"},
-    {"lr-batchnorm", SECTION_TRAINING, OPTION_NUMBER, AT(lr_batchnorm), TRAIN, KEEP_RUN, "0.001", 0,
-     1e6, NULL, "X", "learning rate of the batch norms"},
+    {"lr-batchnorm", SECTION_TRAINING, OPTION_NUMBER, AT(lr_batchnorm), TRAIN, KEEP_RATE, "0.001",
+     0, 1e6, NULL, "X", "learning rate of the batch norms"},
     {"lr-limit", SECTION_TRAINING, OPTION_NUMBER, AT(lr_limit), TRAIN, KEEP_RUN, "1e-9", 0, 1e6,
      NULL, "X", "stop when the largest learning rate falls below this"},
     {"no-population", SECTION_TRAINING, OPTION_FLAG, AT(no_population), TRAIN, KEEP_FREE, "false",
@@ -142,9 +144,12 @@ const OptionSpec option_specs[] = {
     {"weights", SECTION_FILES, OPTION_TEXT, AT(weights),
      USES | COMMAND_PREDICT | COMMAND_STATISTICS, KEEP_NEVER, "", 0, 0, NULL, "FILE",
      "safetensors with the network's weights; show without another sheet draws them"},
+    {"override", SECTION_FILES, OPTION_FLAG, AT(override),
+     COMMAND_TRAIN | USES | COMMAND_PREDICT | COMMAND_STATISTICS, KEEP_NEVER, "false", 0, 0, NULL,
+     NULL, "network options that are given replace those in the file of --weights or --init"},
     {"out", SECTION_FILES, OPTION_TEXT, AT(out),
      COMMAND_TRAIN | COMMAND_TRACE | COMMAND_SHOW | COMMAND_STATISTICS | COMMAND_ROBUSTNESS,
-     KEEP_RUN, "", 0, 0, NULL, "PATH",
+     KEEP_NEVER, "", 0, 0, NULL, "PATH",
      "train: folder of the run (default: runs/<dataset>-<date>-<time>); elsewhere: file"},
     {"resume", SECTION_FILES, OPTION_TEXT, AT(resume), TRAIN, KEEP_NEVER, "", 0, 0, NULL, "DIR",
      "go on with the run in this folder; its options are in its config.json"},
@@ -231,4 +236,20 @@ const char *option_default(const OptionSpec *spec)
 bool option_given(const Settings *settings, const OptionSpec *spec)
 {
     return settings->given[spec - option_specs];
+}
+
+/* The counterpart has no NNMF layer that these could mean something to. */
+bool option_applies(const Settings *settings, const OptionSpec *spec)
+{
+    static const char *const of_nnmf[] = {"iterations", "epsilon",        "positive-function",
+                                          "beta",       "local-learning", "nnmf-kernel"};
+    for (size_t i = 0; i < sizeof of_nnmf / sizeof *of_nnmf; i++)
+        if (settings->arch == ARCHITECTURE_CNN && strcmp(spec->name, of_nnmf[i]) == 0)
+            return false;
+    return true;
+}
+
+bool option_belongs_to_run(const OptionSpec *spec)
+{
+    return spec->keep == KEEP_NETWORK || spec->keep == KEEP_TEST || spec->keep == KEEP_RUN;
 }

@@ -24,11 +24,17 @@ typedef enum OptionType {
     OPTION_SHOW,    /* no value; `offset` is a SettingsShow: --help, --version */
 } OptionType;
 
-/* What --resume does with an option. */
+/* Which files keep an option, and what is done with what they keep. Those of a run are in its
+ * config.json and, but for KEEP_FREE, in last.safetensors; --resume takes them from there. */
 typedef enum OptionKeep {
-    KEEP_RUN,   /* belongs to the run: comes from config.json, may not be given */
-    KEEP_FREE,  /* comes from config.json, if it is there, unless it is given */
-    KEEP_NEVER, /* belongs to one call, is not stored */
+    KEEP_NETWORK, /* defines the network: best.safetensors has it too, and every command takes it
+                     from a weights file. Another one that is given is an error; with --override it
+                     is taken */
+    KEEP_TEST,    /* likewise, but it may differ: a test takes it unless it is given */
+    KEEP_RUN,  /* belongs to the run: may not be given or edited, as may neither of the two above */
+    KEEP_RATE, /* a learning rate: the schedule's own goes on, unless it is given or edited */
+    KEEP_FREE, /* comes from config.json unless it is given */
+    KEEP_NEVER, /* belongs to one call: no file has it */
 } OptionKeep;
 
 /* Under which heading the help shows an option, in this order; names in options.c. */
@@ -88,7 +94,23 @@ const char *option_default(const OptionSpec *spec);
 /* Sets an option from text as one would write it on the command line. */
 bool option_set(Settings *settings, const OptionSpec *spec, const char *text, Error *error);
 
+/* Does it mean something to the architecture? */
+bool option_applies(const Settings *settings, const OptionSpec *spec);
+
+/* Does it belong to a run, so that --resume may not change it? */
+bool option_belongs_to_run(const OptionSpec *spec);
+
 /* Was it given on the command line? */
 bool option_given(const Settings *settings, const OptionSpec *spec);
+
+/* Its value as one would write it on the command line; returns `text`. */
+const char *option_text(const Settings *settings, const OptionSpec *spec, char text[SETTINGS_PATH]);
+
+/* Its value as JSON; NULL when out of memory, or for text that is not UTF-8. */
+json_t *option_to_json(const Settings *settings, const OptionSpec *spec);
+
+/* Sets an option from what option_to_json made of it. */
+bool option_from_json(Settings *settings, const OptionSpec *spec, const json_t *value,
+                      Error *error);
 
 #endif

@@ -199,17 +199,12 @@ static const CommandSpec *find_command(const char *name, Error *error)
     return NULL;
 }
 
-/* The counterpart has no NNMF layer that these could mean something to. */
-static bool check_architecture(const Settings *settings, Error *error)
+bool settings_check(const Settings *settings, Error *error)
 {
-    static const char *const of_nnmf[] = {"iterations", "epsilon",        "positive-function",
-                                          "beta",       "local-learning", "nnmf-kernel"};
-    for (size_t i = 0; i < sizeof of_nnmf / sizeof *of_nnmf; i++) {
-        const OptionSpec *spec = option_find(of_nnmf[i], strlen(of_nnmf[i]));
-        if (settings->arch == ARCHITECTURE_CNN && option_given(settings, spec))
+    for (int i = 0; i < option_count; i++)
+        if (!option_applies(settings, &option_specs[i]) && option_given(settings, &option_specs[i]))
             return fail_usage(error, "option of NNMF layers: --%s: --arch cnn has none",
-                              of_nnmf[i]);
-    }
+                              option_specs[i].name);
     return true;
 }
 
@@ -242,7 +237,7 @@ bool settings_parse(int count, char **words, Settings *settings, Error *error)
             return false;
         }
     }
-    return check_architecture(settings, error);
+    return settings_check(settings, error);
 }
 
 /* ---- what is made of it ---- */

@@ -57,6 +57,7 @@ typedef struct Settings {
 
     char out[SETTINGS_PATH], resume[SETTINGS_PATH];
     char init[SETTINGS_PATH], weights[SETTINGS_PATH];
+    bool override;
     char log_steps[SETTINGS_PATH], probabilities[SETTINGS_PATH];
 
     int64_t samples, reconstruct, layer; /* show */
@@ -93,6 +94,9 @@ typedef struct Settings {
  * and looks at nothing behind them. Reorders `words`, which have to outlive `settings`. */
 bool settings_parse(int count, char **words, Settings *settings, Error *error);
 
+/* Fails if an option was given that means nothing to the architecture. */
+bool settings_check(const Settings *settings, Error *error);
+
 /* The network's part. */
 NetworkOptions settings_network(const Settings *settings);
 
@@ -101,12 +105,5 @@ bool settings_open_device(const Settings *settings, Device *device, Error *error
 
 /* The data folder: --data, else $NNMF_DATA, else data/<dataset>. */
 const char *settings_data_folder(const Settings *settings, char *buffer, size_t capacity);
-
-/* Every option that makes up a training run, by name; NULL when out of memory. */
-json_t *settings_to_json(const Settings *settings);
-
-/* For --resume: replaces the options that belong to a run by those of its config.json; those that
- * may differ stay when they were given. An option that was given and may not differ is an error. */
-bool settings_from_json(const json_t *json, const char *path, Settings *settings, Error *error);
 
 #endif

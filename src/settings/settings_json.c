@@ -1,9 +1,16 @@
+#include "settings/settings_json.h"
+
+#include "base/version.h"
 #include "settings/options.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-static json_t *value_to_json(const Settings *settings, const OptionSpec *spec)
+/* ---- values ---- */
+
+json_t *option_to_json(const Settings *settings, const OptionSpec *spec)
 {
     const void *from = (const char *)settings + spec->offset;
     char text[64];
@@ -25,19 +32,11 @@ static json_t *value_to_json(const Settings *settings, const OptionSpec *spec)
     return NULL;
 }
 
-json_t *settings_to_json(const Settings *settings)
+/* With as many digits as it takes to read the same number. */
+static int number_to_text(double number, char *text, size_t capacity)
 {
-    json_t *object = json_object();
-    for (int i = 0; object && i < option_count; i++) {
-        if (!(option_specs[i].commands & COMMAND_TRAIN) || option_specs[i].keep == KEEP_NEVER)
-            continue;
-        if (json_object_set_new(object, option_specs[i].name,
-                                value_to_json(settings, &option_specs[i])) != 0) {
-            json_decref(object);
-            return NULL;
-        }
-    }
-    return object;
+    int length = snprintf(text, capacity, "%.15g", number);
+    return strtod(text, NULL) == number ? length : snprintf(text, capacity, "%.17g", number);
 }
 
 /* As one would write it on the command line. */
@@ -49,35 +48,120 @@ static bool json_to_text(const json_t *value, char *text, size_t capacity)
     else if (json_is_integer(value))
         length = snprintf(text, capacity, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else if (json_is_real(value))
-        length = snprintf(text, capacity, "%.17g", json_real_value(value));
+        length = number_to_text(json_real_value(value), text, capacity);
     else if (json_is_boolean(value))
         length = snprintf(text, capacity, "%s", json_is_true(value) ? "true" : "false");
     return length >= 0 && (size_t)length < capacity;
 }
 
-bool settings_from_json(const json_t *json, const char *path, Settings *settings, Error *error)
+bool option_from_json(Settings *settings, const OptionSpec *spec, const json_t *value, Error *error)
 {
+    char text[SETTINGS_PATH];
+    return json_to_text(value, text, sizeof text)
+               ? option_set(settings, spec, text, error)
+               : fail(error, "no value: '%s': text, a number, true or false was expected",
+                      spec->name);
+}
+
+const char *option_text(const Settings *settings, const OptionSpec *spec, char text[SETTINGS_PATH])
+{
+    json_t *value = option_to_json(settings, spec);
+    if (!json_to_text(value, text, SETTINGS_PATH))
+        text[0] = '\0';
+    json_decref(value);
+    return text;
+}
+
+/* ---- all of them ---- */
+
+static bool belongs(const OptionSpec *spec, OptionsOf which)
+{
+    switch (which) {
+    case OPTIONS_OF_CONFIG: return spec->commands & COMMAND_TRAIN && spec->keep != KEEP_NEVER;
+    case OPTIONS_OF_CHECKPOINT: return option_belongs_to_run(spec) || spec->keep == KEEP_RATE;
+    case OPTIONS_OF_WEIGHTS: break;
+    }
+    return spec->keep == KEEP_NETWORK || spec->keep == KEEP_TEST;
+}
+
+json_t *settings_to_json(const Settings *settings, OptionsOf which)
+{
+    json_t *object = json_object();
+    for (int i = 0; object && i < option_count; i++) {
+        if (!belongs(&option_specs[i], which) ||
+            (which != OPTIONS_OF_CONFIG && !option_applies(settings, &option_specs[i])))
+            continue;
+        if (json_object_set_new(object, option_specs[i].name,
+                                option_to_json(settings, &option_specs[i])) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+/* ---- config.json ---- */
+
+/* Options that are told in one warning. */
+typedef struct Told {
+    char names[600];
+} Told;
+
+static void tell(Told *told, const char *name, const char *value)
+{
+    size_t length = strlen(told->names);
+    snprintf(told->names + length, sizeof told->names - length, "%s%s%s%s", length ? ", " : "",
+             name, *value ? " " : "", value);
+}
+
+static void warn_of_unknown(const json_t *options, const char *path)
+{
+    Told unknown = {""};
+    const char *name;
+    const json_t *value;
+    json_object_foreach((json_t *)options, name, value)
+    {
+        const OptionSpec *spec = option_find(name, strlen(name));
+        bool of_older = strcmp(name, "out") == 0; /* version 0.1.0 kept where a run began */
+        if (!of_older && (!spec || !belongs(spec, OPTIONS_OF_CONFIG)))
+            tell(&unknown, name, "");
+    }
+    if (unknown.names[0])
+        warn("unknown options: %s: %s: they mean nothing to this version, %s", path, unknown.names,
+             NNMF_VERSION);
+}
+
+bool settings_from_config(const json_t *options, const char *version, const char *path,
+                          Settings *settings, Error *error)
+{
+    bool other_version = version && strcmp(version, NNMF_VERSION) != 0;
+    Told missing = {""};
     for (int i = 0; i < option_count; i++) {
         const OptionSpec *spec = &option_specs[i];
         bool given = option_given(settings, spec);
-        if (!(spec->commands & COMMAND_TRAIN) || spec->keep == KEEP_NEVER)
+        if (!belongs(spec, OPTIONS_OF_CONFIG))
             continue;
-        if (given && spec->keep == KEEP_RUN)
+        if (given && option_belongs_to_run(spec))
             return fail_usage(error,
                               "option not possible with --resume: --%s: the run's own is in "
                               "%s",
                               spec->name, path);
         if (given)
             continue;
-        char text[SETTINGS_PATH];
-        const json_t *value = json_object_get(json, spec->name);
-        if (!value && spec->keep == KEEP_FREE)
-            continue; /* the run is from before there was this option */
-        if (!value || !json_to_text(value, text, sizeof text))
-            return fail(error, "bad configuration: %s: no value for '%s'", path, spec->name);
+        const json_t *value = json_object_get(options, spec->name);
+        if (!value && (other_version || spec->keep == KEEP_FREE)) {
+            tell(&missing, spec->name, spec->initial);
+            continue;
+        }
         Error wrong = {0};
-        if (!option_set(settings, spec, text, &wrong))
+        if (!value)
+            return fail(error, "bad configuration: %s: no value for '%s'", path, spec->name);
+        if (!option_from_json(settings, spec, value, &wrong))
             return fail(error, "bad configuration: %s: %s", path, wrong.text);
     }
+    if (missing.names[0])
+        warn("options missing: %s: version %s wrote it without: taken as %s", path,
+             version ? version : "unknown", missing.names);
+    warn_of_unknown(options, path);
     return true;
 }

@@ -1,7 +1,5 @@
 #include "training/batches.h"
 
-#include <stdio.h>
-
 static size_t image_bytes(const ImageSet *images)
 {
     return (size_t)images->channels * (size_t)images->height * (size_t)images->width;
@@ -102,11 +100,9 @@ void batches_tell_streamed(const Batches *train, const Batches *test)
 {
     bool both[] = {train && batches_streamed(train), test && batches_streamed(test)};
     if (both[0] || both[1])
-        fprintf(stderr,
-                "nnmf-train: streaming the %s%s%s images: they do not fit into the memory that the "
-                "device has left\n",
-                both[0] ? "training" : "", both[0] && both[1] ? " and " : "",
-                both[1] ? "test" : "");
+        warn(
+            "streaming the %s%s%s images: they do not fit into the memory that the device has left",
+            both[0] ? "training" : "", both[0] && both[1] ? " and " : "", both[1] ? "test" : "");
 }
 
 void batches_rewind(Batches *b, const Clock *clock, const Totals *totals)

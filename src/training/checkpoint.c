@@ -132,33 +132,29 @@ static bool write_parts(const char *path, const Model *model, int parts,
 }
 
 bool checkpoint_write(const char *path, const Model *model, const TrainingState *state,
-                      Error *error)
+                      const char *options, Error *error)
 {
+    enum { OTHERS = 2 };
     char values[FIELDS][FIELD_TEXT];
-    const char *metadata[2 * (FIELDS + 1)] = {"version", NNMF_VERSION};
+    const char *metadata[2 * (OTHERS + FIELDS)] = {"version", NNMF_VERSION, CHECKPOINT_OPTIONS,
+                                                   options};
     for (int i = 0; i < FIELDS; i++) {
         field_write(&fields[i], state, values[i]);
-        metadata[2 * (i + 1)] = fields[i].key;
-        metadata[2 * (i + 1) + 1] = values[i];
+        metadata[2 * (OTHERS + i)] = fields[i].key;
+        metadata[2 * (OTHERS + i) + 1] = values[i];
     }
-    return write_parts(path, model, PARTS, metadata, FIELDS + 1, error);
+    return write_parts(path, model, PARTS, metadata, OTHERS + FIELDS, error);
 }
 
 bool checkpoint_write_weights(const char *path, const Model *model, uint32_t epoch,
-                              uint64_t correct, Error *error)
+                              uint64_t correct, const char *options, Error *error)
 {
     char epoch_text[FIELD_TEXT], correct_text[FIELD_TEXT];
     snprintf(epoch_text, sizeof epoch_text, "%" PRIu32, epoch);
     snprintf(correct_text, sizeof correct_text, "%" PRIu64, correct);
-    const char *metadata[] = {"version",  NNMF_VERSION,   "epoch",
-                              epoch_text, "test_correct", correct_text};
-    return write_parts(path, model, 1, metadata, 3, error);
-}
-
-bool checkpoint_write_tensors(const char *path, const Model *model, const char *const *metadata,
-                              size_t metadata_count, Error *error)
-{
-    return write_parts(path, model, 1, metadata, metadata_count, error);
+    const char *metadata[] = {"version", NNMF_VERSION, CHECKPOINT_OPTIONS, options,
+                              "epoch",   epoch_text,   "test_correct",     correct_text};
+    return write_parts(path, model, 1, metadata, 4, error);
 }
 
 /* The moments of one kind; what is not there, misshapen or not finite is an error. */
@@ -185,17 +181,15 @@ static bool read_moments(const TensorFile *file, const char *path, Model *model,
     return good;
 }
 
-bool checkpoint_read(const char *path, Model *model, TrainingState *state, Error *error)
+bool checkpoint_load(const TensorFile *file, const char *path, Model *model, TrainingState *state,
+                     Error *error)
 {
-    TensorFile file;
-    if (!safetensors_read(path, &file, error))
-        return false;
     *state = (TrainingState){0};
-    bool good = model_load_weights(model, &file, path, error);
+    bool good = model_load_weights(model, file, path, error);
     for (int part = 1; good && part < PARTS; part++)
-        good = read_moments(&file, path, model, part, error);
+        good = read_moments(file, path, model, part, error);
     for (int i = 0; good && i < FIELDS; i++) {
-        const char *text = tensor_file_metadata(&file, fields[i].key);
+        const char *text = tensor_file_metadata(file, fields[i].key);
         good = text && field_read(&fields[i], text, state);
         if (!good)
             fail(error, "not a checkpoint: %s: no usable '%s' in its metadata", path,
@@ -208,6 +202,5 @@ bool checkpoint_read(const char *path, Model *model, TrainingState *state, Error
     }
     if (good && !isfinite(state->totals.loss))
         good = fail(error, "not a checkpoint: %s: a finite train_loss_sum was expected", path);
-    tensor_file_free(&file);
     return good;
 }

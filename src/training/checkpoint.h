@@ -11,6 +11,9 @@
 #include "nnmf/operations.h"
 #include "training/schedule.h"
 
+/* The key of the options in the metadata of both files. */
+#define CHECKPOINT_OPTIONS "options"
+
 typedef struct TrainingState {
     uint32_t epoch;       /* the one in progress, from 0 */
     uint32_t step;        /* training steps made in it; all of them: it waits for its test */
@@ -22,21 +25,18 @@ typedef struct TrainingState {
     uint32_t best_epoch;
 } TrainingState;
 
-/* Writes weights, moments and state beside `path` and renames. Fails, leaving the old file whole,
- * if a number is not finite. */
+/* Writes weights, moments and state beside `path` and renames; `options`, JSON text, go into the
+ * metadata. Fails, leaving the old file whole, if a number is not finite. */
 bool checkpoint_write(const char *path, const Model *model, const TrainingState *state,
-                      Error *error);
+                      const char *options, Error *error);
 
-/* Writes the weights alone. `epoch` and `correct` go into the metadata. */
+/* Writes the weights alone; `epoch`, `correct` and `options` go into the metadata. */
 bool checkpoint_write_weights(const char *path, const Model *model, uint32_t epoch,
-                              uint64_t correct, Error *error);
+                              uint64_t correct, const char *options, Error *error);
 
-/* The same with any metadata: key, value, key, value, ... (metadata_count pairs). */
-bool checkpoint_write_tensors(const char *path, const Model *model, const char *const *metadata,
-                              size_t metadata_count, Error *error);
-
-/* Reads what checkpoint_write wrote. Errors: those of safetensors.h and model_load_weights, and
- * missing or malformed moments and metadata. */
-bool checkpoint_read(const char *path, Model *model, TrainingState *state, Error *error);
+/* Takes what checkpoint_write wrote from the file's tensors and metadata; `path` is for messages.
+ * Errors: those of model_load_weights, and missing or malformed moments and metadata. */
+bool checkpoint_load(const TensorFile *file, const char *path, Model *model, TrainingState *state,
+                     Error *error);
 
 #endif

@@ -28,6 +28,19 @@ bool schedule_step(Schedule *schedule, double loss)
     return true;
 }
 
+void schedule_set_rate(Schedule *schedule, double learning_rate)
+{
+    schedule->learning_rate = learning_rate;
+    schedule->bad_epochs = 0;
+}
+
+bool schedule_comes_from(const Schedule *schedule, double learning_rate)
+{
+    while (learning_rate > schedule->learning_rate)
+        learning_rate *= FACTOR;
+    return learning_rate == schedule->learning_rate;
+}
+
 bool schedule_finished(const Schedule *schedules, int count, double limit)
 {
     double largest = 0.0;

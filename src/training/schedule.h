@@ -16,6 +16,12 @@ typedef struct Schedule {
 
 Schedule schedule_start(double learning_rate);
 
+/* Goes on with another learning rate; the lowest loss stays, the epochs since are counted anew. */
+void schedule_set_rate(Schedule *schedule, double learning_rate);
+
+/* Is its learning rate one that began with `learning_rate`? */
+bool schedule_comes_from(const Schedule *schedule, double learning_rate);
+
 /* After an epoch; true when the learning rate was reduced. */
 bool schedule_step(Schedule *schedule, double loss);
 

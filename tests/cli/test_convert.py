@@ -218,6 +218,15 @@ class Convert(program.ProgramTest):
         self.assertIn("left out: the optimisers' moments (52 tensors)", said)
         self.check_same(self.tensors, torch.load(self.folder / "out.pt", weights_only=True))
 
+    def test_options_are_told(self):
+        """A state dict has no place for them."""
+        options = '{"arch": "nnmf", "iterations": 3, "seed": "7"}'
+        said = self.convert(self.write(self.tensors, metadata={"options": options}), "out.pt")
+        self.assertIn("does not keep: arch nnmf, iterations 3\n", said)
+        for options in ("{", "[1]", "3"):
+            self.refuse(self.write(self.tensors, metadata={"options": options}), "other.pt",
+                        "bad options", "in.safetensors")
+
     def test_wrong_tensors(self):
         def check(change, *mention):
             tensors = dict(self.tensors)

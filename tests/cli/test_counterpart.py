@@ -90,14 +90,21 @@ class Counterpart(SmallTest):
         self.assertGreater(int(rows[best][5]), 2 * int(rows[0][5]), rows)
 
     def test_weights_of_the_other_architecture(self):
+        """Whether the file says of which it is, or, as from elsewhere, does not."""
         weights = {arch: self.train(arch, arch=arch) / "best.safetensors" for arch in ARCHITECTURES}
+        plain = {arch: self.folder / f"{arch}.safetensors" for arch in weights}
+        for arch, path in weights.items():
+            make_fixtures.write_safetensors(plain[arch], make_fixtures.read_safetensors(path), {})
         for arch, other in (("nnmf", "cnn"), ("cnn", "nnmf")):
-            common = [*SMALL, *ARCHITECTURES[arch], "--data", program.mnist_folder()]
-            mention = (weights[other], f"it is of --arch {other}, not {arch}")
-            self.fail_with(1, "eval", *common, "--weights", weights[other], mention=mention)
-            self.fail_with(1, "train", *common, "--init", weights[other], "--out",
-                           self.folder / "none", mention=mention)
+            common = [*SMALL[:2], "--arch", arch, "--data", program.mnist_folder()]
+            for status, path, mention in (
+                    (1, plain[other], f"it is of --arch {other}, not {arch}"),
+                    (USAGE, weights[other], f"--arch {arch}: {weights[other]} was made with {other}")):
+                self.fail_with(status, "eval", *common, "--weights", path, mention=(path, mention))
+                self.fail_with(status, "train", *common, "--init", path, "--out",
+                               self.folder / "none", mention=(path, mention))
             self.assertFalse((self.folder / "none").exists())
+            self.succeed("eval", "--weights", weights[arch], "--data", program.mnist_folder())
 
     def test_options_of_nnmf(self):
         for option, value in (("iterations", 3), ("epsilon", 0.5), ("positive-function", "exp"),

@@ -1,0 +1,111 @@
+#include "run/resume.h"
+
+#include "settings/options.h"
+#include "settings/settings_weights.h"
+
+#include <string.h>
+
+bool resume_open(Settings *settings, RunFolder *folder, Resume *resume, Error *error)
+{
+    return run_folder_open(settings, folder, &resume->config, error) &&
+           safetensors_read(folder->last, &resume->last, error) &&
+           weights_options_read(&resume->last, folder->last, &resume->options, error) &&
+           settings_check_edits(settings, resume->options, folder->config, folder->last, error);
+}
+
+void resume_close(Resume *resume)
+{
+    json_decref(resume->config);
+    json_decref(resume->options);
+    tensor_file_free(&resume->last);
+    *resume = (Resume){0};
+}
+
+/* ---- the state ---- */
+
+static const char *const rate_options[GROUPS] = {
+    [GROUP_CNN_TOP] = "lr-cnn-top", [GROUP_NNMF] = "lr-nnmf", [GROUP_BATCHNORM] = "lr-batchnorm"};
+
+/* Was the learning rate given, or is it another one than the checkpoint was trained with? One of
+ * version 0.1.0 does not say: there it is another one if no reduction leads from it to the
+ * schedule's. */
+static bool rate_changed(const Resume *resume, const Settings *settings, const char *name,
+                         double rate, const Schedule *schedule)
+{
+    if (option_given(settings, option_find(name, strlen(name))))
+        return true;
+    if (resume->options)
+        return weights_option_differs(settings, resume->options, name);
+    return !schedule_comes_from(schedule, rate);
+}
+
+static void change_rates(const Resume *resume, const Settings *settings, TrainingState *state)
+{
+    const double rates[GROUPS] = {[GROUP_CNN_TOP] = settings->lr_cnn_top,
+                                  [GROUP_NNMF] = settings->lr_nnmf,
+                                  [GROUP_BATCHNORM] = settings->lr_batchnorm};
+    for (int i = 0; i < GROUPS; i++) {
+        Schedule *schedule = &state->schedules[i];
+        if (rate_changed(resume, settings, rate_options[i], rates[i], schedule))
+            schedule_set_rate(schedule, rates[i]);
+    }
+}
+
+bool resume_state(const Resume *resume, const Settings *settings, const RunFolder *folder,
+                  Model *model, TrainingState *state, Error *error)
+{
+    if (!checkpoint_load(&resume->last, folder->last, model, state, error))
+        return false;
+    /* Version 0.1.0 added up the means over each batch. */
+    if (!resume->options && settings->loss == LOSS_CROSS_ENTROPY)
+        state->totals.loss *= (double)settings->batch_size;
+    change_rates(resume, settings, state);
+    return true;
+}
+
+/* ---- what is another one than before ---- */
+
+static void warn_of_data(const json_t *before, const json_t *now, const char *split)
+{
+    char images[32], checksum[32];
+    snprintf(images, sizeof images, "%s_images", split);
+    snprintf(checksum, sizeof checksum, "%s_checksum", split);
+    json_int_t count[] = {json_integer_value(json_object_get(before, images)),
+                          json_integer_value(json_object_get(now, images))};
+    const char *sum[] = {json_string_value(json_object_get(before, checksum)),
+                         json_string_value(json_object_get(now, checksum))};
+    bool same = count[0] == count[1] && (!sum[0] || strcmp(sum[0], sum[1]) == 0);
+    if (!same)
+        warn("other data than before: %s: %" JSON_INTEGER_FORMAT
+             " %s images, checksum %s: the run had %" JSON_INTEGER_FORMAT ", checksum %s",
+             json_string_value(json_object_get(now, "folder")), count[1], split, sum[1], count[0],
+             sum[0] ? sum[0] : "unknown");
+}
+
+/* "CPU, avx2, 2 threads" without the threads, which change no bit. */
+static int length_without_threads(const char *device)
+{
+    const char *last = strrchr(device, ',');
+    return last && strstr(last, " thread") ? (int)(last - device) : (int)strlen(device);
+}
+
+static void warn_of_device(const char *before, const char *now)
+{
+    int old = length_without_threads(before), new = length_without_threads(now);
+    if (old != new || strncmp(before, now, (size_t)old) != 0)
+        warn(
+            "another device than before: %.*s: the run was on %.*s: results may differ in their "
+            "last bits",
+            new, now, old, before);
+}
+
+void resume_warn(const Resume *resume, const json_t *config)
+{
+    const json_t *before = json_object_get(resume->config, "data");
+    const json_t *now = json_object_get(config, "data");
+    warn_of_data(before, now, "train");
+    warn_of_data(before, now, "test");
+    const char *device = json_string_value(json_object_get(resume->config, "device"));
+    if (device)
+        warn_of_device(device, json_string_value(json_object_get(config, "device")));
+}

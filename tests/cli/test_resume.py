@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""What a resumed run takes from its folder, what may be edited or given, and what it warns of."""
+
+import json
+import os
+import re
+import shutil
+
+import program
+from program import SMALL, ProgramTest, make_fixtures
+
+FAILED, USAGE = 1, 2
+RATES = ("lr_cnn_top", "lr_nnmf", "lr_batchnorm")
+
+
+class ResumeTest(ProgramTest):
+    """A copy of a run of one epoch of two: 60 training images in steps of 5, 30 test images."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.original = program.temporary_folder() / "run"
+        result = program.execute("--data", program.mnist_folder(), *SMALL, "--device", "cpu",
+                                 "--epochs", 2, "--max-steps", 12, "--out", cls.original)
+        assert result.status == 0, result
+
+    def setUp(self):
+        super().setUp()
+        self.run_folder = self.folder / "run"
+        shutil.copytree(self.original, self.run_folder)
+        self.config = self.run_folder / "config.json"
+
+    def options(self):
+        return json.loads(self.config.read_text())["options"]
+
+    def edit(self, change):
+        """change(config) changes it."""
+        config = json.loads(self.config.read_text())
+        change(config)
+        self.config.write_text(json.dumps(config, indent=2))
+
+    def edit_option(self, name, value):
+        self.edit(lambda config: config["options"].update({name: value}))
+
+    def refused(self, *mention, status=FAILED):
+        before = {path.name: path.read_bytes() for path in self.run_folder.iterdir()}
+        self.fail_with(status, "--resume", self.run_folder, mention=mention)
+        after = {path.name: path.read_bytes() for path in self.run_folder.iterdir()}
+        self.assertEqual(after, before, "the run was touched")
+
+    def warned(self, *options, **how):
+        """-> the only warning of a resumed run."""
+        result = program.execute("--resume", self.run_folder, *options, **how)
+        self.assertEqual(result.status, 0, result)
+        self.assertEqual(len(result.error_lines()), 1, result)
+        return result.error_lines()[0]
+
+    def rows(self):
+        header, *rows = program.metrics_rows(self.run_folder)
+        return [dict(zip(header, row)) for row in rows]
+
+    def rates(self):
+        return [[float(row[name]) for name in RATES] for row in self.rows()]
+
+
+class Edits(ResumeTest):
+    """What --resume takes as an option may be edited; anything else is refused."""
+
+    def test_options_of_the_run(self):
+        for name, value in (("iterations", 3), ("epsilon", 0.5), ("batch-size", 10), ("seed", "22"),
+                            ("augment", "none"), ("no-shuffle", True), ("train-range", "0:50"),
+                            ("lr-limit", 1e-3), ("loss", "cross-entropy"), ("loss-kl", 2.0),
+                            ("dataset", "fashion-mnist"), ("positive-function", "identity"),
+                            ("arch", "cnn"), ("init", "w.safetensors")):
+            with self.subTest(name):
+                shutil.copy(self.original / "config.json", self.config)
+                self.edit_option(name, value)
+                self.refused(self.config, name, self.run_folder / "last.safetensors")
+
+    def test_options_that_may_be_given(self):
+        self.edit_option("epochs", 3)
+        self.edit_option("threads", 1)
+        self.edit_option("no-population", True)
+        self.succeed("--resume", self.run_folder)
+        self.assertEqual(len(self.rows()), 3)
+        arrays, _ = program.read_checkpoint(self.run_folder / "best.safetensors")
+        self.assertFalse([name for name in arrays if "running" in name])
+
+    def test_edited_back(self):
+        """The text of a number is free."""
+        self.edit_option("lr-limit", 0.000000001)
+        self.edit_option("epsilon", 0)
+        self.succeed("--resume", self.run_folder)
+
+    def test_unknown_options(self):
+        self.edit_option("momentum", 0.9)
+        self.edit_option("max-steps", 3)
+        warning = self.warned()
+        self.assertIn(str(self.config), warning)
+        self.assertIn("momentum, max-steps", warning)
+
+    def test_missing_option(self):
+        """Of this version's own an option of the run is not missed by accident."""
+        self.edit(lambda config: config["options"].pop("seed"))
+        self.refused(self.config, "seed")
+
+    def test_older_version_without_an_option(self):
+        def age(config):
+            config["version"] = "0.1.9"
+            del config["options"]["lr-limit"], config["options"]["threads"]
+        self.edit(age)
+        warning = self.warned()
+        for text in (self.config, "0.1.9", "lr-limit 1e-9", "threads 0"):
+            self.assertIn(str(text), warning)
+        self.assertEqual(self.options()["lr-limit"], 1e-9)
+
+    def test_options_of_the_checkpoint(self):
+        last = self.run_folder / "last.safetensors"
+        arrays, metadata = program.read_checkpoint(last)
+        for text in ("", "[]", "{", "iterations 2", '{"seed": 1, "seed": 2}', '{"seed": [21]}'):
+            with self.subTest(options=text):
+                make_fixtures.write_safetensors(last, arrays, {**metadata, "options": text})
+                self.refused(last)
+
+
+class Rates(ResumeTest):
+    def test_given(self):
+        self.succeed("--resume", self.run_folder, "--lr-nnmf", 0.002, "--lr-batchnorm", 0.5)
+        self.assertEqual(self.rates(), [[0.001, 0.01, 0.001], [0.001, 0.002, 0.5]])
+        self.assertEqual(self.options()["lr-nnmf"], 0.002)
+        self.succeed("--resume", self.run_folder, "--epochs", 3, "--lr-cnn-top", 0)
+        self.assertEqual(self.rates()[2], [0, 0.002, 0.5])
+
+    def test_edited(self):
+        self.edit_option("lr-cnn-top", 0.25)
+        self.succeed("--resume", self.run_folder)
+        self.assertEqual(self.rates(), [[0.001, 0.01, 0.001], [0.25, 0.01, 0.001]])
+
+    def test_given_then_interrupted(self):
+        """Before the next checkpoint: the configuration has it."""
+        last = (self.run_folder / "last.safetensors").read_bytes()
+        self.succeed("--resume", self.run_folder, "--lr-nnmf", 0.002)
+        (self.run_folder / "last.safetensors").write_bytes(last)
+        self.succeed("--resume", self.run_folder)
+        self.assertEqual(self.rates()[1][1], 0.002)
+
+    def test_reduced_rate_goes_on(self):
+        """The schedule's own, however often the run is resumed; given, it begins again."""
+        last = self.run_folder / "last.safetensors"
+        arrays, metadata = program.read_checkpoint(last)
+        make_fixtures.write_safetensors(last, arrays, metadata | {"learning_rate.nnmf": "0.001"})
+        self.succeed("--resume", self.run_folder)
+        self.succeed("--resume", self.run_folder, "--epochs", 3)
+        self.assertEqual([row[1] for row in self.rates()], [0.01, 0.001, 0.001])
+        self.succeed("--resume", self.run_folder, "--epochs", 4, "--lr-nnmf", 0.01)
+        self.assertEqual(self.rates()[3][1], 0.01)
+
+
+class Data(ResumeTest):
+    def test_relative_folder(self):
+        """Is found again from anywhere, given or not."""
+        shutil.copytree(program.mnist_folder(), self.folder / "data" / "mnist")
+        for name, options in (("given", ["--data", "data/mnist"]), ("default", [])):
+            with self.subTest(name):
+                run = self.folder / name
+                self.succeed(*SMALL, *options, "--epochs", 1, "--out", run, cwd=self.folder)
+                config = json.loads((run / "config.json").read_text())
+                self.assertEqual(config["data"]["folder"], str(self.folder / "data" / "mnist"))
+                self.succeed("--resume", run, "--epochs", 2, cwd="/")
+                self.assertEqual(len(program.metrics_rows(run)), 3)
+
+    def test_relative_folder_of_the_environment(self):
+        run = self.folder / "again"
+        self.succeed(*SMALL, "--epochs", 1, "--out", run, cwd=program.mnist_folder().parent,
+                     env={"NNMF_DATA": program.mnist_folder().name})
+        self.succeed("--resume", run, "--epochs", 2, cwd="/")
+
+    def test_other_images(self):
+        """So many, or others; the next time they are the run's own."""
+        other = program.write_idx_folder(self.folder / "other", 60, 30)
+        pixels = other / "train-images-idx3-ubyte"
+        content = bytearray(pixels.read_bytes())
+        content[-1] ^= 1
+        pixels.write_bytes(content)
+        warning = self.warned("--data", other)
+        for text in (other, "60 train images", "checksum"):
+            self.assertIn(str(text), warning)
+        self.succeed("--resume", self.run_folder, "--epochs", 3)
+        fewer = program.write_idx_folder(self.folder / "fewer", 60, 20)
+        self.assertIn("other data", program.execute("--resume", self.run_folder, "--data",
+                                                    fewer, "--epochs", 4).err)
+
+    def test_other_labels(self):
+        other = program.write_idx_folder(self.folder / "other", 60, 30)
+        labels = other / "t10k-labels-idx1-ubyte"
+        content = bytearray(labels.read_bytes())
+        content[-1] = (content[-1] + 1) % 10
+        labels.write_bytes(content)
+        self.assertIn("30 test images", self.warned("--data", other))
+
+    def test_same_images_elsewhere(self):
+        """Packed and in another folder they are the same."""
+        other = program.write_idx_folder(self.folder / "other", 60, 30, compress=True)
+        self.succeed("--resume", self.run_folder, "--data", other)
+
+
+class Device(ResumeTest):
+    def test_other_instruction_set(self):
+        device = json.loads(self.config.read_text())["device"]
+        self.edit(lambda config: config.update(device=re.sub("CPU, .*?,", "CPU, sse9,", device)))
+        warning = self.warned("--max-steps", 13)
+        self.assertIn("CPU, sse9:", warning)
+        self.assertIn(device.rsplit(",", 1)[0], warning)
+        self.succeed("--resume", self.run_folder)  # it has been told
+
+    def test_other_threads(self):
+        self.succeed("--resume", self.run_folder, "--threads", 1)
+
+
+class Names(ResumeTest):
+    """JSON is UTF-8: what it could not hold is refused before anything is made."""
+
+    NAME = os.fsdecode(b"caf\xe9")
+
+    def test_out(self):
+        self.fail_with(USAGE, "--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--out",
+                       self.folder / self.NAME, mention=("--out", "UTF-8"))
+        self.assertEqual(os.listdir(self.folder), ["run"])
+
+    def test_data(self):
+        folder = self.folder / self.NAME
+        shutil.copytree(program.mnist_folder(), folder)
+        common = [*SMALL, "--epochs", 1, "--out", self.folder / "new"]
+        self.fail_with(USAGE, "--data", folder, *common, mention=("data", "UTF-8"))
+        self.fail_with(USAGE, *common, env={"NNMF_DATA": os.fspath(folder)},
+                       mention=("data", "UTF-8"))
+        self.fail_with(USAGE, "--data", ".", *common, cwd=folder, mention=("data", "UTF-8"))
+        self.fail_with(USAGE, "--resume", self.run_folder, "--data", folder,
+                       mention=("data", "UTF-8"))
+        self.assertFalse((self.folder / "new").exists())
+
+    def test_init(self):
+        weights = self.folder / f"{self.NAME}.safetensors"
+        shutil.copy(self.run_folder / "best.safetensors", weights)
+        self.fail_with(USAGE, "--data", program.mnist_folder(), *SMALL, "--init", weights, "--out",
+                       self.folder / "new", mention=("--init", "UTF-8"))
+
+    def test_resume(self):
+        """The folder's own name is in no file: only lines of JSON could not hold it."""
+        folder = self.folder / self.NAME
+        self.run_folder.rename(folder)
+        self.fail_with(USAGE, "--resume", folder, "--log-format", "json",
+                       mention=("--resume", "UTF-8"))
+        self.succeed("--resume", folder)
+
+    def test_other_commands(self):
+        """They write no JSON: any name is one."""
+        weights = self.folder / f"{self.NAME}.safetensors"
+        shutil.copy(self.run_folder / "best.safetensors", weights)
+        common = [*SMALL, "--weights", weights, "--data", program.mnist_folder()]
+        self.succeed("eval", *common, "--probabilities", self.folder / f"{self.NAME}.npy")
+        self.succeed("statistics", *common, "--out", self.folder / f"{self.NAME}.2")
+        self.succeed("show", *SMALL[:2], "--weights", weights, "--out",
+                     self.folder / f"{self.NAME}.png")
+
+
+if __name__ == "__main__":
+    program.main()

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Weights know the options that they were made with, and a file made of them keeps what it held."""
+
+import json
+import re
+import shutil
+
+import program
+from program import ProgramTest, make_fixtures
+
+USAGE = 2
+NETWORK = ["--iterations", 3, "--epsilon", 1, "--batch-size", 20]
+
+
+def correct(result):
+    return int(re.search(r"\((\d+) of \d+\)", result.out)[1])
+
+
+class WeightsOptions(ProgramTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.data = program.mnist_folder(60, 50)
+        cls.original = program.temporary_folder() / "run"
+        # Enough learning for the options to matter.
+        result = program.execute("--dataset", "fashion-mnist", "--data", cls.data, *NETWORK,
+                                 "--device", "cpu", "--augment", "none", "--epochs", 12,
+                                 "--test-range", "0:40", "--out", cls.original)
+        assert result.status == 0, result
+
+    def setUp(self):
+        super().setUp()
+        self.run_folder = self.folder / "run"
+        shutil.copytree(self.original, self.run_folder)
+        self.last = self.run_folder / "last.safetensors"
+        self.best = self.run_folder / "best.safetensors"
+        self.train = ["--split", "train", "--data", self.data]
+
+    def without_options(self):
+        """As from PyTorch, or of version 0.1.0."""
+        path = self.folder / "plain.safetensors"
+        make_fixtures.write_safetensors(path, make_fixtures.read_safetensors(self.best), {})
+        return path
+
+    def probabilities(self, *arguments):
+        path = self.folder / "p.npy"
+        self.succeed("eval", *arguments, *self.train, "--probabilities", path)
+        return path.read_bytes()
+
+    def test_every_command_uses_them(self):
+        """As if they had been repeated."""
+        explicit = ["--dataset", "fashion-mnist", *NETWORK]
+        plain = self.without_options()
+        self.assertEqual(self.probabilities("--weights", self.best),
+                         self.probabilities("--weights", plain, *explicit))
+        self.assertNotEqual(self.probabilities("--weights", self.best),
+                            self.probabilities("--weights", plain, *explicit[:2]))
+        for command, options, out in (
+                ("trace", [], "t.safetensors"), ("show", ["--confusion"], "s.png"),
+                ("show", ["--reconstruct", 3], "r.png"),
+                ("statistics", [], "m.safetensors"),
+                ("robustness", ["--kind", "gradient-sign", "--levels", "0.1"], "r.csv")):
+            with self.subTest(command):
+                contents = []
+                for weights in ([self.best], [plain, *explicit]):
+                    data = ["--data", self.data]
+                    self.succeed(command, "--weights", *weights, *data, *options, "--out",
+                                 self.folder / out)
+                    contents.append((self.folder / out).read_bytes())
+                if command == "statistics":  # which says in its metadata what it was made with
+                    contents = [program.split_safetensors(content)[1] for content in contents]
+                self.assertTrue(contents[0] == contents[1])
+
+    def test_what_the_run_measured(self):
+        rows = program.metrics_rows(self.run_folder)[1:]
+        for path, expected in ((self.best, max(int(row[6]) for row in rows)),
+                               (self.last, int(rows[-1][6]))):
+            result = self.succeed("eval", "--weights", path, "--data", self.cut_test())
+            self.assertEqual(correct(result), expected)
+
+    def cut_test(self):
+        """The run's 40 test images."""
+        return program.write_idx_folder(self.folder / "cut", 60, 40)
+
+    def test_contradictions(self):
+        for option, value in (("iterations", 4), ("epsilon", 0), ("positive-function", "exp"),
+                              ("loss", "cross-entropy"), ("loss-kl", 0.5), ("arch", "cnn"),
+                              ("local-learning", "kl"), ("dataset", "cifar10")):
+            with self.subTest(option):
+                for path in (self.best, self.last):
+                    self.fail_with(USAGE, "eval", "--weights", path, f"--{option}", value,
+                                   "--data", self.data, mention=(f"--{option}", path, "--override"))
+                self.fail_with(USAGE, "train", "--init", self.best, f"--{option}", value, "--out",
+                               self.folder / "new", mention=(f"--{option}", "--override"))
+        for option, value in (("iterations", 3), ("epsilon", "1.0"), ("batch-size", 7)):
+            self.succeed("eval", "--weights", self.best, f"--{option}", value, "--data", self.data)
+
+    def test_override(self):
+        plain = self.without_options()
+        other = ["--iterations", 4, "--epsilon", 0.5]
+        self.assertEqual(
+            self.probabilities("--weights", self.best, *other, "--override"),
+            self.probabilities("--weights", plain, *other, "--batch-size", 20, "--dataset",
+                               "fashion-mnist"))
+        self.fail_with(USAGE, "train", "--override", "--data", self.data, mention="--override")
+        self.fail_with(USAGE, "--resume", self.run_folder, "--override", mention="--override")
+
+    def test_train_from_them(self):
+        """The network is theirs, and so is the data set; how it is trained is not."""
+        run = self.folder / "new"
+        self.succeed("train", "--init", self.best, "--data", self.data, "--max-steps", 1, "--out",
+                     run)
+        options = json.loads((run / "config.json").read_text())["options"]
+        for name, value in (("dataset", "fashion-mnist"), ("iterations", 3), ("epsilon", 1),
+                            ("batch-size", 50), ("augment", "reference")):
+            self.assertEqual(options[name], value, name)
+
+    def test_in_the_file(self):
+        for path in (self.best, self.last):
+            options = json.loads(program.read_checkpoint(path)[1]["options"])
+            self.assertEqual(options["iterations"], 3)
+            self.assertEqual(options["batch-size"], 20)
+            self.assertEqual("seed" in options, path == self.last)
+
+    def test_bad_options(self):
+        arrays, metadata = program.read_checkpoint(self.best)
+        for text in ("", "[]", "{", '{"iterations": 0}', '{"iterations": "many"}',
+                     '{"iterations": 3, "iterations": 4}', '{"dataset": "imagenet"}'):
+            with self.subTest(options=text):
+                make_fixtures.write_safetensors(self.best, arrays, {**metadata, "options": text})
+                self.fail_with(1, "eval", "--weights", self.best, "--data", self.data,
+                               mention=self.best)
+
+    def test_unknown_option(self):
+        """Of a later version."""
+        arrays, metadata = program.read_checkpoint(self.best)
+        options = json.loads(metadata["options"]) | {"sparsity": 2}
+        make_fixtures.write_safetensors(self.best, arrays,
+                                        {**metadata, "options": json.dumps(options)})
+        result = program.execute("eval", "--weights", self.best, "--data", self.data)
+        self.assertEqual(result.status, 0, result)
+        self.assertIn("'sparsity'", result.err)
+
+    def test_statistics_onto_a_checkpoint(self):
+        """Moments and state stay: the run goes on as it would have."""
+        whole = self.folder / "whole"
+        shutil.copytree(self.run_folder, whole)
+        before, _ = program.read_checkpoint(self.last)
+        self.succeed("statistics", "--weights", self.last, "--data", self.data, "--out", self.last)
+        after, metadata = program.read_checkpoint(self.last)
+        self.assertEqual(sorted(before), sorted(after))
+        self.assertEqual(metadata, program.read_checkpoint(whole / "last.safetensors")[1])
+        for run in (whole, self.run_folder):
+            self.succeed("--resume", run, "--epochs", 13)
+        self.check_same_checkpoint(whole / "last.safetensors", self.last)
+
+    def test_statistics_of_other_options(self):
+        """What they were measured with is what the file says from then on."""
+        out = self.folder / "m.safetensors"
+        self.succeed("statistics", "--weights", self.without_options(), "--dataset",
+                     "fashion-mnist", "--data", self.data, "--iterations", 5, "--out", out)
+        options = json.loads(program.read_checkpoint(out)[1]["options"])
+        self.assertEqual((options["iterations"], options["batch-size"]), (5, 50))
+        self.succeed("statistics", "--weights", self.best, "--data", self.data, "--iterations", 5,
+                     "--override", "--out", out)
+        options = json.loads(program.read_checkpoint(out)[1]["options"])
+        self.assertEqual((options["iterations"], options["batch-size"]), (5, 20))
+
+
+if __name__ == "__main__":
+    program.main()
