@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Runs, weights and configurations that older versions wrote are read, and runs go on.
+
+tests/fixtures/versions/VERSION holds what the version's own program wrote, with random images
+(program.mnist_folder(60, 50)) in the place of Fashion-MNIST:
+    run.tar.xz     a run of 2 epochs of 4, --iterations 2 --batch-size 10 --seed 7
+    metrics.csv    of the same run when that program had gone on to the end
+    config_*.json  of other runs
+"""
+
+import csv
+import json
+import shutil
+import tarfile
+
+import program
+from program import ProgramTest
+
+VERSIONS = sorted((program.FIXTURES / "versions").iterdir())
+NETWORK = ["--iterations", 2, "--batch-size", 10]
+
+
+def read_rows(path):
+    with open(path, newline="", encoding="ascii") as file:
+        return list(csv.DictReader(file))
+
+
+class Versions(ProgramTest):
+    def unpack(self, version):
+        """-> the run's folder."""
+        shutil.rmtree(self.folder / "run", ignore_errors=True)
+        with tarfile.open(version / "run.tar.xz") as archive:
+            if hasattr(tarfile, "data_filter"):  # since Python 3.12 it warns without
+                archive.extraction_filter = tarfile.data_filter
+            archive.extractall(self.folder)
+        return self.folder / "run"
+
+    def resume(self, run, *options):
+        """-> warnings."""
+        result = program.execute("--resume", run, "--device", "cpu", "--data",
+                                 program.mnist_folder(60, 50), *options)
+        self.assertEqual(result.status, 0, result)
+        return result.err
+
+    def test_runs_go_on(self):
+        for version in VERSIONS:
+            with self.subTest(version=version.name):
+                run = self.unpack(version)
+                warnings = self.resume(run)
+                self.assertIn(f"version {version.name} wrote it without", warnings)
+                self.check_rows(version, read_rows(run / "metrics.csv"))
+                config = json.loads((run / "config.json").read_text())
+                self.assertNotEqual(config["version"], version.name)
+                self.assertEqual(config["options"]["iterations"], 2)
+                self.succeed("--resume", run)  # from here on a run of this version
+
+    def check_rows(self, version, rows):
+        """The program is another one and so may the processor be: losses agree to rounding."""
+        expected = read_rows(version / "metrics.csv")
+        self.assertEqual(rows[:2], expected[:2])
+        self.assertEqual(len(rows), len(expected))
+        for row, other in zip(rows, expected):
+            for name in ("epoch", "lr_cnn_top", "lr_nnmf", "lr_batchnorm"):
+                self.assertEqual(row[name], other[name])
+            self.assertAlmostEqual(float(row["train_loss"]), float(other["train_loss"]), places=5)
+            for name in ("train_correct", "test_correct"):
+                self.assertAlmostEqual(int(row[name]), int(other[name]), delta=2)
+
+    def test_learning_rates(self):
+        """The configuration's are the schedule's own beginnings, unless they were edited."""
+        for version in VERSIONS:
+            for rate in (0.01, 0.005):
+                with self.subTest(version=version.name, rate=rate):
+                    run = self.unpack(version)
+                    config = run / "config.json"
+                    text = config.read_text()
+                    config.write_text(text.replace('"lr-nnmf": 0.01', f'"lr-nnmf": {rate}'))
+                    self.resume(run, "--epochs", 3)
+                    rows = read_rows(run / "metrics.csv")
+                    self.assertEqual([float(row["lr_nnmf"]) for row in rows], [0.01, 0.01, rate])
+
+    def test_weights(self):
+        for version in VERSIONS:
+            with self.subTest(version=version.name):
+                run = self.unpack(version)
+                best = max(int(row["test_correct"]) for row in read_rows(run / "metrics.csv"))
+                for name in ("best", "last"):
+                    weights = ["--weights", run / f"{name}.safetensors", "--dataset",
+                               "fashion-mnist", "--data", program.mnist_folder(60, 50)]
+                    result = self.succeed("eval", *weights, *NETWORK)
+                    correct = int(result.out.split("(")[1].split()[0])
+                    self.assertAlmostEqual(correct, best, delta=1)
+                    self.succeed("statistics", *weights, *NETWORK, "--out",
+                                 self.folder / "m.safetensors")
+                self.succeed("train", "--init", run / "best.safetensors", *weights[2:], *NETWORK,
+                             "--max-steps", 1, "--out", self.folder / version.name)
+
+    def test_configurations(self):
+        """Each is accepted: what is missing beside it is told next."""
+        for version in VERSIONS:
+            for config in sorted(version.glob("config_*.json")):
+                with self.subTest(version=version.name, config=config.name):
+                    run = self.folder / config.stem
+                    run.mkdir()
+                    shutil.copy(config, run / "config.json")
+                    result = program.execute("--resume", run)
+                    self.assertEqual(result.status, 1, result)
+                    *warnings, last = result.error_lines()
+                    self.assertIn("last.safetensors: No such file", last)
+                    self.assertEqual(len(warnings), 1, result)
+                    self.assertIn(f"version {version.name} wrote it without", warnings[0])
+
+
+if __name__ == "__main__":
+    program.main()
