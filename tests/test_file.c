@@ -175,6 +175,26 @@ static void reading_goes_on_until_all_is_there(void **state)
     unlink("a");
 }
 
+static void files_of_several_names(void **state)
+{
+    (void)state;
+    char one[128], other[128], link[128];
+    snprintf(one, sizeof one, "%s/one", folder);
+    snprintf(other, sizeof other, "%s/./one", folder);
+    snprintf(link, sizeof link, "%s/link", folder);
+    assert_true(file_same(one, other)); /* neither is there */
+    assert_false(file_same(one, link));
+    assert_false(file_same("/none/a", "/none/b"));
+    FILE *file = fopen(one, "w");
+    assert_non_null(file);
+    fclose(file);
+    assert_int_equal(symlink(one, link), 0);
+    assert_true(file_same(one, other));
+    assert_true(file_same(link, other));
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(unlink(one), 0);
+}
+
 static void absolute_paths(void **state)
 {
     (void)state;
@@ -379,6 +399,7 @@ int main(void)
         TEST(reading_without_memory_is_an_error),
         TEST(a_file_that_changes_its_size_is_an_error),
         TEST(reading_goes_on_until_all_is_there),
+        TEST(files_of_several_names),
         TEST(absolute_paths),
         TEST(joining_puts_one_slash_and_never_cuts),
         TEST(discarding_keeps_the_old_file),

@@ -187,6 +187,25 @@ static int open_folder_of(const char *path)
     return open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+bool file_same(const char *one, const char *other)
+{
+    struct stat a, b;
+    if (stat(one, &a) == 0 && stat(other, &b) == 0)
+        return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    const char *names[] = {one, other};
+    for (int i = 0; i < 2; i++) {
+        const char *slash = strrchr(names[i], '/');
+        names[i] = slash ? slash + 1 : names[i];
+    }
+    int folders[] = {open_folder_of(one), open_folder_of(other)};
+    bool same = strcmp(names[0], names[1]) == 0 && fstat(folders[0], &a) == 0 &&
+                fstat(folders[1], &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    for (int i = 0; i < 2; i++)
+        if (folders[i] >= 0)
+            close(folders[i]);
+    return same;
+}
+
 /* The folder is opened before the rename, so that only its fsync can fail with the new file
  * already in place. */
 static bool rename_durably(FileWriter *writer, Error *error)

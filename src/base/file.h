@@ -31,6 +31,9 @@ void file_writer_discard(FileWriter *writer);
 /* The path from the root, of one that may be relative to the working folder. */
 bool file_absolute(char *path, size_t capacity, const char *relative, Error *error);
 
+/* Do both name the same file, whether it is there yet or not? */
+bool file_same(const char *one, const char *other);
+
 /* Makes the folder and those above it; an existing folder is fine. */
 bool file_make_folder(const char *path, Error *error);
 

@@ -79,22 +79,20 @@ static bool is_utf8(const char *text)
     return is;
 }
 
-/* config.json is JSON, which is UTF-8, and so are lines of JSON. */
+static bool check_name(const char *what, const char *name, const char *where, Error *error)
+{
+    return is_utf8(name) ||
+           fail_usage(error, "name is not UTF-8: %s: %s: %s could not hold it", what, name, where);
+}
+
+/* JSON is UTF-8. */
 static bool check_names(const Settings *s, const char *data, Error *error)
 {
-    bool json = s->log_format == LOG_JSON;
-    const struct {
-        const char *what, *name;
-    } names[] = {{"--out", s->out},
-                 {"the data's folder", data},
-                 {"--init", s->init},
-                 {"--resume", json ? s->resume : ""}};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!is_utf8(names[i].name))
-            return fail_usage(error, "name is not UTF-8: %s: %s: %s could not hold it",
-                              names[i].what, names[i].name,
-                              i == 3 ? "a line of JSON" : "config.json");
-    return true;
+    const char *config = "config.json", *lines = "--log-format json";
+    return check_name("the data's folder", data, config, error) &&
+           check_name("--init", s->init, config, error) &&
+           (s->log_format != LOG_JSON || (check_name("--out", s->out, lines, error) &&
+                                          check_name("--resume", s->resume, lines, error)));
 }
 
 static bool describe_options(Run *run, Error *error)
@@ -163,6 +161,11 @@ static bool start_state(Run *run, Error *error)
 static bool open_logs(Run *run, Error *error)
 {
     const Settings *s = &run->settings;
+    const char *own[] = {run->files.config, run->files.metrics, run->files.last, run->files.best};
+    for (size_t i = 0; s->log_steps[0] && i < sizeof own / sizeof *own; i++)
+        if (file_same(s->log_steps, own[i]))
+            return fail_usage(error, "file of the run: --log-steps %s: another was expected",
+                              s->log_steps);
     return csv_open(&run->metrics, run->files.metrics,
                     "epoch,lr_cnn_top,lr_nnmf,lr_batchnorm,train_loss,train_correct,test_correct,"
                     "train_seconds,test_seconds",

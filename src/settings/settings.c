@@ -1,5 +1,6 @@
 #include "settings/settings.h"
 
+#include "base/file.h"
 #include "settings/nearest.h"
 #include "settings/options.h"
 
@@ -199,13 +200,29 @@ static const CommandSpec *find_command(const char *name, Error *error)
     return NULL;
 }
 
+/* Weights that are written over with something else are lost. `statistics` writes weights. */
+static bool check_outputs(const Settings *settings, Error *error)
+{
+    const char *out = settings->command == COMMAND_STATISTICS ? "" : settings->out;
+    const char *written[] = {out, settings->probabilities, settings->log_steps};
+    const char *read[] = {settings->weights, settings->init};
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++)
+        for (size_t j = 0; j < sizeof read / sizeof *read; j++)
+            if (written[i][0] && read[j][0] && file_same(written[i], read[j]))
+                return fail_usage(error,
+                                  "output would replace the weights: %s: another file was "
+                                  "expected",
+                                  written[i]);
+    return true;
+}
+
 bool settings_check(const Settings *settings, Error *error)
 {
     for (int i = 0; i < option_count; i++)
         if (!option_applies(settings, &option_specs[i]) && option_given(settings, &option_specs[i]))
             return fail_usage(error, "option of NNMF layers: --%s: --arch cnn has none",
                               option_specs[i].name);
-    return true;
+    return check_outputs(settings, error);
 }
 
 bool settings_parse(int count, char **words, Settings *settings, Error *error)

@@ -94,7 +94,8 @@ typedef struct Settings {
  * and looks at nothing behind them. Reorders `words`, which have to outlive `settings`. */
 bool settings_parse(int count, char **words, Settings *settings, Error *error);
 
-/* Fails if an option was given that means nothing to the architecture. */
+/* Fails if an option was given that means nothing to the architecture, or if a file that is written
+ * is one that is read. */
 bool settings_check(const Settings *settings, Error *error);
 
 /* The network's part. */

@@ -221,10 +221,17 @@ class Names(ResumeTest):
 
     NAME = os.fsdecode(b"caf\xe9")
 
-    def test_out(self):
-        self.fail_with(USAGE, "--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--out",
-                       self.folder / self.NAME, mention=("--out", "UTF-8"))
-        self.assertEqual(os.listdir(self.folder), ["run"])
+    def test_folder_of_the_run(self):
+        """Is in none of its files: only lines of JSON could not hold it."""
+        folder = self.folder / self.NAME
+        common = ["--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--out", folder]
+        self.fail_with(USAGE, *common, "--log-format", "json", mention=("--out", "UTF-8"))
+        self.assertFalse(folder.exists())
+        self.succeed(*common)
+        self.fail_with(USAGE, "--resume", folder, "--epochs", 2, "--log-format", "json",
+                       mention=("--resume", "UTF-8"))
+        self.succeed("--resume", folder, "--epochs", 2)
+        self.assertEqual(len(program.metrics_rows(folder)), 3)
 
     def test_data(self):
         folder = self.folder / self.NAME
@@ -243,14 +250,6 @@ class Names(ResumeTest):
         shutil.copy(self.run_folder / "best.safetensors", weights)
         self.fail_with(USAGE, "--data", program.mnist_folder(), *SMALL, "--init", weights, "--out",
                        self.folder / "new", mention=("--init", "UTF-8"))
-
-    def test_resume(self):
-        """The folder's own name is in no file: only lines of JSON could not hold it."""
-        folder = self.folder / self.NAME
-        self.run_folder.rename(folder)
-        self.fail_with(USAGE, "--resume", folder, "--log-format", "json",
-                       mention=("--resume", "UTF-8"))
-        self.succeed("--resume", folder)
 
     def test_other_commands(self):
         """They write no JSON: any name is one."""

@@ -6,7 +6,7 @@ import re
 import shutil
 
 import program
-from program import ProgramTest, make_fixtures
+from program import SMALL, ProgramTest, make_fixtures
 
 USAGE = 2
 NETWORK = ["--iterations", 3, "--epsilon", 1, "--batch-size", 20]
@@ -164,6 +164,27 @@ class WeightsOptions(ProgramTest):
                      "--override", "--out", out)
         options = json.loads(program.read_checkpoint(out)[1]["options"])
         self.assertEqual((options["iterations"], options["batch-size"]), (5, 20))
+
+    def test_outputs_onto_the_weights(self):
+        """By whatever name, they are not replaced by something else."""
+        link = self.folder / "link.safetensors"
+        link.symlink_to(self.best)
+        before = self.best.read_bytes()
+        common = ["--weights", self.best, "--data", self.data]
+        for command in (["trace", *common, "--out", link], ["show", *common, "--out", self.best],
+                        ["robustness", *common, "--out", self.run_folder / "." / self.best.name],
+                        ["eval", *common, "--probabilities", self.best],
+                        ["train", "--init", self.best, "--data", self.data, "--log-steps", link]):
+            with self.subTest(command[0]):
+                self.fail_with(USAGE, *command, mention="weights")
+        for name in ("metrics.csv", "last.safetensors", "config.json"):
+            with self.subTest(name):
+                self.fail_with(USAGE, "--resume", self.run_folder, "--epochs", 13, "--log-steps",
+                               self.run_folder / name, mention="--log-steps")
+                self.fail_with(USAGE, *SMALL, "--data", self.data, "--out", self.folder / "new",
+                               "--log-steps", self.folder / "new" / name, mention="--log-steps")
+                self.assertFalse((self.folder / "new").exists())
+        self.assertEqual(self.best.read_bytes(), before)
 
 
 if __name__ == "__main__":
