@@ -116,7 +116,10 @@ const OptionSpec option_specs[] = {
      "none", 0, 0, local_choices, "NAME",
      "NNMF weights learn from their own reconstruction: none, kl or mse"},
     {"loss", SECTION_NETWORK, OPTION_CHOICE, AT(loss), VARIANT, KEEP_RUN, "sbs", 0, 0, loss_choices,
-     "NAME", "sbs (squared error and Kullback-Leibler) or cross-entropy"},
+     "NAME",
+     "sbs (squared error and Kullback-Leibler) or cross-entropy; of either an epoch's is told as "
+     "the "
+     "mean over its images"},
     {"loss-mse", SECTION_NETWORK, OPTION_NUMBER, AT(loss_mse), VARIANT, KEEP_RUN, "0.5", -1e6, 1e6,
      NULL, "X", "coefficient of the squared error in sbs"},
     {"loss-kl", SECTION_NETWORK, OPTION_NUMBER, AT(loss_kl), VARIANT, KEEP_RUN, "1", -1e6, 1e6,
@@ -161,7 +164,10 @@ const OptionSpec option_specs[] = {
     {"confusion", SECTION_FILES, OPTION_FLAG, AT(confusion), COMMAND_SHOW, KEEP_NEVER, "false", 0,
      0, NULL, NULL, "draw the confusion matrix, and print its numbers"},
     {"log-steps", SECTION_FILES, OPTION_TEXT, AT(log_steps), TRAIN, KEEP_NEVER, "", 0, 0, NULL,
-     "FILE", "write step,loss,correct of every training step"},
+     "FILE",
+     "write step,loss,correct of every training step; the loss of its batch as published: sbs the "
+     "sum "
+     "over the images, cross-entropy the mean"},
     {"device", SECTION_DEVICE, OPTION_CHOICE, AT(device), ALL, KEEP_FREE, "auto", 0, 0,
      device_choices, "NAME", "auto, cpu or cuda"},
     {"nnmf-kernel", SECTION_DEVICE, OPTION_CHOICE, AT(nnmf_kernel), ALL, KEEP_FREE, "fused", 0, 0,

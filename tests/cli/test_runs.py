@@ -317,6 +317,72 @@ class StepLog(RunTest):
         self.assertEqual(log.read_text().splitlines(), lines[:1] + lines[8:])
 
 
+class Loss(RunTest):
+    """What an epoch's loss is: the mean over the images of their losses, however they were batched."""
+
+    NOTHING_LEARNED = [*(word for group in ("nnmf", "cnn-top", "batchnorm")
+                         for word in (f"--lr-{group}", 0)),
+                       "--lr-limit", 0, "--no-shuffle", "--augment", "none", "--no-population"]
+
+    @staticmethod
+    def of_images(loss, probabilities, labels):
+        p, right = probabilities.astype(float), np.arange(10) == labels[:, None]
+        if loss == "cross-entropy":
+            return np.log(np.exp(p).sum(axis=1)) - p[right]
+        return (0.5 * ((p - right) ** 2).mean(axis=1) - np.log(p[right]) / 10) / 1.5
+
+    def check(self, loss, batch):
+        """60 images and weights that stay the initial ones."""
+        name, options = f"{loss}-{batch}", [*SMALL, "--loss", loss, "--batch-size", batch]
+        data, run, log = program.mnist_folder(), self.folder / name, self.folder / f"{name}.csv"
+        out = self.succeed("--data", data, *options, "--epochs", 1, *self.NOTHING_LEARNED,
+                           "--log-steps", log, "--log-format", "json", "--out", run).out
+        saved = self.folder / f"{name}.npy"
+        self.succeed("eval", "--data", data, *options, "--split", "train", "--weights",
+                     run / "last.safetensors", "--probabilities", saved)
+        images = self.of_images(loss, np.load(saved), make_fixtures.labels(0, 60))
+        said = [json.loads(line).get("train_loss") for line in out.splitlines()][1]
+        header, row = program.metrics_rows(run)
+        kept = float(row[header.index("train_loss")])
+        self.assertAlmostEqual(said, images.mean(), delta=1e-6, msg=name)
+        self.assertAlmostEqual(kept, said, delta=1e-9)
+
+        # A step's row has the loss of its batch as published, and so have the schedules.
+        batches = [images[i : i + batch] for i in range(0, 60, batch)]
+        published = [part.mean() if loss == "cross-entropy" else part.sum() for part in batches]
+        steps = [float(line.split(",")[1]) for line in log.read_text().splitlines()[1:]]
+        np.testing.assert_allclose(steps, published, rtol=1e-5)
+        best = float(program.read_checkpoint(run / "last.safetensors")[1]["schedule_best.nnmf"])
+        if 60 % batch == 0:
+            self.assertAlmostEqual(best / sum(published), 1.0, delta=1e-5)
+        return said
+
+    def test_cross_entropy(self):
+        for batch in (1, 10, 50, 60, 100):
+            with self.subTest(batch=batch):
+                self.assertAlmostEqual(self.check("cross-entropy", batch), np.log(10), delta=0.05)
+
+    def test_sbs(self):
+        for batch in (1, 10, 50, 60, 100):
+            with self.subTest(batch=batch):
+                self.check("sbs", batch)
+
+    def test_printed(self):
+        out = self.succeed("--data", program.mnist_folder(), *SMALL, "--loss", "cross-entropy",
+                           "--epochs", 1, "--out", self.folder / "run").out
+        header, row = program.metrics_rows(self.folder / "run")
+        printed = EPOCH.search(out)["loss"]
+        self.assertEqual(printed, f"{float(row[header.index('train_loss')]):.5f}")
+        self.assertAlmostEqual(float(printed), np.log(10), delta=0.2)
+
+    def test_resumed(self):
+        """In the middle of an epoch, before a smaller last batch."""
+        options = ["--loss", "cross-entropy", "--train-range", "0:13"]
+        whole, run = self.small("whole", *options), self.small("run", *options, "--max-steps", 2)
+        self.resume(run)
+        self.check_same_run(whole, run)
+
+
 class Resume(RunTest):
     def test_an_epoch_and_another(self):
         whole = self.small("whole", epochs=2)
