@@ -53,7 +53,7 @@ bool run_folder_open(Settings *settings, RunFolder *run, Error *error)
     strcpy(run->folder, settings->resume);
     uint8_t *bytes;
     size_t size;
-    if (!set_paths(run, error) || !file_read(run->config, LARGEST, &bytes, &size, error))
+    if (!set_paths(run, error) || !file_read_text(run->config, LARGEST, &bytes, &size, error))
         return false;
     json_error_t wrong;
     json_t *json = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, &wrong);

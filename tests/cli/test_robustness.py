@@ -116,6 +116,11 @@ class Plot(ProgramTest):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         self.assertEqual((self.folder / "out.png").read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
 
+    def test_saved_by_a_spreadsheet(self):
+        text = (self.HEADER + self.PLAIN + "1,contrast,0.5,1,20,60,0\n,,,,,,\n").replace("\n", "\r\n")
+        done = self.plot("\ufeff" + text)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
+
     def test_bad_input(self):
         for text, expected in (("", "nothing to draw"), (self.HEADER, "nothing to draw"),
                                (self.HEADER + self.PLAIN, "nothing to draw"),

@@ -317,6 +317,78 @@ class StepLog(RunTest):
         self.assertEqual(log.read_text().splitlines(), lines[:1] + lines[8:])
 
 
+class Spreadsheet(RunTest):
+    """Files of a run that a spreadsheet or an editor has saved: the run goes on, and its files are
+    what they would have been."""
+
+    MARK = b"\xef\xbb\xbf"
+    SAVED = {
+        "ends of lines": lambda text: text.replace(b"\n", b"\r\n"),
+        "ends of lines, twice": lambda text: text.replace(b"\n", b"\r\r\n"),
+        "old ends of lines": lambda text: text.replace(b"\n", b"\r"),
+        "mark": lambda text: Spreadsheet.MARK + text,
+        "all of that": lambda text: Spreadsheet.MARK + text.replace(b"\n", b"\r\n"),
+        "no last newline": lambda text: text[:-1],
+        "quoted": lambda text: b"".join(b'"%s"\n' % line.replace(b",", b'","')
+                                        for line in text.splitlines()),
+        "quoted names": lambda text: b'"%s"\r\n%s' % (
+            text.split(b"\n", 1)[0].replace(b",", b'","'), text.split(b"\n", 1)[1]),
+        "empty rows": lambda text: text + b"\n,,,,,,,,\n,,\n",
+    }
+
+    def test_metrics(self):
+        one, whole = self.small("one"), self.small("whole", epochs=2)
+        before = (one / "metrics.csv").read_bytes()
+        for name, change in self.SAVED.items():
+            with self.subTest(name):
+                run = self.folder / name
+                shutil.copytree(one, run)
+                (run / "metrics.csv").write_bytes(change(before))
+                self.resume(run, epochs=2)
+                self.check_same_run(whole, run)
+                after = (run / "metrics.csv").read_bytes()
+                self.assertEqual(after[: len(before)], before)
+                self.assertNotIn(b"\r", after)
+
+    def test_steps(self):
+        whole, part = self.folder / "whole.csv", self.folder / "part.csv"
+        self.small("whole", "--log-steps", whole, "--train-range", "0:15")
+        begun = self.small("begun", "--log-steps", part, "--train-range", "0:15", "--max-steps", 2)
+        for name, change in self.SAVED.items():
+            with self.subTest(name):
+                run, log = self.folder / name, self.folder / f"{name}.csv"
+                shutil.copytree(begun, run)
+                log.write_bytes(change(part.read_bytes()))
+                self.resume(run, "--log-steps", log)
+                self.assertEqual(log.read_bytes(), whole.read_bytes())
+
+    def test_configuration(self):
+        whole, run = self.small("whole", epochs=2), self.small("run")
+        config = run / "config.json"
+        config.write_bytes(self.MARK + config.read_bytes().replace(b"\n", b"\r\n"))
+        self.resume(run, epochs=2)
+        self.check_same_run(whole, run)
+
+    def test_what_cannot_be_read_is_named(self):
+        run = self.small("run")
+        metrics = run / "metrics.csv"
+        good = metrics.read_text()
+        header, row = good.splitlines()
+        for text, mention in ((good.replace(",", ";"), "semicolons"),
+                              (good.replace(",", "\t"), "tabs"),
+                              (good.encode("utf-16"), "UTF-16"),
+                              (good.replace("epoch", "Epoch"), f"should be '{header}'"),
+                              (f"{header}\n{row},9\n", "line 2: 9 columns"),
+                              (f"{header}\n\n{row.replace('.', ',')}\n", "line 3: 9 columns"),
+                              (f"{header}\n0,0.001\n", "line 2: 9 columns"),
+                              (f"{header}\nx{row}\n", "line 2: 9 columns")):
+            with self.subTest(mention):
+                content = text if isinstance(text, bytes) else text.encode()
+                metrics.write_bytes(content)
+                self.fail_with(1, "--resume", run, "--epochs", 2, mention=[metrics, mention])
+                self.assertEqual(metrics.read_bytes(), content)
+
+
 class Loss(RunTest):
     """What an epoch's loss is: the mean over the images of their losses, however they were batched."""
 
