@@ -174,6 +174,10 @@ const OptionSpec option_specs[] = {
      nnmf_kernel_names, "NAME", "CUDA: fused (NNMF in one kernel each way) or cublas"},
     {"precision", SECTION_DEVICE, OPTION_CHOICE, AT(precision), ALL, KEEP_FREE, "fp32", 0, 0,
      precision_names, "NAME", "CUDA: of the matrix products: fp32, 3xtf32 or tf32 (tensor cores)"},
+    {"cpu", SECTION_DEVICE, OPTION_CHOICE, AT(cpu), ALL, KEEP_FREE, "auto", 0, 0,
+     cpu_instruction_set_names, "NAME",
+     "instruction set of the CPU: avx512, avx2, portable (the compiler's least), or auto: the best "
+     "that the processor has"},
     {"threads", SECTION_DEVICE, OPTION_INTEGER, AT(threads), ALL, KEEP_FREE, "0", 0, 1024, NULL,
      "N", "CPU threads (0: one for each processor)"},
     {"batches-at-once", SECTION_DEVICE, OPTION_INTEGER, AT(batches_at_once), TESTS, KEEP_FREE, "1",

@@ -79,6 +79,7 @@ typedef struct Settings {
     int positive_function, local_learning, loss;
 
     int device;      /* DeviceKind */
+    int cpu;         /* index into cpu_instruction_set_names */
     int nnmf_kernel; /* NnmfKernel */
     int precision;   /* Precision */
 
@@ -96,6 +97,10 @@ bool settings_parse(int count, char **words, Settings *settings, Error *error);
 /* The network's part. */
 NetworkOptions settings_network(const Settings *settings);
 
+/* Do the options that were given apply to the architecture and the device? Parsing has checked it;
+ * a run's config.json may name others. */
+bool settings_check(const Settings *settings, Error *error);
+
 /* Opens the device that was asked for. */
 bool settings_open_device(const Settings *settings, Device *device, Error *error);
 
@@ -106,7 +111,8 @@ const char *settings_data_folder(const Settings *settings, char *buffer, size_t 
 json_t *settings_to_json(const Settings *settings);
 
 /* For --resume: replaces the options that belong to a run by those of its config.json; those that
- * may differ stay when they were given. An option that was given and may not differ is an error. */
+ * may differ stay when they were given. An option that was given and may not differ is an error,
+ * and so is one that does not apply to the run (settings_check). */
 bool settings_from_json(const json_t *json, const char *path, Settings *settings, Error *error);
 
 #endif

@@ -79,5 +79,5 @@ bool settings_from_json(const json_t *json, const char *path, Settings *settings
         if (!option_set(settings, spec, text, &wrong))
             return fail(error, "bad configuration: %s: %s", path, wrong.text);
     }
-    return true;
+    return settings_check(settings, error);
 }

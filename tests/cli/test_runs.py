@@ -28,7 +28,7 @@ EPOCH = re.compile(
 )
 OPTIONS = ("data dataset init epochs batch-size seed lr-nnmf lr-cnn-top lr-batchnorm lr-limit "
            "augment no-shuffle train-range test-range iterations epsilon positive-function beta "
-           "local-learning loss loss-mse loss-kl device threads batches-at-once").split()
+           "local-learning loss loss-mse loss-kl device cpu threads batches-at-once").split()
 
 
 class RunTest(ProgramTest):
@@ -277,6 +277,43 @@ class Determinism(RunTest):
         first = logs[0].decode().splitlines()[1].split(",")
         self.assertEqual(first[0], "0")
         self.assertAlmostEqual(float(first[1]), loss, places=6)
+
+
+@unittest.skipUnless(program.instruction_sets(), "the kernel does not tell what the CPU has")
+class InstructionSets(RunTest):
+    """Those that this processor has."""
+
+    def test_each(self):
+        """Trains, says which it is, tests, and goes on with another."""
+        data, losses, best = program.mnist_folder(), {}, program.instruction_sets()[0]
+        for name in program.instruction_sets():
+            with self.subTest(name):
+                options = ["--cpu", name, "--device", "cpu", "--threads", 2]
+                run, again = (self.small(f"{name}{number}", *options) for number in (1, 2))
+                self.check_same_run(run, again)
+                config = json.loads((run / "config.json").read_text())
+                self.assertEqual(config["device"], f"CPU, {name}, 2 threads")
+                self.assertEqual(config["options"]["cpu"], name)
+                header, row = program.metrics_rows(run)
+                losses[name] = float(row[header.index("train_loss")])
+                tested = self.succeed("eval", *options, *SMALL, "--data", data, "--weights",
+                                      run / "last.safetensors").out
+                self.assertIn(f"({row[header.index('test_correct')]} of 30)", tested)
+                self.assertIn(f"\nDevice: CPU, {name}, 2 threads\n",
+                              self.resume(run, epochs=2).out)
+                self.assertIn(f"\nDevice: CPU, {best}, 2 threads\n",
+                              self.resume(run, "--cpu", "auto", epochs=3).out)
+        for name, loss in losses.items():  # the same network, rounded otherwise
+            self.assertAlmostEqual(loss, losses[best], delta=1e-3, msg=name)
+        if len(losses) > 1:
+            self.assertTrue(self.differ(self.folder / f"{best}2", self.folder / "portable2"),
+                            "the sets are told apart")
+
+    def test_auto_is_the_best(self):
+        best = program.instruction_sets()[0]
+        for options in ([], ["--cpu", "auto"], ["--cpu", best]):
+            out = self.succeed("info", "--device", "cpu", "--threads", 1, *options).out
+            self.assertIn(f"CPU, {best}, 1 thread", out)
 
 
 class StepLog(RunTest):
