@@ -105,7 +105,7 @@ class Plot(ProgramTest):
 
     def plot(self, text):
         self.file = self.folder / "a.csv"
-        self.file.write_text(text)
+        self.file.write_text(text, encoding="utf-8")
         return subprocess.run([sys.executable, PLOT, f"first={self.file}", self.file, "--out",
                                self.folder / "out.png"], capture_output=True, text=True,
                               check=False)
