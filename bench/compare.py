@@ -46,7 +46,7 @@ def twin(args, *options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--program", default=HERE.parent / "build" / "nnmf-train")
     parser.add_argument("--threads", default="2")
     parser.add_argument("--rounds", type=int, default=3)

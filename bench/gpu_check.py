@@ -16,6 +16,7 @@ import shutil
 import sys
 
 sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
 from gpu_check.commands import ROOT, die, execute, plain, say, write_file  # noqa: E402
 from gpu_check.curve import PUBLISHED_EPOCHS, train  # noqa: E402
@@ -36,7 +37,7 @@ def read_device():
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="gpu-check", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="gpu-check", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("build", nargs="?", type=pathlib.Path, default=ROOT / "build-gpu")
     parser.add_argument("--seconds", type=float, default=480, help="for all of it [480]")
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "bench" / "results")

@@ -76,7 +76,7 @@ def calls(mode, images, labels):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("mode", choices=("eager", "compiled", "graph"))
     parser.add_argument("--batch-size", type=int, nargs="+", default=[50])
     parser.add_argument("--steps", type=int, default=30)

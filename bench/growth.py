@@ -256,7 +256,7 @@ def parse():
     """-> options, {varied quantity: its numbers}, the published network's point."""
     processors = len(os.sched_getaffinity(0))
     doublings = [2 ** power for power in range(processors.bit_length())]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--program", default=HERE.parent / "build" / "nnmf-train")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", type=pathlib.Path, help="without .csv, .md and .png")

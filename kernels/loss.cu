@@ -101,7 +101,7 @@ static __global__ void loss_kernel(LossShape s, const float *probabilities, cons
     mine = sum_of_block(mine);
     if (threadIdx.x)
         return;
-    totals->loss += mine.loss;
+    totals->loss += loss_of_images(&s, mine.loss);
     totals->batch_loss = mine.loss;
     totals->correct += mine.correct;
     totals->batch_correct = mine.correct;

@@ -170,7 +170,7 @@ def unpack(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("pack")
     command.set_defaults(function=pack)

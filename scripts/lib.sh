@@ -1,7 +1,17 @@
 # shellcheck shell=bash
 # What the scripts share: messages, packages from Debian or Ubuntu, the build.
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# What a user's environment changes in bash, tar, gzip and Git, and no script wants: folders that cd
+# looks in and then prints, POSIX mode, options, and the repository of a hook that runs a script.
+unset CDPATH POSIXLY_CORRECT TAR_OPTIONS GZIP GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+set +o posix
+
+root=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/..")
+
+# The comment at the head of the script, as its help.
+usage() {
+    sed -n '2,${/^#/!q;s/^# \{0,1\}//;p;}' "$0"
+}
 
 say() {
     printf '%s: %s\n' "$(basename "$0")" "$*"

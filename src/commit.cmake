@@ -4,6 +4,9 @@
 set(commit unknown)
 find_package(Git QUIET)
 if(GIT_FOUND)
+  foreach(name IN ITEMS GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE) # of a hook that builds this
+    unset(ENV{${name}})
+  endforeach()
   execute_process(COMMAND ${GIT_EXECUTABLE} -C ${SOURCE} rev-parse --show-toplevel
     OUTPUT_VARIABLE top OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed ERROR_QUIET)
   get_filename_component(source "${SOURCE}" REALPATH)

@@ -14,8 +14,8 @@ void must(bool good, const Error *error)
 void open_cuda(NnmfKernel kernel, Precision precision, Device *device)
 {
     Error error = {0};
-    CudaOptions options = {.kernel = kernel, .precision = precision};
-    must(device_open(device, DEVICE_CUDA, 0, &options, &error), &error);
+    DeviceOptions options = {.kind = DEVICE_CUDA, .cuda = {kernel, precision}};
+    must(device_open(device, &options, &error), &error);
 }
 
 void assert_nothing_left(void)

@@ -139,7 +139,7 @@ static void same_bits_on_cpu(void **state)
         for (int threads = 1; threads <= 3; threads += 2) {
             Device device;
             Error error = {0};
-            must(device_open_cpu_with(&device, set, threads, &error), &error);
+            must(device_open_cpu(&device, &(CpuOptions){set, threads}, &error), &error);
             check_both(&device, set);
             device_close(&device);
         }
@@ -240,7 +240,8 @@ static void a_fault_is_of_its_batch(void **state)
     must(device_open_plain(&device, &error), &error);
     check_fault(&device);
     device_close(&device);
-    must(device_open(&device, DEVICE_CPU, 2, NULL, &error), &error);
+    must(device_open(&device, &(DeviceOptions){.kind = DEVICE_CPU, .cpu.threads = 2}, &error),
+         &error);
     check_fault(&device);
     device_close(&device);
     open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);

@@ -30,7 +30,7 @@ static bool open_device(int number, Device *device)
     const char *set = cpu_instruction_set(number - 1);
     if (!set)
         return false;
-    assert_true(device_open_cpu_with(device, set, 3, &error));
+    assert_true(device_open_cpu(device, &(CpuOptions){set, 3}, &error));
     return true;
 }
 

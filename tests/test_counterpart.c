@@ -33,7 +33,7 @@ static double loss_at(Probe *p)
     model_forward(&p->model, BATCH);
     model_loss(&p->model, BATCH, 0, p->clock, p->totals);
     ops->download(backend, &totals, p->totals, sizeof totals);
-    return totals.loss;
+    return totals.batch_loss;
 }
 
 /* The four-point rule, with a step that suits a derivative of about `size`. False where there is

@@ -35,9 +35,9 @@ static void assert_says(const Error *error, const char *expected)
 static bool try_opening(Error *error)
 {
     Device device = {0};
-    CudaOptions options = {0};
+    DeviceOptions options = {.kind = DEVICE_CUDA};
     *error = (Error){0};
-    bool opened = device_open(&device, DEVICE_CUDA, 0, &options, error);
+    bool opened = device_open(&device, &options, error);
     device_close(&device);
     assert_nothing_left();
     return opened;
@@ -97,13 +97,13 @@ static void unsupported_gpu(void **state)
 static void open_automatically(Device *device, char *said, size_t capacity)
 {
     Error error = {0};
-    CudaOptions options = {0};
+    DeviceOptions options = {.kind = DEVICE_AUTO, .cpu.threads = 1};
     FILE *file = tmpfile();
     assert_non_null(file);
     fflush(stderr);
     int kept = dup(STDERR_FILENO);
     dup2(fileno(file), STDERR_FILENO);
-    bool opened = device_open(device, DEVICE_AUTO, 1, &options, &error);
+    bool opened = device_open(device, &options, &error);
     fflush(stderr);
     dup2(kept, STDERR_FILENO);
     close(kept);
@@ -282,7 +282,8 @@ static bool train_tiny(Small *s, const CudaOptions *options, unsigned long *call
 {
     Clock clock = clock_of(0);
     Steps steps = {.model = &s->model, .batches = &s->batches, .training = true};
-    if (!device_open(&s->device, DEVICE_CUDA, 0, options, error) ||
+    DeviceOptions device = {.kind = DEVICE_CUDA, .cuda = *options};
+    if (!device_open(&s->device, &device, error) ||
         !model_create(&s->network, &s->device, TINY_BATCH, 1, &s->model, error) ||
         !steps_rehearse(&s->model, true, error) ||
         !load_small(&s->device, IMAGES, 0, TINY_BATCH * TINY_STEPS, s->network.input, TINY_BATCH, 1,

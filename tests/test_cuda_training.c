@@ -118,7 +118,8 @@ static void train_on_cuda(NnmfKernel kernel, const Plan *plan, Outcome *o)
 static void open_cpu(Device *device)
 {
     Error error = {0};
-    must(device_open(device, DEVICE_CPU, 1, NULL, &error), &error);
+    must(device_open(device, &(DeviceOptions){.kind = DEVICE_CPU, .cpu.threads = 1}, &error),
+         &error);
 }
 
 static void train_on_cpu(const Plan *plan, Outcome *o)

@@ -3,7 +3,8 @@
 # Exits 0 when all is well, 1 when not and 77 when a program it needs is missing.
 set -euo pipefail
 
-script=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)/scripts/fetch-data
+unset CDPATH TAR_OPTIONS GZIP
+script=$(dirname -- "$(readlink -f -- "$0")")/../scripts/fetch-data
 for tool in curl python3 sha256sum tar gzip flock; do
     command -v "$tool" >/dev/null || {
         echo "skipped: no $tool"
@@ -334,6 +335,34 @@ for name in cifar10 mnist fashion-mnist; do
     [[ $name != cifar10 ]] || expected=7
     ((lines == expected)) || die "$lines lines in $list, expected $expected"
 done
+
+# own_case NAME ENVIRONMENT... COMMAND: into the data folder of a checkout, from within it.
+checkout="$work/a checkout"
+mkdir -p "$checkout/scripts/checksums" "$work/home"
+cp "$script" "$checkout/scripts/"
+cp "$work"/sums/*.sha256 "$checkout/scripts/checksums/"
+ln -s "$checkout/scripts/fetch-data" "$work/a link"
+printf '%s\n' include 'header = "Range: bytes=0-9"' >"$work/home/.curlrc"
+own_case() {
+    local status=0
+    begin "the user's own: $1" "a checkout/data/cifar10"
+    rm -rf "$dir"
+    (cd "$checkout" && env -u NNMF_DATA_CHECKSUMS NNMF_DATA_URL="$url" "${@:2}" cifar10) \
+        >"$work/out" 2>"$work/err" || status=$?
+    ((status == 0)) || die "exit status $status, expected 0"
+    silent
+    [[ $(<"$work/out") == *"cifar10 is complete in $dir" ]] || die "it said $(<"$work/out")"
+    all_cifar10_right
+}
+own_case "nothing" scripts/fetch-data
+own_case "CDPATH" CDPATH=.:.. scripts/fetch-data
+own_case "a link to the script" "$work/a link"
+own_case "sh" sh scripts/fetch-data
+own_case "POSIX mode" POSIXLY_CORRECT=1 scripts/fetch-data
+own_case "options of tar and gzip" TAR_OPTIONS=--exclude=* GZIP=-v scripts/fetch-data
+own_case "options of curl" HOME="$work/home" CURL_HOME="$work/home" scripts/fetch-data
+sed -i 's/$/\r/' "$checkout"/scripts/checksums/*.sha256
+own_case "lists of checksums with other ends of lines" scripts/fetch-data
 
 begin "the server is down" down
 mkdir "$dir"

@@ -434,7 +434,7 @@ static void check_network(const NetworkOptions *options, int batch)
         Results first = {0};
         for (size_t t = 0; t < COUNT(threads); t++) {
             Results r;
-            assert_true(device_open_cpu_with(&device, set, threads[t], &error));
+            assert_true(device_open_cpu(&device, &(CpuOptions){set, threads[t]}, &error));
             compute(&network, &device, batch, &r);
             device_close(&device);
             if (t == 0) {

@@ -162,7 +162,8 @@ static void on_the_cpu(void **state)
     for (int set = 0; cpu_instruction_set(set); set++) {
         Step s = {0};
         Error error = {0};
-        must(device_open_cpu_with(&s.device, cpu_instruction_set(set), 2, &error), &error);
+        must(device_open_cpu(&s.device, &(CpuOptions){cpu_instruction_set(set), 2}, &error),
+             &error);
         check_device(&s);
     }
 }

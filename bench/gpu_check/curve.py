@@ -26,11 +26,6 @@ def drops_of(losses):
     return drops
 
 
-def read_curve(path):
-    with open(path) as file:
-        return {int(row["epoch"]): row for row in csv.DictReader(file)}
-
-
 def percent(text, images):
     return f"{100 * int(text) / images:.2f}" if text else ""
 
@@ -58,10 +53,10 @@ def beside(ours, published):
 
 def write_curves(run, published_path, stem, device, commit, command):
     """The CSV file with both curves, and the Markdown lines at the drops."""
-    ours = read_curve(run / "metrics.csv")
+    ours = parts.read_curve(run / "metrics.csv")
     if not ours:
         die(f"nothing trained: {run / 'metrics.csv'}: at least one epoch was expected")
-    published = read_curve(published_path) if published_path else {}
+    published = parts.read_curve(published_path) if published_path else {}
     rows = beside(ours, published)
     path = stem.with_name(stem.name + ".csv")
     path.parent.mkdir(parents=True, exist_ok=True)

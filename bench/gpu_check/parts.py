@@ -198,12 +198,17 @@ def operations(check):
     return worst_of(entry["status"] for entry in entries)
 
 
+def read_curve(path):
+    """-> the rows by epoch, also of a file that a spreadsheet has marked as UTF-8 and lengthened."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        return {int(row["epoch"]): row for row in csv.DictReader(file) if row["epoch"]}
+
+
 def epoch_times(run, output):
     """-> seconds of a training and a testing epoch, and how they were found."""
     rows = []
     if (run / "metrics.csv").exists():
-        with open(run / "metrics.csv") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(read_curve(run / "metrics.csv").values())
     if rows:
         later = rows[1:] or rows
         how = f"median of epochs 1 to {len(rows) - 1}" if rows[1:] else "the first epoch"

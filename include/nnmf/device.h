@@ -41,19 +41,34 @@ typedef struct CudaOptions {
     Precision precision;
 } CudaOptions;
 
+/* Of the CPU. */
+typedef struct CpuOptions {
+    const char *instruction_set; /* one of cpu_instruction_set_names; NULL, "auto": the best */
+    int threads;                 /* 0: as many as this process has processors */
+} CpuOptions;
+
+typedef struct DeviceOptions {
+    DeviceKind kind;
+    CpuOptions cpu;
+    CudaOptions cuda;
+} DeviceOptions;
+
 /* auto: CUDA where a usable GPU is there, else the CPU, saying why on standard error if this
- * program was built with CUDA. threads, for the CPU: 0 is as many as this process has
- * processors. */
-bool device_open(Device *device, DeviceKind kind, int threads, const CudaOptions *cuda,
-                 Error *error);
+ * program was built with CUDA. */
+bool device_open(Device *device, const DeviceOptions *options, Error *error);
 
 /* The plain C version of every operation. */
 bool device_open_plain(Device *device, Error *error);
 
-/* The instruction sets that the fast CPU version was built for and this processor has, best
- * first; NULL after the last. device_open takes the first. */
+/* "auto" and all instruction sets that there is a fast CPU version for, best first; NULL at the
+ * end. */
+extern const char *const cpu_instruction_set_names[];
+
+/* Those that it was built for and this processor has, best first; NULL after the last. */
 const char *cpu_instruction_set(int number);
-bool device_open_cpu_with(Device *device, const char *instruction_set, int threads, Error *error);
+
+/* Fails, naming those that are there, where this processor or this build lacks the set. */
+bool device_open_cpu(Device *device, const CpuOptions *options, Error *error);
 
 /* Also fine on an empty device (all zero). */
 void device_close(Device *device);

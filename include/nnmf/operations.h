@@ -82,8 +82,9 @@ typedef struct Clock {
 
 /* Sums over the batches since they were last set to zero; lives in device memory. */
 typedef struct Totals {
-    double loss;       /* of all batches */
-    double batch_loss; /* of the last batch */
+    double loss;       /* of all images */
+    double batch_loss; /* of the last batch: LOSS_SBS the sum over its images, LOSS_CROSS_ENTROPY
+                          the mean, both as published */
     uint64_t correct;  /* images, of all batches */
     uint64_t batch_correct;
     int64_t bad_step; /* 1 + the first step whose loss was not finite, 0: none */
@@ -205,6 +206,12 @@ typedef struct LossShape {
     LossKind kind;
     double mse, kl;
 } LossShape;
+
+/* The sum of a batch's losses over its images, from the batch's loss as published. */
+static inline NNMF_HD double loss_of_images(const LossShape *s, double batch_loss)
+{
+    return s->kind == LOSS_CROSS_ENTROPY ? batch_loss * s->batch : batch_loss;
+}
 
 /* A parameter's place in the buffers that hold all of them. */
 typedef struct AdamSegment {
@@ -373,8 +380,9 @@ typedef struct Operations {
     /* logits, probabilities (batch, classes). */
     void (*softmax)(Backend *, int batch, int classes, const float *logits, float *probabilities);
 
-    /* Adds the batch's loss and number of correct images to `totals`, and writes dlogits
-     * (batch, classes; NULL if not wanted), the derivative of the batch's loss.
+    /* Adds the losses of the batch's images (loss_of_images) and the number of correct ones to
+     * `totals`, sets the batch's loss there, and writes dlogits (batch, classes; NULL if not
+     * wanted), the derivative of the batch's loss.
      * LOSS_SBS, p probabilities, t one-hot: sum over batch, mean over classes, of
      * (mse (p - t)^2 + kl t log((t + EPSILON_PROBABILITY) / (p + EPSILON_PROBABILITY))) / (|mse| +
      * |kl|). LOSS_CROSS_ENTROPY: mean over batch of -log(softmax(p)) at the label. An image is

@@ -84,6 +84,18 @@ bool file_read(const char *path, size_t limit, uint8_t **bytes, size_t *count, E
     return done;
 }
 
+bool file_read_text(const char *path, size_t limit, uint8_t **bytes, size_t *count, Error *error)
+{
+    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
+    if (!file_read(path, limit, bytes, count, error))
+        return false;
+    if (*count >= sizeof mark && memcmp(*bytes, mark, sizeof mark) == 0) {
+        *count -= sizeof mark;
+        memmove(*bytes, *bytes + sizeof mark, *count);
+    }
+    return true;
+}
+
 bool file_join(char *path, size_t capacity, const char *folder, const char *name, Error *error)
 {
     size_t length = strlen(folder);

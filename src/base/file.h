@@ -11,6 +11,9 @@
 /* Reads a regular file of at most `limit` bytes into memory from memory_allocate(). */
 bool file_read(const char *path, size_t limit, uint8_t **bytes, size_t *count, Error *error);
 
+/* The same without the byte-order mark that some editors put before UTF-8. */
+bool file_read_text(const char *path, size_t limit, uint8_t **bytes, size_t *count, Error *error);
+
 /* Joins folder and name with '/'; fails instead of cutting. */
 bool file_join(char *path, size_t capacity, const char *folder, const char *name, Error *error);
 

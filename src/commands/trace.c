@@ -100,8 +100,8 @@ static bool add_result(Trace *trace, const Session *session, int batch, Error *e
     device->operations->download(device->backend, probabilities,
                                  model_probabilities(&session->model),
                                  shape[0] * shape[1] * sizeof *probabilities);
-    *loss = (float)totals.loss;
-    printf("Loss=%.6f Correct=%" PRIu64 " of %d\n", totals.loss, totals.correct, batch);
+    *loss = (float)totals.batch_loss;
+    printf("Loss=%.6f Correct=%" PRIu64 " of %d\n", totals.batch_loss, totals.batch_correct, batch);
     return device->operations->finish(device->backend, error);
 }
 

@@ -4,7 +4,6 @@
 #include "nnmf/memory.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,19 +26,113 @@ static bool add(CsvLog *log, const char *text, size_t length, Error *error)
     return true;
 }
 
-/* The rows of an older file; a last line without its newline is not whole and is dropped. */
-static bool keep_rows(CsvLog *log, const char *old, size_t size, size_t header, uint64_t keep,
-                      Error *error)
+/* ---- rows of an older file ---- */
+
+typedef struct Line {
+    const char *text;
+    size_t length; /* without its newline */
+    bool ended;    /* has it one? */
+} Line;
+
+/* What spreadsheets and editors do to text that has neither quotes nor carriage returns of its own:
+ * takes out the quotes, makes every end of a line a newline. Returns the new size. */
+static size_t make_plain(char *text, size_t size)
 {
-    if (size < header || memcmp(old, log->text, header) != 0)
-        return fail(error, "not this log: %s: its first line should be '%.*s'", log->path,
-                    (int)header - 1, log->text);
-    const char *line = old + header, *end = old + size, *stop;
-    for (; line < end && (stop = memchr(line, '\n', (size_t)(end - line))); line = stop + 1)
-        if (strtoull(line, NULL, 10) < keep && !add(log, line, (size_t)(stop + 1 - line), error))
+    size_t to = 0;
+    for (size_t from = 0; from < size; from++) {
+        bool before_newline = from + 1 < size && text[from + 1] == '\n';
+        if (text[from] == '"' || (text[from] == '\r' && before_newline))
+            continue;
+        text[to++] = text[from] == '\r' ? '\n' : text[from];
+    }
+    return to;
+}
+
+static bool take_line(const char **at, const char *end, Line *line)
+{
+    if (*at == end)
+        return false;
+    const char *stop = memchr(*at, '\n', (size_t)(end - *at));
+    *line = (Line){.text = *at, .ended = stop != NULL};
+    line->length = (size_t)((stop ? stop : end) - *at);
+    *at = stop ? stop + 1 : end;
+    return true;
+}
+
+static size_t columns(const Line *line)
+{
+    size_t count = 1;
+    for (size_t i = 0; i < line->length; i++)
+        count += line->text[i] == ',';
+    return count;
+}
+
+static bool is_blank(const Line *line)
+{
+    for (size_t i = 0; i < line->length; i++)
+        if (!memchr(", \t", line->text[i], 3))
             return false;
     return true;
 }
+
+/* False: its first column is no whole number. */
+static bool row_number(const Line *line, uint64_t *number)
+{
+    size_t i = 0;
+    for (*number = 0; i < line->length && line->text[i] >= '0' && line->text[i] <= '9'; i++)
+        *number = *number < UINT64_MAX / 20 ? *number * 10 + (uint64_t)(line->text[i] - '0')
+                                            : UINT64_MAX / 20;
+    return i > 0 && (i == line->length || line->text[i] == ',');
+}
+
+/* How a first line came to be another than `header`, as far as that can be told. */
+static const char *what_happened(const Line *first, const Line *header)
+{
+    const char *mark = first->length > 1 ? first->text : "  ";
+    if (memcmp(mark, "\xff\xfe", 2) == 0 || memcmp(mark, "\xfe\xff", 2) == 0)
+        return "it is UTF-16, where UTF-8 was expected: ";
+    for (const char *separator = ";\t"; *separator; separator++) {
+        size_t same = 0;
+        while (first->length == header->length && same < header->length &&
+               first->text[same] == (header->text[same] == ',' ? *separator : header->text[same]))
+            same++;
+        if (same == header->length)
+            return *separator == ';' ? "its columns are separated by semicolons: "
+                                     : "its columns are separated by tabs: ";
+    }
+    return "";
+}
+
+/* Where the last line ends without a newline, some programs write none; but a row that also lacks
+ * columns is not whole and is dropped. */
+static bool keep_rows(CsvLog *log, char *old, size_t size, uint64_t keep, Error *error)
+{
+    const char *at = old, *end = old + make_plain(old, size);
+    Line header = {.text = log->text, .length = log->length - 1}, line = {.text = ""};
+    size_t expected = columns(&header), number = 1;
+    if (!take_line(&at, end, &line) || line.length != header.length ||
+        memcmp(line.text, header.text, header.length) != 0)
+        return fail(error, "not this log: %s: %sits first line should be '%.*s'", log->path,
+                    what_happened(&line, &header), (int)header.length, header.text);
+    while (number++, take_line(&at, end, &line)) {
+        uint64_t row = 0;
+        bool numbered = row_number(&line, &row);
+        if (is_blank(&line) || (numbered && row >= keep))
+            continue;
+        if (!line.ended && columns(&line) < expected)
+            continue;
+        if (!numbered || columns(&line) != expected)
+            return fail(error,
+                        "bad row: %s, line %zu: %zu columns that begin with a whole number "
+                        "were expected",
+                        log->path, number, expected);
+        if (!add(log, line.text, line.length, error) || !add(log, "\n", 1, error))
+            return false;
+    }
+    return true;
+}
+
+/* ---- the log ---- */
 
 bool csv_open(CsvLog *log, const char *path, const char *header, uint64_t keep, Error *error)
 {
@@ -50,9 +143,9 @@ bool csv_open(CsvLog *log, const char *path, const char *header, uint64_t keep, 
         return true;
     uint8_t *old;
     size_t size;
-    if (!file_read(path, LARGEST, &old, &size, error))
+    if (!file_read_text(path, LARGEST, &old, &size, error))
         return false;
-    bool kept = keep_rows(log, (const char *)old, size, log->length, keep, error);
+    bool kept = keep_rows(log, (char *)old, size, keep, error);
     memory_free(old);
     return kept;
 }

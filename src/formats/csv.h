@@ -18,7 +18,9 @@ typedef struct CsvLog {
 } CsvLog;
 
 /* Starts with `header` (no newline) and, if the file exists, those of its rows whose first column
- * is below `keep`. Errors: a file with another header, or that cannot be read. */
+ * is below `keep`; what a spreadsheet or an editor makes of ends of lines, quotes, empty rows and
+ * the beginning is put right. Errors: a file with another header or such a row with other columns,
+ * or that cannot be read. */
 bool csv_open(CsvLog *log, const char *path, const char *header, uint64_t keep, Error *error);
 
 /* One row, printf-like, no newline. */

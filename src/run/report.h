@@ -21,7 +21,7 @@ typedef struct Report {
     bool resumed;
 } Report;
 
-/* Of an epoch that is done; train_loss: mean of an image. */
+/* Of an epoch that is done; train_loss: the mean over the images of either --loss. */
 typedef struct EpochResult {
     double train_loss, train_seconds, test_seconds;
     uint64_t train_correct, test_correct;

@@ -19,6 +19,7 @@
 #include "training/steps.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -347,13 +348,22 @@ static bool test_epoch(Run *run, double *seconds, Error *error)
     return good;
 }
 
+/* The sum of the batches' losses as published, which the schedules go by: of cross entropy the sum
+ * of their means, where a smaller last batch counts as the part of a batch that it is. */
+static double schedule_loss(const Run *run)
+{
+    double images = (double)batches_images(&run->train), batch = run->train.sample.batch_size;
+    bool means = run->network.options.loss == LOSS_CROSS_ENTROPY;
+    return run->state.totals.loss / (means ? fmin(batch, images) : 1.0);
+}
+
 /* What follows a whole epoch: the schedules, the lines, the files. */
 static bool conclude_epoch(Run *run, double test_seconds, Error *error)
 {
     TrainingState *state = &run->state;
     double train_loss = state->totals.loss / (double)batches_images(&run->train);
     for (int i = 0; i < GROUPS; i++)
-        schedule_step(&state->schedules[i], state->totals.loss);
+        schedule_step(&state->schedules[i], schedule_loss(run));
     EpochResult result = {.train_loss = train_loss,
                           .train_seconds = state->train_seconds,
                           .test_seconds = test_seconds,

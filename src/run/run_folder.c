@@ -54,7 +54,7 @@ static bool read_config(const RunFolder *run, json_t **config, Error *error)
     enum { LARGEST = 1 << 20 };
     uint8_t *bytes;
     size_t size;
-    if (!file_read(run->config, LARGEST, &bytes, &size, error))
+    if (!file_read_text(run->config, LARGEST, &bytes, &size, error))
         return false;
     json_error_t wrong;
     *config = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, &wrong);

@@ -2,7 +2,7 @@
  * What a training run shows in TensorBoard, as events of its file (event_file.h). Steps are epochs,
  * as metrics.csv counts them; a scalar of an epoch is what its row says, rounded to float32.
  *
- *   loss/train                                      as printed
+ *   loss/train                                      as printed: the mean over the images
  *   accuracy/train, accuracy/test                   correct images of all, 0 to 1
  *   learning_rate/cnn_top, .../nnmf, .../batchnorm  after the epoch's schedule
  *   speed/images_per_second                         training images

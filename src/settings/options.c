@@ -118,7 +118,9 @@ const OptionSpec option_specs[] = {
      "none", 0, 0, local_choices, "NAME",
      "NNMF weights learn from their own reconstruction: none, kl or mse"},
     {"loss", SECTION_NETWORK, OPTION_CHOICE, AT(loss), VARIANT, KEEP_NETWORK, "sbs", 0, 0,
-     loss_choices, "NAME", "sbs (squared error and Kullback-Leibler) or cross-entropy"},
+     loss_choices, "NAME",
+     "sbs (squared error and Kullback-Leibler) or cross-entropy; of either an epoch's is told as "
+     "the mean over its images"},
     {"loss-mse", SECTION_NETWORK, OPTION_NUMBER, AT(loss_mse), VARIANT, KEEP_NETWORK, "0.5", -1e6,
      1e6, NULL, "X", "coefficient of the squared error in sbs"},
     {"loss-kl", SECTION_NETWORK, OPTION_NUMBER, AT(loss_kl), VARIANT, KEEP_NETWORK, "1", -1e6, 1e6,
@@ -166,13 +168,20 @@ const OptionSpec option_specs[] = {
     {"confusion", SECTION_FILES, OPTION_FLAG, AT(confusion), COMMAND_SHOW, KEEP_NEVER, "false", 0,
      0, NULL, NULL, "draw the confusion matrix, and print its numbers"},
     {"log-steps", SECTION_FILES, OPTION_TEXT, AT(log_steps), TRAIN, KEEP_NEVER, "", 0, 0, NULL,
-     "FILE", "write step,loss,correct of every training step"},
+     "FILE",
+     "write step,loss,correct of every training step; the loss of its batch as published: sbs the "
+     "sum "
+     "over the images, cross-entropy the mean"},
     {"device", SECTION_DEVICE, OPTION_CHOICE, AT(device), ALL, KEEP_FREE, "auto", 0, 0,
      device_choices, "NAME", "auto, cpu or cuda"},
     {"nnmf-kernel", SECTION_DEVICE, OPTION_CHOICE, AT(nnmf_kernel), ALL, KEEP_FREE, "fused", 0, 0,
      nnmf_kernel_names, "NAME", "CUDA: fused (NNMF in one kernel each way) or cublas"},
     {"precision", SECTION_DEVICE, OPTION_CHOICE, AT(precision), ALL, KEEP_FREE, "fp32", 0, 0,
      precision_names, "NAME", "CUDA: of the matrix products: fp32, 3xtf32 or tf32 (tensor cores)"},
+    {"cpu", SECTION_DEVICE, OPTION_CHOICE, AT(cpu), ALL, KEEP_FREE, "auto", 0, 0,
+     cpu_instruction_set_names, "NAME",
+     "instruction set of the CPU: avx512, avx2, portable (the compiler's least), or auto: the best "
+     "that the processor has"},
     {"threads", SECTION_DEVICE, OPTION_INTEGER, AT(threads), ALL, KEEP_FREE, "0", 0, 1024, NULL,
      "N", "CPU threads (0: one for each processor)"},
     {"batches-at-once", SECTION_DEVICE, OPTION_INTEGER, AT(batches_at_once), TESTS, KEEP_FREE, "1",

@@ -216,13 +216,34 @@ static bool check_outputs(const Settings *settings, Error *error)
     return true;
 }
 
+/* With --device auto it is not known before which device's options apply. */
+static bool check_device(const Settings *settings, Error *error)
+{
+    static const struct {
+        const char *option, *of;
+        DeviceKind other;
+    } bound[] = {
+        {"cpu", "the CPU", DEVICE_CUDA},
+        {"threads", "the CPU", DEVICE_CUDA},
+        {"nnmf-kernel", "CUDA", DEVICE_CPU},
+        {"precision", "CUDA", DEVICE_CPU},
+    };
+    for (size_t i = 0; i < sizeof bound / sizeof *bound; i++) {
+        const OptionSpec *spec = option_find(bound[i].option, strlen(bound[i].option));
+        if ((DeviceKind)settings->device == bound[i].other && option_given(settings, spec))
+            return fail_usage(error, "option of %s: --%s: --device %s has none", bound[i].of,
+                              spec->name, bound[i].other == DEVICE_CUDA ? "cuda" : "cpu");
+    }
+    return true;
+}
+
 bool settings_check(const Settings *settings, Error *error)
 {
     for (int i = 0; i < option_count; i++)
         if (!option_applies(settings, &option_specs[i]) && option_given(settings, &option_specs[i]))
             return fail_usage(error, "option of NNMF layers: --%s: --arch cnn has none",
                               option_specs[i].name);
-    return check_outputs(settings, error);
+    return check_device(settings, error) && check_outputs(settings, error);
 }
 
 bool settings_parse(int count, char **words, Settings *settings, Error *error)
@@ -274,8 +295,11 @@ NetworkOptions settings_network(const Settings *s)
 
 bool settings_open_device(const Settings *s, Device *device, Error *error)
 {
-    CudaOptions cuda = {.kernel = (NnmfKernel)s->nnmf_kernel, .precision = (Precision)s->precision};
-    return device_open(device, (DeviceKind)s->device, (int)s->threads, &cuda, error);
+    DeviceOptions options = {
+        .kind = (DeviceKind)s->device,
+        .cpu = {.instruction_set = cpu_instruction_set_names[s->cpu], .threads = (int)s->threads},
+        .cuda = {.kernel = (NnmfKernel)s->nnmf_kernel, .precision = (Precision)s->precision}};
+    return device_open(device, &options, error);
 }
 
 const char *settings_data_folder(const Settings *settings, char *buffer, size_t capacity)

@@ -80,6 +80,7 @@ typedef struct Settings {
     int positive_function, local_learning, loss;
 
     int device;      /* DeviceKind */
+    int cpu;         /* index into cpu_instruction_set_names */
     int nnmf_kernel; /* NnmfKernel */
     int precision;   /* Precision */
 
@@ -94,8 +95,9 @@ typedef struct Settings {
  * and looks at nothing behind them. Reorders `words`, which have to outlive `settings`. */
 bool settings_parse(int count, char **words, Settings *settings, Error *error);
 
-/* Fails if an option was given that means nothing to the architecture, or if a file that is written
- * is one that is read. */
+/* Fails if an option was given that means nothing to the architecture or the device, or if a file
+ * that is written is one that is read. Parsing has checked it; a run's config.json, or a weights
+ * file, may name another architecture or device. */
 bool settings_check(const Settings *settings, Error *error);
 
 /* The network's part. */

@@ -163,5 +163,5 @@ bool settings_from_config(const json_t *options, const char *version, const char
         warn("options missing: %s: version %s wrote it without: taken as %s", path,
              version ? version : "unknown", missing.names);
     warn_of_unknown(options, path);
-    return true;
+    return settings_check(settings, error);
 }

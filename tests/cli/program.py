@@ -154,6 +154,19 @@ def limit(which, value):
     return lambda: resource.setrlimit(which, (value, value))
 
 
+def instruction_sets():
+    """Those of the program that this processor has, best first, as the kernel tells; None: it does
+    not tell."""
+    needed = {"avx512": "avx512f avx512dq avx512vl avx512bw", "avx2": "avx2 fma", "portable": ""}
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    line = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    flags = set(line[1].split()) if line else set()
+    return [name for name, words in needed.items() if flags.issuperset(words.split())]
+
+
 class Running:
     """The program in the background, its standard output a pipe or a terminal."""
 

@@ -6,7 +6,6 @@ Environment, besides program.py's:
 """
 
 import os
-import pathlib
 import re
 import time
 import unittest
@@ -19,20 +18,6 @@ EMULATED = os.environ.get("NNMF_TRAIN_EMULATED")
 BATCH, ITERATIONS = 5, 2
 GRAPH = "recorded as a graph"
 ROW = re.compile(r"(\S+(?: \S+)*) +([\d.]+) +([\d.]+)%(?: +([\d.]+))?(?: +([\d.]+)%)?")
-
-
-def instruction_set():
-    """The best for the program that this processor has, as the kernel tells; r"\\w+": not known."""
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return r"\w+"
-    line = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    flags = set(line[1].split()) if line else set()
-    for name, needed in (("avx512", "avx512f avx512dq avx512vl avx512bw"), ("avx2", "avx2 fma")):
-        if flags.issuperset(needed.split()):
-            return name
-    return "portable"
 
 
 class Bench(ProgramTest):
@@ -122,7 +107,8 @@ class Bench(ProgramTest):
     def test_cpu(self):
         blas, tables = self.bench("--threads", 1)
         self.check(tables, blas)
-        self.assertRegex(self.device, rf"^CPU, {instruction_set()}, 1 thread$")
+        best = (program.instruction_sets() or [r"\w+"])[0]
+        self.assertRegex(self.device, rf"^CPU, {best}, 1 thread$")
         self.assertEqual(self.implementations, [])
         self.assertIn("Adam", tables[0][0])
         self.assertNotIn("Adam", tables[1][0])

@@ -112,6 +112,9 @@ class Counterpart(SmallTest):
             self.fail_with(USAGE, "info", f"--{option}", value, "--arch", "cnn",
                            mention=(f"--{option}", "--arch cnn"))
         self.fail_with(USAGE, "info", "--arch", "rnn", mention="nnmf, cnn")
+        run = self.train("run", arch="cnn")
+        self.fail_with(USAGE, "--resume", run, "--nnmf-kernel", "cublas",
+                       mention=("--nnmf-kernel", "--arch cnn"))
 
 
 class Population(SmallTest):

@@ -252,6 +252,16 @@ class Runs(EmulatedTest):
                               "--epochs", 1, "--out", self.folder / "run")
         self.assertIn("\nDevice: host emulation, CUDA, fused, fp32\n", result.out)
 
+    def test_options_of_the_cpu(self):
+        """Are refused where the CPU cannot be the device, and taken where it might have been."""
+        for name, value in (("--cpu", "portable"), ("--threads", 2)):
+            with self.subTest(name):
+                self.fail_with(2, "info", "--device", "cuda", name, value, mention=[name, "--device cuda"])
+                self.assertIn("host emulation",
+                              self.succeed("info", "--device", "auto", name, value).out)
+        run = self.small("run")
+        self.fail_with(2, "--resume", run, "--threads", 2, mention=["--threads", "--device cuda"])
+
 
 @unittest.skipIf(SANITIZED, "test_cuda_streaming has sanitizers")
 class Streaming(EmulatedTest):

@@ -189,6 +189,28 @@ class Device(ProgramTest):
         self.check_failure(result, FAILED, "--device cuda")
         self.assertFalse((self.folder / "run").exists())
 
+    @unittest.skipUnless(program.instruction_sets(), "the kernel does not tell what the CPU has")
+    def test_instruction_set_that_is_not_there(self):
+        have = program.instruction_sets()
+        for name in {"avx512", "avx2", "portable"} - set(have):
+            with self.subTest(name):
+                self.fail_with(FAILED, "info", "--device", "cpu", "--cpu", name, out=None,
+                               mention=[f"--cpu {name}", f"has: {', '.join(have)}"])
+        self.fail_with(USAGE, "info", "--cpu", "sse2",
+                       mention="is not one of auto, avx512, avx2, portable")
+
+    def test_options_of_another_device(self):
+        for device, options in (("cuda", (("cpu", "portable"), ("cpu", "auto"), ("threads", 2))),
+                                ("cpu", (("precision", "tf32"), ("nnmf-kernel", "cublas")))):
+            for name, value in options:
+                with self.subTest(device=device, option=name):
+                    self.fail_with(USAGE, "info", "--device", device, f"--{name}", value,
+                                   mention=[f"--{name}", f"--device {device}"])
+                    self.fail_with(USAGE, "--data", program.mnist_folder(), *SMALL, "--device", device,
+                                   f"--{name}", value, "--out", self.folder / "run",
+                                   mention=f"--device {device}")
+                    self.assertFalse((self.folder / "run").exists())
+
 
 class DataFiles(ProgramTest):
     """A bad file each, in a folder whose other files are good."""

@@ -147,9 +147,11 @@ class Version(ProgramTest):
         self.assertEqual(self.succeed("eval", "--version").out.splitlines(), lines)
 
     def commit(self, source):
+        """As where a hook of another repository builds it."""
         out = self.folder / "commit.h"
         subprocess.run(["cmake", f"-DSOURCE={source}", f"-DOUT={out}", "-P", COMMIT_SCRIPT],
-                       check=True)
+                       check=True, env={**os.environ, "GIT_DIR": str(self.folder / "another"),
+                                        "GIT_INDEX_FILE": str(self.folder / "index")})
         return re.search(r'NNMF_COMMIT "(.*)"', out.read_text())[1], out.stat().st_mtime_ns
 
     @needs("git", "cmake")
@@ -158,20 +160,27 @@ class Version(ProgramTest):
         inner = source / "inner"
         inner.mkdir(parents=True)
         self.assertEqual(self.commit(source)[0], "unknown")
-        git = ["git", "-C", source, "-c", "user.name=n", "-c", "user.email=e"]
-        subprocess.run([*git, "init", "-q"], check=True)
+        # Neither the user's configuration, which may sign, nor the repository of a hook.
+        environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+        environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+
+        def git(*words):
+            command = ["git", "-C", source, "-c", "user.name=n", "-c", "user.email=e", *words]
+            return subprocess.run(command, check=True, stdout=subprocess.PIPE,
+                                  env=environment).stdout.decode()
+
+        git("init", "-q")
         self.assertEqual(self.commit(source)[0], "unknown")  # no commit yet
         (source / "file").write_text("1")
-        subprocess.run([*git, "add", "file"], check=True)
-        subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
+        git("add", "file")
+        git("commit", "-q", "-m", "one")
         first, when = self.commit(source)
-        head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE)
-        self.assertEqual(first, head.stdout.decode()[:12])
+        self.assertEqual(first, git("rev-parse", "HEAD")[:12])
         self.assertEqual(self.commit(source), (first, when))  # not written again
         self.assertEqual(self.commit(inner)[0], "unknown")  # in somebody else's checkout
         (source / "file").write_text("2")
         self.assertEqual(self.commit(source)[0], first + "-changed")
-        subprocess.run([*git, "commit", "-q", "-a", "-m", "two"], check=True)
+        git("commit", "-q", "-a", "-m", "two")
         second = self.commit(source)[0]
         self.assertNotIn(second, (first, "unknown"))
         self.assertNotIn("-", second)

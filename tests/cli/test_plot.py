@@ -138,6 +138,19 @@ class Plot(program.ProgramTest):
         (run / "config.json").unlink()
         self.refuse("one", mention="config.json")
 
+    def test_saved_by_a_spreadsheet(self):
+        expected = self.curves("one", "--published", "curve.csv")
+        for path in (self.folder / "one" / "metrics.csv", self.folder / "curve.csv",
+                     self.folder / "one" / "config.json"):
+            end = b"\r\n,,,,,,,,\r\n" if path.suffix == ".csv" else b""
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + end)
+        self.assertEqual(self.curves("one", "--published", "curve.csv"), expected)
+        metrics = self.folder / "one" / "metrics.csv"
+        good = metrics.read_text(encoding="utf-8-sig")
+        for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+            metrics.write_text(good.replace(",", separator))
+            self.refuse("one", mention=("metrics.csv", name))
+
     def test_bad_published(self):
         self.refuse("--published", "none.csv", mention="none.csv")
         self.refuse("--published", "one/metrics.csv", mention="wall_time_s")

@@ -105,7 +105,7 @@ class Plot(ProgramTest):
 
     def plot(self, text):
         self.file = self.folder / "a.csv"
-        self.file.write_text(text)
+        self.file.write_text(text, encoding="utf-8")
         return subprocess.run([sys.executable, PLOT, f"first={self.file}", self.file, "--out",
                                self.folder / "out.png"], capture_output=True, text=True,
                               check=False)
@@ -115,6 +115,11 @@ class Plot(ProgramTest):
                          "2,gaussian-noise,0.1,3,20,50,2\n")
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         self.assertEqual((self.folder / "out.png").read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
+
+    def test_saved_by_a_spreadsheet(self):
+        text = (self.HEADER + self.PLAIN + "1,contrast,0.5,1,20,60,0\n,,,,,,\n").replace("\n", "\r\n")
+        done = self.plot("\ufeff" + text)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
 
     def test_bad_input(self):
         for text, expected in (("", "nothing to draw"), (self.HEADER, "nothing to draw"),

@@ -28,7 +28,7 @@ EPOCH = re.compile(
 )
 OPTIONS = ("data dataset init epochs batch-size seed lr-nnmf lr-cnn-top lr-batchnorm lr-limit "
            "augment no-shuffle train-range test-range iterations epsilon positive-function beta "
-           "local-learning loss loss-mse loss-kl device threads batches-at-once").split()
+           "local-learning loss loss-mse loss-kl device cpu threads batches-at-once").split()
 
 
 class RunTest(ProgramTest):
@@ -280,6 +280,46 @@ class Determinism(RunTest):
         self.assertAlmostEqual(float(first[1]), loss, places=6)
 
 
+@unittest.skipUnless(program.instruction_sets(), "the kernel does not tell what the CPU has")
+class InstructionSets(RunTest):
+    """Those that this processor has."""
+
+    def test_each(self):
+        """Trains, says which it is, tests, and goes on with another."""
+        data, losses, best = program.mnist_folder(), {}, program.instruction_sets()[0]
+        for name in program.instruction_sets():
+            with self.subTest(name):
+                options = ["--cpu", name, "--device", "cpu", "--threads", 2]
+                run, again = (self.small(f"{name}{number}", *options) for number in (1, 2))
+                self.check_same_run(run, again)
+                config = json.loads((run / "config.json").read_text())
+                self.assertEqual(config["device"], f"CPU, {name}, 2 threads")
+                self.assertEqual(config["options"]["cpu"], name)
+                header, row = program.metrics_rows(run)
+                losses[name] = float(row[header.index("train_loss")])
+                tested = self.succeed("eval", *options, *SMALL, "--data", data, "--weights",
+                                      run / "last.safetensors").out
+                self.assertIn(f"({row[header.index('test_correct')]} of 30)", tested)
+                self.assertIn(f"\nDevice: CPU, {name}, 2 threads\n",
+                              self.resume(run, epochs=2).out)
+                other = program.execute("--resume", run, "--cpu", "auto", "--epochs", 3)
+                self.assertEqual(other.status, 0, other)
+                self.assertIn(f"\nDevice: CPU, {best}, 2 threads\n", other.out)
+                self.assertEqual(f"another device than before: CPU, {best}:" in other.err,
+                                 name != best, other)
+        for name, loss in losses.items():  # the same network, rounded otherwise
+            self.assertAlmostEqual(loss, losses[best], delta=1e-3, msg=name)
+        if len(losses) > 1:
+            self.assertTrue(self.differ(self.folder / f"{best}2", self.folder / "portable2"),
+                            "the sets are told apart")
+
+    def test_auto_is_the_best(self):
+        best = program.instruction_sets()[0]
+        for options in ([], ["--cpu", "auto"], ["--cpu", best]):
+            out = self.succeed("info", "--device", "cpu", "--threads", 1, *options).out
+            self.assertIn(f"CPU, {best}, 1 thread", out)
+
+
 class StepLog(RunTest):
     def test_content(self):
         log = self.folder / "steps.csv"
@@ -316,6 +356,144 @@ class StepLog(RunTest):
         self.resume(run, "--log-steps", log)
         lines = whole.read_text().splitlines()
         self.assertEqual(log.read_text().splitlines(), lines[:1] + lines[8:])
+
+
+class Spreadsheet(RunTest):
+    """Files of a run that a spreadsheet or an editor has saved: the run goes on, and its files are
+    what they would have been."""
+
+    MARK = b"\xef\xbb\xbf"
+    SAVED = {
+        "ends of lines": lambda text: text.replace(b"\n", b"\r\n"),
+        "ends of lines, twice": lambda text: text.replace(b"\n", b"\r\r\n"),
+        "old ends of lines": lambda text: text.replace(b"\n", b"\r"),
+        "mark": lambda text: Spreadsheet.MARK + text,
+        "all of that": lambda text: Spreadsheet.MARK + text.replace(b"\n", b"\r\n"),
+        "no last newline": lambda text: text[:-1],
+        "quoted": lambda text: b"".join(b'"%s"\n' % line.replace(b",", b'","')
+                                        for line in text.splitlines()),
+        "quoted names": lambda text: b'"%s"\r\n%s' % (
+            text.split(b"\n", 1)[0].replace(b",", b'","'), text.split(b"\n", 1)[1]),
+        "empty rows": lambda text: text + b"\n,,,,,,,,\n,,\n",
+    }
+
+    def test_metrics(self):
+        one, whole = self.small("one"), self.small("whole", epochs=2)
+        before = (one / "metrics.csv").read_bytes()
+        for name, change in self.SAVED.items():
+            with self.subTest(name):
+                run = self.folder / name
+                shutil.copytree(one, run)
+                (run / "metrics.csv").write_bytes(change(before))
+                self.resume(run, epochs=2)
+                self.check_same_run(whole, run)
+                after = (run / "metrics.csv").read_bytes()
+                self.assertEqual(after[: len(before)], before)
+                self.assertNotIn(b"\r", after)
+
+    def test_steps(self):
+        whole, part = self.folder / "whole.csv", self.folder / "part.csv"
+        self.small("whole", "--log-steps", whole, "--train-range", "0:15")
+        begun = self.small("begun", "--log-steps", part, "--train-range", "0:15", "--max-steps", 2)
+        for name, change in self.SAVED.items():
+            with self.subTest(name):
+                run, log = self.folder / name, self.folder / f"{name}.csv"
+                shutil.copytree(begun, run)
+                log.write_bytes(change(part.read_bytes()))
+                self.resume(run, "--log-steps", log)
+                self.assertEqual(log.read_bytes(), whole.read_bytes())
+
+    def test_configuration(self):
+        whole, run = self.small("whole", epochs=2), self.small("run")
+        config = run / "config.json"
+        config.write_bytes(self.MARK + config.read_bytes().replace(b"\n", b"\r\n"))
+        self.resume(run, epochs=2)
+        self.check_same_run(whole, run)
+
+    def test_what_cannot_be_read_is_named(self):
+        run = self.small("run")
+        metrics = run / "metrics.csv"
+        good = metrics.read_text()
+        header, row = good.splitlines()
+        for text, mention in ((good.replace(",", ";"), "semicolons"),
+                              (good.replace(",", "\t"), "tabs"),
+                              (good.encode("utf-16"), "UTF-16"),
+                              (good.replace("epoch", "Epoch"), f"should be '{header}'"),
+                              (f"{header}\n{row},9\n", "line 2: 9 columns"),
+                              (f"{header}\n\n{row.replace('.', ',')}\n", "line 3: 9 columns"),
+                              (f"{header}\n0,0.001\n", "line 2: 9 columns"),
+                              (f"{header}\nx{row}\n", "line 2: 9 columns")):
+            with self.subTest(mention):
+                content = text if isinstance(text, bytes) else text.encode()
+                metrics.write_bytes(content)
+                self.fail_with(1, "--resume", run, "--epochs", 2, mention=[metrics, mention])
+                self.assertEqual(metrics.read_bytes(), content)
+
+
+class Loss(RunTest):
+    """What an epoch's loss is: the mean over the images of their losses, however they were batched."""
+
+    NOTHING_LEARNED = [*(word for group in ("nnmf", "cnn-top", "batchnorm")
+                         for word in (f"--lr-{group}", 0)),
+                       "--lr-limit", 0, "--no-shuffle", "--augment", "none", "--no-population"]
+
+    @staticmethod
+    def of_images(loss, probabilities, labels):
+        p, right = probabilities.astype(float), np.arange(10) == labels[:, None]
+        if loss == "cross-entropy":
+            return np.log(np.exp(p).sum(axis=1)) - p[right]
+        return (0.5 * ((p - right) ** 2).mean(axis=1) - np.log(p[right]) / 10) / 1.5
+
+    def check(self, loss, batch):
+        """60 images and weights that stay the initial ones."""
+        name, options = f"{loss}-{batch}", [*SMALL, "--loss", loss, "--batch-size", batch]
+        data, run, log = program.mnist_folder(), self.folder / name, self.folder / f"{name}.csv"
+        out = self.succeed("--data", data, *options, "--epochs", 1, *self.NOTHING_LEARNED,
+                           "--log-steps", log, "--log-format", "json", "--out", run).out
+        saved = self.folder / f"{name}.npy"
+        self.succeed("eval", "--data", data, *options, "--split", "train", "--weights",
+                     run / "last.safetensors", "--probabilities", saved)
+        images = self.of_images(loss, np.load(saved), make_fixtures.labels(0, 60))
+        said = [json.loads(line).get("train_loss") for line in out.splitlines()][1]
+        header, row = program.metrics_rows(run)
+        kept = float(row[header.index("train_loss")])
+        self.assertAlmostEqual(said, images.mean(), delta=1e-6, msg=name)
+        self.assertAlmostEqual(kept, said, delta=1e-9)
+
+        # A step's row has the loss of its batch as published, and so have the schedules.
+        batches = [images[i : i + batch] for i in range(0, 60, batch)]
+        published = [part.mean() if loss == "cross-entropy" else part.sum() for part in batches]
+        steps = [float(line.split(",")[1]) for line in log.read_text().splitlines()[1:]]
+        np.testing.assert_allclose(steps, published, rtol=1e-5)
+        best = float(program.read_checkpoint(run / "last.safetensors")[1]["schedule_best.nnmf"])
+        if 60 % batch == 0:
+            self.assertAlmostEqual(best / sum(published), 1.0, delta=1e-5)
+        return said
+
+    def test_cross_entropy(self):
+        for batch in (1, 10, 50, 60, 100):
+            with self.subTest(batch=batch):
+                self.assertAlmostEqual(self.check("cross-entropy", batch), np.log(10), delta=0.05)
+
+    def test_sbs(self):
+        for batch in (1, 10, 50, 60, 100):
+            with self.subTest(batch=batch):
+                self.check("sbs", batch)
+
+    def test_printed(self):
+        out = self.succeed("--data", program.mnist_folder(), *SMALL, "--loss", "cross-entropy",
+                           "--epochs", 1, "--out", self.folder / "run").out
+        header, row = program.metrics_rows(self.folder / "run")
+        printed = EPOCH.search(out)["loss"]
+        self.assertEqual(printed, f"{float(row[header.index('train_loss')]):.5f}")
+        self.assertAlmostEqual(float(printed), np.log(10), delta=0.2)
+
+    def test_resumed(self):
+        """In the middle of an epoch, before a smaller last batch."""
+        options = ["--loss", "cross-entropy", "--train-range", "0:13"]
+        whole, run = self.small("whole", *options), self.small("run", *options, "--max-steps", 2)
+        self.resume(run)
+        self.check_same_run(whole, run)
 
 
 class Resume(RunTest):

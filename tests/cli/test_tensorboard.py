@@ -123,6 +123,13 @@ class Content(TensorBoardTest):
         self.check_scalars(run, 3, train=53)
         self.assertEqual(len(event_files(run)), 1)
 
+    def test_loss_is_that_of_an_image(self):
+        """Whatever the batch: probabilities that are about equal have a cross entropy of ln 10."""
+        rates = [word for group in ("nnmf", "cnn-top", "batchnorm") for word in (f"--lr-{group}", 1e-6)]
+        run = self.small("run", "--loss", "cross-entropy", "--batch-size", 50, *rates)
+        (event,) = self.check_scalars(run, epochs=1).Scalars("loss/train")
+        self.assertAlmostEqual(event.value, np.log(10), delta=0.05)
+
     def test_time(self):
         before = time.time()
         accumulator = load(self.small("run"))

@@ -217,6 +217,14 @@ class Whole(Program):
                          "gpu-check: no NVIDIA driver: CUDA: one was expected\n")
         self.assertFalse(self.results.exists())
 
+    def test_curve_saved_by_a_spreadsheet(self):
+        path = self.folder / "metrics.csv"
+        path.write_text(METRICS)
+        plain = curve.parts.read_curve(path)
+        path.write_bytes(b"\xef\xbb\xbf" + METRICS.replace("\n", "\r\n").encode() + b",,,,,,,,\r\n")
+        self.assertEqual(curve.parts.read_curve(path), plain)
+        self.assertEqual(len(plain), 2)
+
     def test_curve(self):
         self.results.mkdir()
         published = self.folder / "training_curve.csv"

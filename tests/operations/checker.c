@@ -13,7 +13,7 @@ static const int thread_counts[THREAD_COUNTS] = {1, 2, 3, 7};
 
 static bool open_cpu(const Candidate *candidate, int threads, Device *device, Error *error)
 {
-    return device_open_cpu_with(device, candidate->name, threads, error);
+    return device_open_cpu(device, &(CpuOptions){candidate->name, threads}, error);
 }
 
 /* The threads are a CPU's. */

@@ -166,10 +166,17 @@ static void loss_adds_up(void **state)
     assert_int_equal(totals.bad_step, 0);
 
     shape.kind = LOSS_CROSS_ENTROPY;
-    expected = 0.5 * (log(2.0 * exp(0.5) + 2.0) - 0.5 + log(4.0));
+    double first = log(2.0 * exp(0.5) + 2.0) - 0.5, second = log(4.0);
+    totals.loss = 10.0;
     definition.operations->loss(definition.backend, &shape, p, labels, &clock, &totals, NULL);
-    assert_true(fabs(totals.batch_loss - expected) < 1e-12);
+    assert_true(fabs(totals.batch_loss - 0.5 * (first + second)) < 1e-12);
+    assert_true(fabs(totals.loss - 10.0 - (first + second)) < 1e-12);
     assert_int_equal(totals.correct, 5);
+    shape.batch = 1; /* a smaller one: an image counts as much as one of a larger */
+    definition.operations->loss(definition.backend, &shape, p, labels, &clock, &totals, NULL);
+    assert_true(fabs(totals.batch_loss - first) < 1e-12);
+    assert_true(fabs(totals.loss - 10.0 - (2.0 * first + second)) < 1e-12);
+    shape.batch = 2;
 
     const float infinite[] = {INFINITY, 0.5f, 0.0f, 0.0f, 0.25f, 0.25f, 0.25f, 0.25f};
     const Clock later = {.step = 9};

@@ -55,7 +55,7 @@ static void shortage_after_success(void **state)
     for (int set = 0; cpu_instruction_set(set); set++) {
         Device device;
         Error error = {0};
-        assert_true(device_open_cpu_with(&device, cpu_instruction_set(set), 2, &error));
+        assert_true(device_open_cpu(&device, &(CpuOptions){cpu_instruction_set(set), 2}, &error));
         const Operations *ops = device.operations;
         NnmfShape small = {.rows = 1, .features = 4, .outputs = 2, .iterations = 3};
         NnmfShape large = {.rows = ROWS, .features = FEATURES, .outputs = OUTPUTS, .iterations = 3};

@@ -6,7 +6,7 @@
 #
 # ARCHER: the path of libarcher.so; another, where there is none.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(dirname "$(readlink -f "$0")")
 archer=$1
 shift
 

@@ -89,6 +89,8 @@ static const InstructionSet sets[] = {
     {"portable", fill_portable},
 };
 
+const char *const cpu_instruction_set_names[] = {"auto", "avx512", "avx2", "portable", NULL};
+
 static bool supported(const char *name)
 {
 #if defined CPU_AVX_SETS
@@ -153,19 +155,33 @@ static bool start_threads(int threads, Error *error)
     return true;
 }
 
-bool device_open_cpu_with(Device *device, const char *instruction_set, int threads, Error *error)
+/* NULL with an error that names the sets that are there. */
+static const InstructionSet *choose_set(const char *name, Error *error)
 {
-    const InstructionSet *set = NULL;
-    for (int i = 0; (set = set_number(i)); i++)
-        if (strcmp(set->name, instruction_set) == 0)
-            break;
+    if (!name || strcmp(name, cpu_instruction_set_names[0]) == 0)
+        return set_number(0);
+    char there[64] = "";
+    const InstructionSet *set;
+    for (int i = 0; (set = set_number(i)); i++) {
+        if (strcmp(set->name, name) == 0)
+            return set;
+        size_t length = strlen(there);
+        snprintf(there + length, sizeof there - length, "%s%s", i ? ", " : "", set->name);
+    }
+    fail(error, "no such instruction set: --cpu %s: this program on this processor has: %s", name,
+         there);
+    return NULL;
+}
+
+bool device_open_cpu(Device *device, const CpuOptions *options, Error *error)
+{
+    const InstructionSet *set = choose_set(options->instruction_set, error);
     if (!set)
-        return fail(error, "no such instruction set: %s: this processor has: %s", instruction_set,
-                    cpu_instruction_set(0));
+        return false;
     Backend *backend = memory_allocate(1, sizeof *backend, "the CPU back end", error);
     if (!backend)
         return false;
-    backend->threads = threads > 0 ? threads : omp_get_num_procs();
+    backend->threads = options->threads > 0 ? options->threads : omp_get_num_procs();
     if (!start_threads(backend->threads, error)) {
         memory_free(backend);
         return false;

@@ -66,7 +66,7 @@ static void loss(Backend *backend, const LossShape *s, const float *probabilitie
         for (int c = 0; c < s->classes; c++)
             dlogits[b * s->classes + c] = (float)(p[c] * (dp[c] - dot));
     }
-    totals->loss += batch_loss;
+    totals->loss += loss_of_images(s, batch_loss);
     totals->batch_loss = batch_loss;
     totals->correct += correct;
     totals->batch_correct = correct;
