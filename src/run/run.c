@@ -192,6 +192,7 @@ static void finish(Run *run)
     batches_destroy(&run->test);
     model_destroy(&run->model);
     device_close(&run->device);
+    run_folder_close(&run->files);
 }
 
 /* ---- an epoch ---- */
