@@ -154,17 +154,26 @@ def limit(which, value):
     return lambda: resource.setrlimit(which, (value, value))
 
 
-class Running:
-    """The program in the background, its standard output a pipe or a terminal."""
+def wait_until(condition):
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it was waited for in vain")
+        time.sleep(0.01)
 
-    def __init__(self, *arguments, terminal=False):
-        self.command = command_line(arguments)
+
+class Running:
+    """The program in the background, its standard output a pipe or a terminal; `prepare` in the
+    child before it, and `before` in front of its command."""
+
+    def __init__(self, *arguments, terminal=False, prepare=None, before=()):
+        self.command = [*before, *command_line(arguments)]
         self.seen = b""
         self.errors = tempfile.TemporaryFile()
         self.source, target = pty.openpty() if terminal else os.pipe()
         self.process = subprocess.Popen(
             self.command, env=environment(), stdout=target, stderr=self.errors,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, preexec_fn=prepare,
         )
         os.close(target)
 
