@@ -196,6 +196,11 @@ class Running:
             if not self._read(deadline):
                 raise EOFError(f"no {text!r} in{self.finish()}")
 
+    def leave(self):
+        """Reads no more of the output."""
+        os.close(self.source)
+        self.source = None
+
     def signal(self, number):
         self.process.send_signal(number)
 
@@ -207,10 +212,11 @@ class Running:
 
     def finish(self):
         deadline = time.monotonic() + TIMEOUT
-        while self._read(deadline):
+        while self.source is not None and self._read(deadline):
             pass
         self.process.wait(TIMEOUT)
-        os.close(self.source)
+        if self.source is not None:
+            self.leave()
         result = self.result()
         self.errors.close()
         return result
