@@ -257,6 +257,62 @@ class Reader(SignalTest):
         """What they print is all that there is of it: they end, as other programs do."""
         self.assertEqual(self.execute("info").status, -signal.SIGPIPE)
 
+    def test_robustness(self):
+        """With a table there is something to go on for."""
+        weights, table = self.folder / "w.safetensors", self.folder / "table.csv"
+        make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
+        arguments = ["robustness", *SMALL, "--device", "cpu", "--data", program.mnist_folder(),
+                     "--weights", weights, "--kind", "contrast"]
+        result = self.execute(*arguments, "--out", table)
+        self.assertEqual(result.status, 0, result)
+        self.assertEqual(result.error_lines(), [self.GONE], result)
+        self.assertEqual(len(table.read_text().splitlines()), 8)
+        self.assertEqual(self.execute(*arguments).status, -signal.SIGPIPE)
+
+
+class Robustness(SignalTest):
+    """`robustness` keeps the tests that are finished."""
+
+    def arguments(self, *options):
+        weights = self.folder / "w.safetensors"
+        make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
+        return ["robustness", *SMALL, "--device", "cpu", "--data", program.mnist_folder(),
+                "--weights", weights, "--out", self.folder / "table.csv", *options]
+
+    def rows(self):
+        return (self.folder / "table.csv").read_text().splitlines()
+
+    def test_interrupted(self):
+        for number in (signal.SIGINT, signal.SIGHUP):
+            with self.subTest(signal=number):
+                levels = ",".join(["0.1"] * 64)
+                arguments = self.arguments("--kind", "uniform-noise", "--levels", levels,
+                                           "--repetitions", 40)
+                running = self.start(*arguments)
+                running.wait_for(b"amplitude\n")
+                running.signal(number)
+                result = running.finish()
+                self.assertEqual(result.status, 128 + number, result)
+                self.assertEqual(result.error_lines(), [], result)
+                header, *lines, ended = result.out.splitlines()
+                rows = self.rows()[1:]
+                self.assertRegex(header, r"\Akind +level ")
+                self.assertEqual(len(rows), len(lines), result)
+                self.assertLess(len(rows), 65)
+                self.assertEqual(ended, f"Ended after {len(rows)} of 65 tests")
+                self.assertTrue(rows[0].startswith("0,none,"), rows)
+                self.assertTrue(rows[1].startswith("1,uniform-noise,0.1,40,"), rows)
+                self.check_no_leftovers(self.folder)
+
+    def test_killed(self):
+        """Each test is in the table when it is finished."""
+        running = self.start(*self.arguments("--kind", "uniform-noise", "--levels",
+                                             ",".join(["0.1"] * 64), "--repetitions", 40))
+        program.wait_until(lambda: (self.folder / "table.csv").exists() and len(self.rows()) >= 3)
+        running.signal(signal.SIGKILL)
+        running.finish()
+        self.assertLess(len(self.rows()), 66)
+
 
 def new_process_one():
     """A command that runs another one as process 1, as in a container; None: not permitted."""
