@@ -1,4 +1,5 @@
-/* A signal to the process may interrupt any of its threads. */
+/* What signals do to a program, each in a process of its own, for they stay caught; and that a
+ * signal to the process may interrupt any of its threads. */
 #include "run/interrupt.h"
 
 #include <pthread.h>
@@ -8,11 +9,174 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 enum { TICK = 1000, PATIENCE = 20000 }; /* microseconds, ticks */
+enum { LATER = 1050000 };               /* microseconds, more than a second */
+
+/* ---- a process that signals itself ---- */
+
+enum { ALIVE = 10, WRONG = 11 };
+
+static void expect(bool right)
+{
+    if (!right)
+        _exit(WRONG);
+}
+
+/* How a process ends that calls `act`: as waitpid() says. */
+static int end_of(void (*act)(void))
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        act();
+        _exit(ALIVE);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void assert_alive(int status)
+{
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), ALIVE);
+}
+
+static void assert_ended_by(int status, int number)
+{
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), number);
+}
+
+static void catch_them(void)
+{
+    Error error = {0};
+    expect(interrupt_end_at_once(&error) && interrupt_catch(&error));
+}
+
+/* ---- an orderly end ---- */
+
+static int number_at_hand;
+
+static void one_signal(void)
+{
+    catch_them();
+    expect(interrupt_signal() == 0);
+    raise(number_at_hand);
+    expect(interrupt_signal() == number_at_hand);
+}
+
+static void each_asks_for_an_orderly_end(void **state)
+{
+    (void)state;
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        number_at_hand = numbers[i];
+        assert_alive(end_of(one_signal));
+    }
+}
+
+static void several_at_once(void)
+{
+    catch_them();
+    raise(SIGUSR1);
+    raise(SIGTERM);
+    raise(SIGTERM);
+    raise(SIGINT);
+    raise(SIGINT);
+    expect(interrupt_signal() == SIGUSR1);
+}
+
+static void repeated_ones_are_the_same_interruption(void **state)
+{
+    (void)state;
+    assert_alive(end_of(several_at_once));
+}
+
+static void others_later(void)
+{
+    catch_them();
+    raise(SIGTERM);
+    usleep(LATER);
+    raise(SIGXCPU);
+    raise(SIGHUP);
+    raise(SIGUSR1);
+    raise(SIGUSR2);
+    expect(interrupt_signal() == SIGTERM);
+}
+
+static void what_systems_repeat_never_ends_at_once(void **state)
+{
+    (void)state;
+    assert_alive(end_of(others_later));
+}
+
+static void another_later(void)
+{
+    catch_them();
+    raise(SIGXCPU);
+    usleep(LATER);
+    raise(number_at_hand);
+}
+
+static void what_users_send_later_ends_at_once(void **state)
+{
+    (void)state;
+    number_at_hand = SIGINT;
+    assert_ended_by(end_of(another_later), SIGINT);
+    number_at_hand = SIGTERM;
+    assert_ended_by(end_of(another_later), SIGTERM);
+}
+
+/* ---- an end at once ---- */
+
+static void one_without_training(void)
+{
+    Error error = {0};
+    expect(interrupt_end_at_once(&error));
+    raise(number_at_hand);
+}
+
+static void without_training_each_ends_at_once(void **state)
+{
+    (void)state;
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        number_at_hand = numbers[i];
+        assert_ended_by(end_of(one_without_training), numbers[i]);
+    }
+}
+
+/* ---- ignored ones ---- */
+
+static void ignored(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXCPU};
+    size_t count = sizeof numbers / sizeof *numbers;
+    for (size_t i = 0; i < count; i++)
+        signal(numbers[i], SIG_IGN);
+    Error error = {0};
+    expect(interrupt_end_at_once(&error));
+    for (size_t i = 0; i < count; i++)
+        raise(numbers[i]);
+    expect(interrupt_catch(&error));
+    for (size_t i = 0; i < count; i++)
+        raise(numbers[i]);
+    expect(interrupt_signal() == 0);
+}
+
+static void what_was_ignored_stays_ignored(void **state)
+{
+    (void)state;
+    assert_alive(end_of(ignored));
+}
+
+/* ---- threads ---- */
 
 static void *run_until(void *over)
 {
@@ -41,6 +205,14 @@ static void signal_to_another_thread(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(signal_to_another_thread)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_asks_for_an_orderly_end),
+        cmocka_unit_test(repeated_ones_are_the_same_interruption),
+        cmocka_unit_test(what_systems_repeat_never_ends_at_once),
+        cmocka_unit_test(what_users_send_later_ends_at_once),
+        cmocka_unit_test(without_training_each_ends_at_once),
+        cmocka_unit_test(what_was_ignored_stays_ignored),
+        cmocka_unit_test(signal_to_another_thread), /* last: its signal stays caught */
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 #include "commands/commands.h"
 
+#include "base/streams.h"
 #include "commands/help.h"
+#include "run/interrupt.h"
 #include "run/progress.h"
 #include "settings/settings_weights.h"
 
@@ -54,7 +56,8 @@ int main(int argc, char **argv)
     Settings settings;
     int status = STATUS_OK;
     signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails with EFBIG, which is told */
-    if (!settings_parse(argc > 0 ? argc - 1 : 0, argv + 1, &settings, &error) ||
+    if (!streams_open_closed(&error) || !interrupt_end_at_once(&error) ||
+        !settings_parse(argc > 0 ? argc - 1 : 0, argv + 1, &settings, &error) ||
         !run_command(&settings, &status, &error))
         return report(&error);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -4,6 +4,8 @@
 #include "formats/csv.h"
 #include "nnmf/memory.h"
 #include "robustness/perturbation.h"
+#include "run/interrupt.h"
+#include "run/output.h"
 #include "run/progress.h"
 #include "run/session.h"
 
@@ -27,7 +29,7 @@ typedef struct Trial {
  * (batches, batch, height, width, channels), probabilities (batches, batch, CLASSES), labels
  * (batches, batch). */
 typedef struct Plan {
-    Trial *trials; /* those that differ in the repetition alone follow each other */
+    Trial *trials; /* those that differ in the repetition alone, a test, follow each other */
     size_t count;
     float *images, *gradient, *perturbed, *probabilities;
     uint8_t *labels;
@@ -118,9 +120,22 @@ static void release(const Session *session, Plan *plan)
         memory_free(buffers[i]);
 }
 
+/* The gradient of the `batch` images that the model has, to the host. */
+static void fetch_gradient(Session *session, const Plan *plan, int batch, float *gradient)
+{
+    const Operations *ops = session->device.operations;
+    Batches *batches = &session->batches;
+    size_t elements = (size_t)batch * extent_elements(session->network.input);
+    model_forward(&session->model, batch);
+    model_backward_to_images(&session->model, batch, batches->clock, batches->totals,
+                             plan->dimages);
+    ops->download(session->device.backend, gradient, plan->dimages, elements * sizeof(float));
+}
+
 /* Batch number `step` of all, `number` of those at hand: its images and labels to the host, and the
- * gradient of the images where it is needed. */
-static bool fetch_batch(Session *session, Plan *plan, uint32_t step, size_t number, Error *error)
+ * gradient of the images if it is needed. */
+static bool fetch_batch(Session *session, Plan *plan, bool gradient, uint32_t step, size_t number,
+                        Error *error)
 {
     const Operations *ops = session->device.operations;
     Backend *backend = session->device.backend;
@@ -129,16 +144,12 @@ static bool fetch_batch(Session *session, Plan *plan, uint32_t step, size_t numb
         return false;
     int batch = batches_fill(batches, step, &session->model);
     size_t elements = (size_t)batch * extent_elements(session->network.input);
-    size_t at = number * elements, bytes = elements * sizeof(float);
-    ops->download(backend, plan->images + at, session->model.images, bytes);
+    size_t at = number * elements;
+    ops->download(backend, plan->images + at, session->model.images, elements * sizeof(float));
     ops->download(backend, plan->labels + number * (size_t)batch, session->model.labels,
                   (size_t)batch);
-    if (plan->dimages) {
-        model_forward(&session->model, batch);
-        model_backward_to_images(&session->model, batch, batches->clock, batches->totals,
-                                 plan->dimages);
-        ops->download(backend, plan->gradient + at, plan->dimages, bytes);
-    }
+    if (gradient)
+        fetch_gradient(session, plan, batch, plan->gradient + at);
     ops->advance(backend, batches->clock);
     return ops->finish(backend, error);
 }
@@ -199,24 +210,48 @@ static bool try_batches(Session *session, Plan *plan, Trial *trial, uint64_t see
     return ops->finish(backend, error) && count_correct(plan, count, &trial->correct, error);
 }
 
-static bool test_all(Session *session, Plan *plan, uint64_t seed, Error *error)
+/* ---- a test ---- */
+
+/* Where the test ends that begins with this trial. */
+static size_t test_end(const Plan *plan, size_t begin)
+{
+    size_t end = begin + 1;
+    while (end < plan->count && plan->trials[end].repetition > 0)
+        end++;
+    return end;
+}
+
+/* What is tested with one pass over the images, from this trial on: a test, or all of those that
+ * need gradients, which are computed once. */
+static size_t pass_end(const Plan *plan, size_t begin)
+{
+    size_t end = test_end(plan, begin);
+    if (plan->trials[begin].kind == PERTURB_GRADIENT_SIGN)
+        while (end < plan->count && plan->trials[end].kind == PERTURB_GRADIENT_SIGN)
+            end++;
+    return end;
+}
+
+/* The trials [begin, end) on all images. *stopped: a signal came. */
+static bool pass(Session *session, Plan *plan, size_t begin, size_t end, uint64_t seed,
+                 Progress *progress, bool *stopped, Error *error)
 {
     Batches *batches = &session->batches;
-    Progress progress;
-    bool good = true;
+    bool gradient = plan->trials[begin].kind == PERTURB_GRADIENT_SIGN, good = true;
     batches_rewind(batches, &(Clock){0}, &(Totals){0});
-    progress_start(&progress, "Testing", 0, batches->steps, 0, batches->sample.batch_size);
     for (uint32_t step = 0, count; good && step < batches->steps; step += count) {
-        progress_show(&progress, step);
+        *stopped = interrupt_signal() != 0;
+        if (*stopped)
+            return true;
+        progress_show(progress, (uint32_t)begin * batches->steps + (uint32_t)(end - begin) * step);
         count = (uint32_t)batches_from(batches, step);
         size_t first = batches->sample.begin + (size_t)step * (size_t)batches->sample.batch_size;
         for (uint32_t i = 0; good && i < count; i++)
-            good = fetch_batch(session, plan, step + i, i, error);
-        for (size_t i = 0; good && i < plan->count; i++)
+            good = fetch_batch(session, plan, gradient, step + i, i, error);
+        for (size_t i = begin; good && i < end; i++)
             good = try_batches(session, plan, &plan->trials[i], seed, first,
                                batches_size(batches, step), (int)count, error);
     }
-    progress_end(&progress);
     return good;
 }
 
@@ -237,25 +272,64 @@ static void accuracy(const Plan *plan, size_t begin, size_t end, size_t images, 
     *deviation = end - begin > 1 ? sqrt(squares / (count - 1.0)) : 0.0;
 }
 
-static bool tell(const Plan *plan, size_t images, CsvLog *csv, Error *error)
+/* A line and a row of the table: the test of the trials [begin, end), the table's number `row`. */
+static bool tell_test(const Plan *plan, size_t begin, size_t end, size_t images, unsigned row,
+                      CsvLog *csv, Error *error)
 {
-    printf("%-16s %8s %9s %10s  %s\n", "kind", "level", "correct", "deviation", "level is");
+    const Trial *trial = &plan->trials[begin];
+    bool as_is = trial->kind == PERTURBATIONS;
+    const char *name = as_is ? "none" : perturbation_name(trial->kind);
+    double mean, deviation;
+    accuracy(plan, begin, end, images, &mean, &deviation);
+    printf("%-16s %8g %8.2f%% %9.2f%%  %s\n", name, trial->level, mean, deviation,
+           as_is ? "" : perturbations[trial->kind].level);
+    return csv_append(csv, error, "%u,%s,%g,%zu,%zu,%.4f,%.4f", row, name, trial->level,
+                      end - begin, images, mean, deviation);
+}
+
+/* Those of a pass, at once: nothing that is finished is lost by what comes after it. */
+static bool tell_pass(const Plan *plan, size_t begin, size_t end, size_t images, unsigned *row,
+                      CsvLog *csv, Error *error)
+{
     bool good = true;
-    unsigned row = 0;
-    for (size_t begin = 0, end; good && begin < plan->count; begin = end, row++) {
-        const Trial *trial = &plan->trials[begin];
-        for (end = begin + 1; end < plan->count && plan->trials[end].repetition > 0; end++)
-            ;
-        bool as_is = trial->kind == PERTURBATIONS;
-        const char *name = as_is ? "none" : perturbation_name(trial->kind);
-        double mean, deviation;
-        accuracy(plan, begin, end, images, &mean, &deviation);
-        printf("%-16s %8g %8.2f%% %9.2f%%  %s\n", name, trial->level, mean, deviation,
-               as_is ? "" : perturbations[trial->kind].level);
-        good = csv_append(csv, error, "%u,%s,%g,%zu,%zu,%.4f,%.4f", row, name, trial->level,
-                          end - begin, images, mean, deviation);
+    for (size_t at = begin, next; good && at < end; at = next) {
+        next = test_end(plan, at);
+        good = tell_test(plan, at, next, images, (*row)++, csv, error);
     }
+    output_flush();
     return good && csv_write(csv, error);
+}
+
+static unsigned count_tests(const Plan *plan)
+{
+    unsigned tests = 0;
+    for (size_t at = 0; at < plan->count; at = test_end(plan, at))
+        tests++;
+    return tests;
+}
+
+/* Pass by pass. *stopped: a signal came before the last one's end. */
+static bool test_all(Session *session, Plan *plan, uint64_t seed, CsvLog *csv, bool *stopped,
+                     Error *error)
+{
+    const Batches *batches = &session->batches;
+    Progress progress;
+    unsigned row = 0;
+    bool good = true;
+    printf("%-16s %8s %9s %10s  %s\n", "kind", "level", "correct", "deviation", "level is");
+    progress_start(&progress, "Testing", 0, (uint32_t)plan->count * batches->steps, 0,
+                   batches->sample.batch_size);
+    for (size_t begin = 0, end; good && begin < plan->count; begin = end) {
+        end = pass_end(plan, begin);
+        good = pass(session, plan, begin, end, seed, &progress, stopped, error);
+        progress_end(&progress);
+        if (*stopped)
+            break;
+        good = good && tell_pass(plan, begin, end, batches_images(batches), &row, csv, error);
+    }
+    if (good && *stopped)
+        printf("Ended after %u of %u tests\n", row, count_tests(plan));
+    return good;
 }
 
 /* Written once before the tests, which take long: better to learn now that it cannot be. */
@@ -265,9 +339,23 @@ static bool open_table(const Settings *s, CsvLog *csv, Error *error)
     return !s->out[0] || (csv_open(csv, s->out, header, 0, error) && csv_write(csv, error));
 }
 
+/* What is finished has been told when a signal comes. */
+static bool test(const Settings *s, Session *session, Plan *plan, int *status, Error *error)
+{
+    CsvLog csv = {0};
+    bool stopped = false;
+    if (s->out[0])
+        output_outlive_reader();
+    bool good = open_table(s, &csv, error) && reserve(session, plan, error) &&
+                interrupt_catch(error) && test_all(session, plan, s->seed, &csv, &stopped, error);
+    csv_close(&csv);
+    if (good && stopped)
+        *status = 128 + interrupt_signal();
+    return good;
+}
+
 bool command_robustness(const Settings *settings, int *status, Error *error)
 {
-    (void)status;
     Session session;
     Plan plan = {0};
     if (!add_trials(settings, &plan, error) ||
@@ -276,11 +364,7 @@ bool command_robustness(const Settings *settings, int *status, Error *error)
         memory_free(plan.trials);
         return false;
     }
-    CsvLog csv = {0};
-    bool good = open_table(settings, &csv, error) && reserve(&session, &plan, error) &&
-                test_all(&session, &plan, settings->seed, error) &&
-                tell(&plan, batches_images(&session.batches), &csv, error);
-    csv_close(&csv);
+    bool good = test(settings, &session, &plan, status, error);
     release(&session, &plan);
     session_close(&session);
     return good;

@@ -1,11 +1,13 @@
 #include "commands/commands.h"
 
+#include "run/output.h"
 #include "run/run.h"
 
 bool command_train(const Settings *settings, int *status, Error *error)
 {
     if (settings->resume[0] && settings->out[0])
         return fail_usage(error, "two folders: --resume and --out: a resumed run stays in its own");
+    output_outlive_reader();
     int signal;
     if (!run_train(settings, &signal, error))
         return false;

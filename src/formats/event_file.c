@@ -1,6 +1,7 @@
 #include "formats/event_file.h"
 
 #include "base/file.h"
+#include "base/host.h"
 #include "nnmf/memory.h"
 
 #include "event.pb-c.h"
@@ -34,23 +35,12 @@ static bool latest_in_folder(const char *folder, int64_t *latest, Error *error)
     return true;
 }
 
-/* The host's name as a part of a file's. */
-static void host_name(char name[64])
-{
-    if (gethostname(name, 64) != 0)
-        strcpy(name, "localhost");
-    name[63] = '\0';
-    for (char *c = name; *c; c++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c))
-            *c = '_';
-}
-
 static bool choose_path(EventFile *file, const char *folder, Error *error)
 {
     int64_t latest = 0, now = time(NULL);
     if (!latest_in_folder(folder, &latest, error))
         return false;
-    char host[64], name[160];
+    char host[HOST_NAME], name[160];
     host_name(host);
     snprintf(name, sizeof name, EVENT_FILE_PREFIX "%010" PRId64 ".%s.%ld",
              now > latest ? now : latest + 1, host, (long)getpid());

@@ -4,27 +4,80 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Not volatile sig_atomic_t, which is for handlers of the thread that reads it: a signal to a
  * process may interrupt any of its threads. */
 static atomic_int received;
+static atomic_llong received_at; /* nanoseconds; 0: no signal yet */
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "a lock could be held when the handler wants it");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock could be held when the handler wants it");
+
+static const long long second = 1000000000;
+
+/* ---- handlers ---- */
+
+/* Does not return. The signal is blocked while its handler runs, and comes when it no longer is; a
+ * default that ends nothing is that of process 1. */
+static void end_at_once(int number)
+{
+    sigset_t own;
+    sigemptyset(&own);
+    sigaddset(&own, number);
+    signal(number, SIG_DFL);
+    raise(number);
+    pthread_sigmask(SIG_UNBLOCK, &own, NULL);
+    _exit(128 + number);
+}
+
+static long long nanoseconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * second + now.tv_nsec;
+}
 
 static void remember(int number)
 {
-    received = number;
-    /* The next one, of either kind, is not caught any more. */
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    int kept = errno;
+    long long now = nanoseconds_now(), first = 0;
+    if (atomic_compare_exchange_strong(&received_at, &first, now))
+        received = number;
+    else if ((number == SIGINT || number == SIGTERM) && now - first >= second)
+        end_at_once(number);
+    errno = kept;
+}
+
+/* ---- which ---- */
+
+static bool take_over(int number, void (*handler)(int), Error *error)
+{
+    struct sigaction old, action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(number, NULL, &old) != 0 ||
+        (old.sa_handler != SIG_IGN && sigaction(number, &action, NULL) != 0))
+        return fail(error, "cannot catch a signal: %s: %s", strsignal(number), strerror(errno));
+    return true;
+}
+
+static bool take_over_all(void (*handler)(int), Error *error)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
+    bool good = true;
+    for (size_t i = 0; good && i < sizeof numbers / sizeof *numbers; i++)
+        good = take_over(numbers[i], handler, error);
+    return good;
+}
+
+bool interrupt_end_at_once(Error *error)
+{
+    return take_over_all(end_at_once, error) && take_over(SIGQUIT, end_at_once, error);
 }
 
 bool interrupt_catch(Error *error)
 {
-    struct sigaction action = {.sa_handler = remember, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
-        return fail(error, "cannot catch signals: SIGINT and SIGTERM: %s", strerror(errno));
-    return true;
+    return take_over_all(remember, error);
 }
 
 int interrupt_signal(void)

@@ -1,6 +1,7 @@
 #include "run/progress.h"
 
 #include "base/time.h"
+#include "run/output.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -58,13 +59,13 @@ void progress_show(Progress *p, uint32_t done)
     char left[32];
     printf("\r\033[K%s epoch %u: %u of %u steps, %.0f images/s, %s left", p->name, p->epoch, done,
            p->steps, rate * p->batch_size, duration_text((p->steps - done) / rate, left));
-    fflush(stdout);
+    output_flush();
 }
 
 void progress_end(Progress *p)
 {
     if (p->shown) {
         printf("\r\033[K");
-        fflush(stdout);
+        output_flush();
     }
 }

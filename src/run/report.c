@@ -2,6 +2,7 @@
 
 #include "base/time.h"
 #include "base/version.h"
+#include "run/output.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ bool report_json(json_t *object, Error *error)
             error,
             "cannot make a line: --log-format json: names in UTF-8 and memory were expected");
     fputc('\n', stdout);
-    fflush(stdout);
+    output_flush();
     return true;
 }
 
@@ -48,7 +49,7 @@ bool report_start(const Report *r, const TrainingState *state, Error *error)
     network_print(r->network, stdout);
     printf("Device: %s\nData: %s, %zu training and %zu test images, batches of %d\nRun: %s\n",
            r->device, r->dataset, r->train_images, r->test_images, r->batch_size, r->folder);
-    fflush(stdout);
+    output_flush();
     return true;
 }
 
@@ -64,7 +65,7 @@ void report_duration(const Report *r, double step_seconds)
     printf("Expected: about %s for %" PRId64 " epoch%s%s (%.3f s a step)\n",
            duration_text(epoch * (double)epochs, text), epochs, epochs == 1 ? "" : "s",
            open_ended ? ", after which the published schedule ended" : "", step_seconds);
-    fflush(stdout);
+    output_flush();
 }
 
 bool report_epoch(const Report *r, const TrainingState *state, const EpochResult *result,
@@ -92,7 +93,7 @@ bool report_epoch(const Report *r, const TrainingState *state, const EpochResult
     printf("Testing: Correct=%.2f%%\n", percent(result->test_correct, r->test_images));
     printf("Time: Training=%.1fsec, Testing=%.1fsec\n", result->train_seconds,
            result->test_seconds);
-    fflush(stdout);
+    output_flush();
     return true;
 }
 
@@ -134,5 +135,6 @@ bool report_end(const Report *r, const TrainingState *state, bool ended, int sig
         printf("\nEnded in epoch %" PRIu32 " after %" PRIu32 " of %" PRIu32
                " steps. To go on: nnmf-train --resume %s\n",
                state->epoch, state->step, r->steps, r->folder);
+    output_flush();
     return true;
 }

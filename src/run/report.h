@@ -27,8 +27,8 @@ typedef struct EpochResult {
     uint64_t train_correct, test_correct;
 } EpochResult;
 
-/* Each flushes standard output; that it could not be written is seen at the program's end. The
- * only error is a lack of memory. */
+/* Each flushes standard output (output.h); that it could not be written is seen at the program's
+ * end. The only error is a lack of memory. */
 bool report_start(const Report *report, const TrainingState *state, Error *error);
 
 /* How long all of it will take, by the seconds of a training step; nothing as JSON. */

@@ -238,11 +238,11 @@ static bool start(Run *run, Error *error)
     if (run->state.step > run->train.steps)
         return fail(error, "not a checkpoint of this run: %s: step %" PRIu32 " of %" PRIu32,
                     run->files.last, run->state.step, run->train.steps);
-    /* Last, so that what is wrong with the input leaves no folder behind. */
-    if (!s->resume[0] && !run_folder_create(s, &run->files, error))
+    /* Last, so that what is wrong with the input leaves no folder behind; signals before it, so
+     * that a folder is one that can be resumed. */
+    if (!interrupt_catch(error) || (!s->resume[0] && !run_folder_create(s, &run->files, error)))
         return false;
-    bool good = open_logs(run, error) && describe(run, error) && interrupt_catch(error) &&
-                (s->resume[0] || save(run, error));
+    bool good = open_logs(run, error) && describe(run, error) && (s->resume[0] || save(run, error));
     if (!good && !s->resume[0]) {
         event_file_remove(&run->board);
         run_folder_remove(&run->files);
@@ -264,6 +264,7 @@ static void finish(Run *run)
     batches_destroy(&run->test);
     model_destroy(&run->model);
     device_close(&run->device);
+    run_folder_close(&run->files);
 }
 
 /* ---- an epoch ---- */

@@ -5,9 +5,11 @@
 #include "nnmf/memory.h"
 #include "settings/settings_json.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,34 +21,94 @@ static bool set_paths(RunFolder *run, Error *error)
            file_join(run->best, SETTINGS_PATH, run->folder, "best.safetensors", error);
 }
 
-bool run_folder_create(const Settings *settings, RunFolder *run, Error *error)
+/* ---- a new folder ---- */
+
+static bool default_name(const Settings *settings, char *name, size_t capacity, Error *error)
 {
-    if (settings->out[0]) {
-        strcpy(run->folder, settings->out);
-    } else {
-        char when[32];
-        time_t now = time(NULL);
-        struct tm local;
-        if (!localtime_r(&now, &local) || !strftime(when, sizeof when, "%Y%m%d-%H%M%S", &local))
-            return fail(error, "no time of day: the run's folder: give one with --out");
-        snprintf(run->folder, sizeof run->folder, "runs/%s-%s",
-                 dataset_name((DatasetKind)settings->dataset), when);
-    }
-    if (!set_paths(run, error))
-        return false;
-    if (access(run->config, F_OK) == 0 || access(run->metrics, F_OK) == 0 ||
-        access(run->last, F_OK) == 0 || access(run->best, F_OK) == 0)
-        return fail(error, "a run is there already: %s: go on with --resume, or give another --out",
-                    run->folder);
-    return file_make_folder(run->folder, error);
+    char when[32];
+    time_t now = time(NULL);
+    struct tm local;
+    if (!localtime_r(&now, &local) || !strftime(when, sizeof when, "%Y%m%d-%H%M%S", &local))
+        return fail(error, "no time of day: the run's folder: give one with --out");
+    snprintf(name, capacity, "%s-%s", dataset_name((DatasetKind)settings->dataset), when);
+    return true;
 }
 
-void run_folder_remove(const RunFolder *run)
+/* The first of runs/NAME, runs/NAME-2, ... that is not there: others may begin in the same second.
+ */
+static bool make_default(const Settings *settings, RunFolder *run, Error *error)
+{
+    const unsigned most = 10000;
+    char name[64];
+    if (!default_name(settings, name, sizeof name, error) || !file_make_folder("runs", error))
+        return false;
+    for (unsigned number = 1; number <= most; number++) {
+        char suffix[16] = "";
+        if (number > 1)
+            snprintf(suffix, sizeof suffix, "-%u", number);
+        snprintf(run->folder, sizeof run->folder, "runs/%s%s", name, suffix);
+        if (mkdir(run->folder, 0777) == 0)
+            return true;
+        if (errno != EEXIST)
+            return fail(error, "cannot make folder: %s: %s", run->folder, strerror(errno));
+    }
+    return fail(error, "cannot make folder: %s: it is there, and so are all before it",
+                run->folder);
+}
+
+static bool has_run(const RunFolder *run)
+{
+    return access(run->config, F_OK) == 0 || access(run->metrics, F_OK) == 0 ||
+           access(run->last, F_OK) == 0 || access(run->best, F_OK) == 0;
+}
+
+/* Looked at again with the lock: a run may have begun and ended since. */
+static bool claim(RunFolder *run, Error *error)
+{
+    if (!run_lock_create(&run->lock, run->folder, error))
+        return false;
+    if (!has_run(run))
+        return true;
+    run_lock_release(&run->lock);
+    return run_lock_refuse(run->folder, error);
+}
+
+bool run_folder_create(const Settings *settings, RunFolder *run, Error *error)
+{
+    bool named = settings->out[0] != '\0';
+    if (named)
+        strcpy(run->folder, settings->out);
+    else if (!make_default(settings, run, error))
+        return false;
+    if (!set_paths(run, error))
+        return false;
+    if (has_run(run))
+        return run_lock_refuse(run->folder, error);
+    if (named && !file_make_folder(run->folder, error))
+        return false;
+    bool claimed = claim(run, error);
+    if (!claimed)
+        rmdir(run->folder);
+    return claimed;
+}
+
+void run_folder_remove(RunFolder *run)
 {
     unlink(run->config);
     unlink(run->metrics);
     unlink(run->last);
+    run_lock_release(&run->lock);
     rmdir(run->folder);
+}
+
+/* ---- any folder ---- */
+
+/* Where no run is no lock is left either. */
+static bool lock_to_resume(RunFolder *run, Error *error)
+{
+    if (access(run->config, F_OK) != 0)
+        return fail(error, "cannot read: %s: %s", run->config, strerror(errno));
+    return run_lock_take(&run->lock, run->folder, error);
 }
 
 static bool read_config(const RunFolder *run, json_t **config, Error *error)
@@ -67,7 +129,7 @@ bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error 
 {
     *config = NULL;
     strcpy(run->folder, settings->resume);
-    if (!set_paths(run, error) || !read_config(run, config, error))
+    if (!set_paths(run, error) || !lock_to_resume(run, error) || !read_config(run, config, error))
         return false;
     const json_t *options = json_object_get(*config, "options");
     if (!json_is_object(options))
@@ -83,6 +145,11 @@ bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error 
         strlen(folder) < sizeof settings->data)
         strcpy(settings->data, folder);
     return true;
+}
+
+void run_folder_close(RunFolder *run)
+{
+    run_lock_release(&run->lock);
 }
 
 json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,

@@ -1,8 +1,10 @@
-/* The folder that keeps a training run: config.json, metrics.csv, last and best weights; and event
- * files (event_file.h), which name themselves. */
+/* The folder that keeps a training run: config.json, metrics.csv, last and best weights; event
+ * files (event_file.h), which name themselves; and while a process trains there its lock
+ * (run_lock.h). */
 #ifndef NNMF_RUN_FOLDER_H
 #define NNMF_RUN_FOLDER_H
 
+#include "run/run_lock.h"
 #include "settings/settings.h"
 
 #include <jansson.h>
@@ -11,17 +13,19 @@ typedef struct RunFolder {
     char folder[SETTINGS_PATH];
     char config[SETTINGS_PATH], metrics[SETTINGS_PATH];
     char last[SETTINGS_PATH], best[SETTINGS_PATH];
+    RunLock lock;
 } RunFolder;
 
-/* A new folder: --out, else runs/<dataset>-<date>-<time>. Fails if a run is in it already. */
+/* A new folder, locked: --out, else runs/<dataset>-<date>-<time>, with -2, -3, ... behind where
+ * that is there. Fails if a run is in it already. */
 bool run_folder_create(const Settings *settings, RunFolder *run, Error *error);
 
 /* Takes back what a start that failed left: the folder's own files, and the folder if it is empty
  * then. */
-void run_folder_remove(const RunFolder *run);
+void run_folder_remove(RunFolder *run);
 
-/* The folder of --resume; `settings` become those of its config.json (settings_from_config), which
- * itself comes back too. */
+/* The folder of --resume, locked; `settings` become those of its config.json
+ * (settings_from_config), which itself comes back too. Fails if another process trains there. */
 bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error *error);
 
 /* Where a run's images are from. */
@@ -30,6 +34,9 @@ typedef struct RunData {
     size_t images[DATASET_SPLITS];     /* that it uses */
     uint32_t checksum[DATASET_SPLITS]; /* of all that there are */
 } RunData;
+
+/* Unlocks it; also fine on a folder that was neither created nor opened. */
+void run_folder_close(RunFolder *run);
 
 /* What a run is: every option, version, device, data set; NULL when out of memory. */
 json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,

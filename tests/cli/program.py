@@ -167,17 +167,26 @@ def instruction_sets():
     return [name for name, words in needed.items() if flags.issuperset(words.split())]
 
 
-class Running:
-    """The program in the background, its standard output a pipe or a terminal."""
+def wait_until(condition):
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it was waited for in vain")
+        time.sleep(0.01)
 
-    def __init__(self, *arguments, terminal=False):
-        self.command = command_line(arguments)
+
+class Running:
+    """The program in the background, its standard output a pipe or a terminal; `prepare` in the
+    child before it, and `before` in front of its command."""
+
+    def __init__(self, *arguments, terminal=False, prepare=None, before=()):
+        self.command = [*before, *command_line(arguments)]
         self.seen = b""
         self.errors = tempfile.TemporaryFile()
         self.source, target = pty.openpty() if terminal else os.pipe()
         self.process = subprocess.Popen(
             self.command, env=environment(), stdout=target, stderr=self.errors,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, preexec_fn=prepare,
         )
         os.close(target)
 
@@ -200,6 +209,11 @@ class Running:
             if not self._read(deadline):
                 raise EOFError(f"no {text!r} in{self.finish()}")
 
+    def leave(self):
+        """Reads no more of the output."""
+        os.close(self.source)
+        self.source = None
+
     def signal(self, number):
         self.process.send_signal(number)
 
@@ -211,10 +225,11 @@ class Running:
 
     def finish(self):
         deadline = time.monotonic() + TIMEOUT
-        while self._read(deadline):
+        while self.source is not None and self._read(deadline):
             pass
         self.process.wait(TIMEOUT)
-        os.close(self.source)
+        if self.source is not None:
+            self.leave()
         result = self.result()
         self.errors.close()
         return result

@@ -3,11 +3,9 @@
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
-import time
 import unittest
 
 import numpy as np
@@ -586,108 +584,6 @@ class Resume(RunTest):
         self.succeed(*SMALL, "--epochs", 1, "--out", run, env={"NNMF_DATA": program.mnist_folder()})
         self.resume(run, epochs=2)
         self.check_same_run(self.small("whole", epochs=2), run)
-
-
-class Signals(RunTest):
-    """An epoch of 400 steps that is never finished; the comparison ends after 30 of them."""
-
-    def setUp(self):
-        super().setUp()
-        self.data = program.mnist_folder(2000, 30)
-        self.options = ["--data", self.data, *SMALL, "--epochs", 9]
-
-    def interrupt(self, run, number, terminal=False):
-        running = Running(*self.options, "--out", run, terminal=terminal)
-        running.wait_for(b"Expected:")
-        running.signal(number)
-        return running.finish()
-
-    def test_in_training(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            for terminal in (False, True):
-                with self.subTest(signal=number, terminal=terminal):
-                    run = self.folder / f"run-{number}-{terminal}"
-                    result = self.interrupt(run, number, terminal)
-                    self.assertEqual(result.status, 128 + number, result)
-                    self.assertEqual(result.error_lines(), [], result)
-                    self.assertIn(f"nnmf-train --resume {run}", result.out, result)
-                    self.check_no_leftovers(run)
-                    last = run / "last.safetensors"
-                    steps = int(program.read_checkpoint(last)[1]["updates"])
-                    self.assertGreater(steps, 10)
-                    self.assertLess(steps, 400)
-                    self.resume(run, "--max-steps", steps + 3)
-                    whole = self.folder / f"whole-{number}-{terminal}"
-                    self.succeed(*self.options, "--out", whole, "--max-steps", steps + 3)
-                    self.check_same_checkpoint(last, whole / "last.safetensors")
-
-    def test_in_testing(self):
-        images = 400 if WRAPPER else 6000
-        data = program.mnist_folder(10, images)
-        options = ["--data", data, *SMALL, "--epochs", 1]
-        run = self.folder / "run"
-        running = Running(*options, "--out", run, terminal=True)
-        running.wait_for(b"Testing epoch")
-        running.signal(signal.SIGINT)
-        result = running.finish()
-        self.assertEqual(result.status, 128 + signal.SIGINT, result)
-        _, metadata = program.read_checkpoint(run / "last.safetensors")
-        self.assertEqual((metadata["epoch"], metadata["step"]), ("0", "2"), result)
-        self.resume(run)
-        self.succeed(*options, "--out", self.folder / "whole")
-        self.check_same_run(self.folder / "whole", run)
-
-    def test_second_signal(self):
-        """Steps of many seconds, of which the second signal does not wait for the end."""
-        running = Running("--data", program.mnist_folder(), "--dataset", "mnist", "--batch-size",
-                          50, "--iterations", 1000000, "--epochs", 1, "--out",
-                          self.folder / "run")
-        running.wait_for(b"Run: ")
-        time.sleep(0.5)
-        running.signal(signal.SIGINT)
-        time.sleep(0.5)
-        self.assertIsNone(running.process.poll(), "the step was too short")
-        running.signal(signal.SIGINT)
-        begin = time.monotonic()
-        result = running.finish()
-        self.assertLess(time.monotonic() - begin, 60 if WRAPPER else 5)
-        self.assertEqual(result.status, -signal.SIGINT, result)
-        self.check_no_leftovers(self.folder)
-
-    def test_killed_in_the_first_epoch(self):
-        """There is something to go on from before the first epoch ends."""
-        run = self.folder / "run"
-        result = self.interrupt(run, signal.SIGKILL)
-        self.assertEqual(result.status, -signal.SIGKILL, result)
-        self.resume(run, "--max-steps", 15)
-        self.succeed(*self.options, "--out", self.folder / "whole", "--max-steps", 15)
-        self.check_same_checkpoint(run / "last.safetensors",
-                                   self.folder / "whole" / "last.safetensors")
-
-    def test_killed_again_and_again(self):
-        """At random moments of short epochs, so often while files are written."""
-        seed = random.randrange(1 << 32)
-        chance = random.Random(seed)
-        run = self.folder / "run"
-        options = ["--data", program.mnist_folder(), *SMALL, "--train-range", "0:10",
-                   "--test-range", "0:5"]
-        start = [*options, "--epochs", 100000, "--out", run]
-        with self.subTest(seed=seed):
-            for _ in range(3 if WRAPPER else 8):
-                last, best = run / "last.safetensors", run / "best.safetensors"
-                running = Running(*start)
-                # The first best follows the first epoch's line.
-                running.wait_for(b"Epoch: " if best.exists() else b"Epoch: 1\n")
-                time.sleep(chance.uniform(0.0, 0.1))
-                running.signal(signal.SIGKILL)
-                result = running.finish()
-                self.assertEqual(result.status, -signal.SIGKILL, result)
-                self.succeed("eval", "--weights", best, "--data", program.mnist_folder(), *SMALL)
-                epoch = int(program.read_checkpoint(last)[1]["epoch"])
-                start = ["--resume", run]
-            self.resume(run, epochs=epoch + 1)
-            self.succeed(*options, "--epochs", epoch + 1, "--out", self.folder / "whole")
-            self.check_same_run(self.folder / "whole", run)
 
 
 class Options(RunTest):

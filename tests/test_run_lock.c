@@ -1,0 +1,302 @@
+/* The lock of a run's folder, and a file system that has no locks: flock() is answered here. */
+#include "run/run_lock.h"
+
+#include "base/host.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int no_locks; /* the errno of every flock(), 0: the real one */
+
+int __real_flock(int descriptor, int operation);
+int __wrap_flock(int descriptor, int operation);
+
+int __wrap_flock(int descriptor, int operation)
+{
+    errno = no_locks;
+    return no_locks ? -1 : __real_flock(descriptor, operation);
+}
+
+typedef struct Folder {
+    char path[32], lock[48];
+} Folder;
+
+static int make_folder(void **state)
+{
+    static Folder folder;
+    strcpy(folder.path, "/tmp/nnmf-lock-XXXXXX");
+    no_locks = 0;
+    if (!mkdtemp(folder.path))
+        return -1;
+    snprintf(folder.lock, sizeof folder.lock, "%s/lock", folder.path);
+    *state = &folder;
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    const Folder *folder = *state;
+    unlink(folder->lock);
+    return rmdir(folder->path);
+}
+
+static void read_file(const char *path, char *text, size_t capacity)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, capacity - 1, file)] = '\0';
+    fclose(file);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* "process 123 on host" */
+static void this_process(char text[128])
+{
+    char host[HOST_NAME];
+    host_name(host);
+    snprintf(text, 128, "process %ld on %s", (long)getpid(), host);
+}
+
+static void says_who_holds_it(void **state)
+{
+    const Folder *folder = *state;
+    RunLock one = {0}, other = {0};
+    Error error = {0};
+    char text[128], expected[128];
+    this_process(expected);
+    assert_true(run_lock_create(&one, folder->path, &error));
+    read_file(folder->lock, text, sizeof text);
+    strcat(expected, "\n");
+    assert_string_equal(text, expected);
+
+    this_process(expected);
+    assert_false(run_lock_take(&other, folder->path, &error));
+    assert_non_null(strstr(error.text, expected));
+    assert_false(run_lock_create(&other, folder->path, &error));
+    assert_non_null(strstr(error.text, expected));
+    run_lock_release(&other);
+    assert_int_equal(access(folder->lock, F_OK), 0);
+
+    run_lock_release(&one);
+    assert_int_not_equal(access(folder->lock, F_OK), 0);
+    run_lock_release(&one);
+}
+
+static void one_that_was_killed_leaves_it_free(void **state)
+{
+    const Folder *folder = *state;
+    RunLock lock = {0};
+    Error error = {0};
+    char text[128], expected[128];
+    write_file(folder->lock, "process 1 on elsewhere, with a longer name than this one has\n");
+    assert_false(run_lock_create(&lock, folder->path, &error));
+    assert_null(strstr(error.text, "elsewhere"));
+    assert_non_null(strstr(error.text, "--resume"));
+    assert_true(run_lock_take(&lock, folder->path, &error));
+    read_file(folder->lock, text, sizeof text);
+    this_process(expected);
+    strcat(expected, "\n");
+    assert_string_equal(text, expected);
+    run_lock_release(&lock);
+}
+
+/* Another user's, in a folder of a group: locked it stays, unlocked it is replaced. */
+static void one_that_is_read_only_can_be_taken(void **state)
+{
+    const Folder *folder = *state;
+    RunLock one = {0}, other = {0};
+    Error error = {0};
+    bool root = geteuid() == 0;
+    if (root && (seteuid(65534) != 0 || seteuid(0) != 0))
+        skip(); /* there is no other user here */
+    char text[128], expected[128];
+    this_process(expected);
+    assert_true(run_lock_create(&one, folder->path, &error));
+    assert_true(chmod(folder->lock, 0444) == 0 && chmod(folder->path, 0777) == 0);
+    assert_true(!root || seteuid(65534) == 0);
+
+    bool refused = !run_lock_take(&other, folder->path, &error);
+    bool there = access(folder->lock, F_OK) == 0;
+    close(one.descriptor); /* as if killed */
+    bool taken = run_lock_take(&other, folder->path, &(Error){0});
+    read_file(folder->lock, text, sizeof text);
+    run_lock_release(&other);
+    bool removed = access(folder->lock, F_OK) != 0;
+
+    assert_true(!root || seteuid(0) == 0);
+    assert_true(refused && there && taken && removed);
+    assert_non_null(strstr(error.text, expected));
+    strcat(expected, "\n");
+    assert_string_equal(text, expected);
+}
+
+/* Its name may be another's by then. */
+static void only_its_own_file_is_removed(void **state)
+{
+    const Folder *folder = *state;
+    RunLock one = {0}, other = {0};
+    Error error = {0};
+    assert_true(run_lock_create(&one, folder->path, &error));
+    assert_int_equal(unlink(folder->lock), 0);
+    assert_true(run_lock_create(&other, folder->path, &error));
+    run_lock_release(&one);
+    assert_int_equal(access(folder->lock, F_OK), 0);
+    run_lock_release(&other);
+}
+
+static void a_link_is_not_followed(void **state)
+{
+    const Folder *folder = *state;
+    RunLock lock = {0};
+    Error error = {0};
+    char target[64], text[128];
+    snprintf(target, sizeof target, "%s.target", folder->path);
+    write_file(target, "content");
+    assert_int_equal(symlink(target, folder->lock), 0);
+    assert_false(run_lock_take(&lock, folder->path, &error));
+    assert_non_null(strstr(error.text, folder->lock));
+    read_file(target, text, sizeof text);
+    assert_string_equal(text, "content");
+    assert_int_equal(unlink(target), 0);
+}
+
+/* What `call` writes to standard error. */
+static void with_errors(bool (*call)(RunLock *, const char *, Error *), const Folder *folder,
+                        char text[512])
+{
+    RunLock lock = {0};
+    Error error = {0};
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    int kept = dup(STDERR_FILENO);
+    assert_true(kept >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+    bool good = call(&lock, folder->path, &error);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    close(kept);
+    rewind(file);
+    text[fread(text, 1, 511, file)] = '\0';
+    fclose(file);
+    assert_true(good);
+    run_lock_release(&lock);
+    assert_int_not_equal(access(folder->lock, F_OK), 0);
+}
+
+static void without_locks_it_warns(void **state)
+{
+    const Folder *folder = *state;
+    static const int reasons[] = {ENOLCK, EOPNOTSUPP, ENOSYS, EINVAL};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        char text[512];
+        no_locks = reasons[i];
+        with_errors(run_lock_create, folder, text);
+        assert_non_null(strstr(text, strerror(reasons[i])));
+        with_errors(run_lock_take, folder, text);
+        assert_non_null(strstr(text, strerror(reasons[i])));
+        assert_null(strstr(text, "may be training"));
+        write_file(folder->lock, "process 7 on elsewhere\n");
+        with_errors(run_lock_take, folder, text);
+        assert_non_null(strstr(text, "process 7 on elsewhere may be training"));
+    }
+}
+
+/* Without locks the file alone decides. */
+static void without_locks_one_new_run_succeeds(void **state)
+{
+    const Folder *folder = *state;
+    RunLock lock = {0};
+    Error error = {0};
+    no_locks = ENOLCK;
+    write_file(folder->lock, "process 7 on elsewhere\n");
+    assert_false(run_lock_create(&lock, folder->path, &error));
+    assert_non_null(strstr(error.text, "a run is there already"));
+}
+
+static void another_failure_is_one(void **state)
+{
+    const Folder *folder = *state;
+    RunLock lock = {0};
+    Error error = {0};
+    no_locks = EIO;
+    assert_false(run_lock_create(&lock, folder->path, &error));
+    assert_non_null(strstr(error.text, strerror(EIO)));
+    assert_int_not_equal(access(folder->lock, F_OK), 0);
+    assert_false(run_lock_take(&lock, folder->path, &error));
+    assert_non_null(strstr(error.text, strerror(EIO)));
+}
+
+/* Of several processes at once exactly one claims a folder, again and again. */
+static void one_of_several_processes_claims_it(void **state)
+{
+    enum { PROCESSES = 4, ROUNDS = 50 };
+    const Folder *folder = *state;
+    for (int round = 0; round < ROUNDS; round++) {
+        int start[2], end[2], winners = 0;
+        pid_t children[PROCESSES];
+        char byte;
+        assert_true(pipe(start) == 0 && pipe(end) == 0);
+        for (int i = 0; i < PROCESSES; i++) {
+            children[i] = fork();
+            assert_true(children[i] >= 0);
+            if (children[i] > 0)
+                continue;
+            RunLock lock = {0};
+            Error error = {0};
+            close(start[1]);
+            close(end[1]);
+            ssize_t got = read(start[0], &byte, 1); /* all begin when the other end is closed */
+            bool won = got == 0 && run_lock_create(&lock, folder->path, &error);
+            if (won)
+                got = read(end[0], &byte, 1); /* and hold it until all have tried */
+            _exit(won ? 0 : 1);
+        }
+        close(start[0]);
+        close(end[0]);
+        close(start[1]);
+        int status, ended = 0;
+        for (; ended < PROCESSES - 1; ended++) {
+            assert_true(wait(&status) > 0);
+            winners += WIFEXITED(status) && WEXITSTATUS(status) == 0;
+        }
+        assert_int_equal(winners, 0); /* the one that is left */
+        close(end[1]);
+        assert_true(wait(&status) > 0);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        assert_int_equal(unlink(folder->lock), 0);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(says_who_holds_it),
+        TEST(one_that_was_killed_leaves_it_free),
+        TEST(one_that_is_read_only_can_be_taken),
+        TEST(only_its_own_file_is_removed),
+        TEST(a_link_is_not_followed),
+        TEST(without_locks_it_warns),
+        TEST(without_locks_one_new_run_succeeds),
+        TEST(another_failure_is_one),
+        TEST(one_of_several_processes_claims_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
