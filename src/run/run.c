@@ -10,8 +10,8 @@
 #include "run/report.h"
 #include "run/resume.h"
 #include "run/run_folder.h"
+#include "run/run_options.h"
 #include "run/tensorboard.h"
-#include "settings/settings_weights.h"
 #include "training/batches.h"
 #include "training/checkpoint.h"
 #include "training/evaluation.h"
@@ -21,7 +21,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MEASURED_STEPS = 10 };
@@ -31,7 +30,7 @@ typedef struct Run {
     RunFolder files;
     Resume resume; /* empty in a new run */
     RunData data;
-    char *options, *weights_options; /* for the metadata of last and best weights */
+    RunOptions options;
     Network network;
     Device device;
     Model model;
@@ -50,62 +49,10 @@ static bool save(Run *run, Error *error)
 {
     return csv_write(&run->steps, error) && csv_write(&run->metrics, error) &&
            event_file_flush(&run->board, error) &&
-           checkpoint_write(run->files.last, &run->model, &run->state, run->options, error);
+           checkpoint_write(run->files.last, &run->model, &run->state, run->options.of_last, error);
 }
 
 /* ---- starting ---- */
-
-/* Paths that are kept are kept from the root: a run may be resumed from anywhere. */
-static bool find_data(Run *run, Error *error)
-{
-    Settings *s = &run->settings;
-    char folder[SETTINGS_PATH], init[SETTINGS_PATH];
-    const char *found = settings_data_folder(s, folder, sizeof folder);
-    if (!file_absolute(run->data.folder, sizeof run->data.folder, found, error))
-        return false;
-    if (s->data[0])
-        strcpy(s->data, run->data.folder);
-    if (s->init[0] && !s->resume[0]) {
-        strcpy(init, s->init);
-        return file_absolute(s->init, sizeof s->init, init, error);
-    }
-    return true;
-}
-
-static bool is_utf8(const char *text)
-{
-    json_t *string = json_string(text);
-    bool is = string != NULL;
-    json_decref(string);
-    return is;
-}
-
-static bool check_name(const char *what, const char *name, const char *where, Error *error)
-{
-    return is_utf8(name) ||
-           fail_usage(error, "name is not UTF-8: %s: %s: %s could not hold it", what, name, where);
-}
-
-/* JSON is UTF-8. */
-static bool check_names(const Settings *s, const char *data, Error *error)
-{
-    const char *config = "config.json", *lines = "--log-format json";
-    return check_name("the data's folder", data, config, error) &&
-           check_name("--init", s->init, config, error) &&
-           (s->log_format != LOG_JSON || (check_name("--out", s->out, lines, error) &&
-                                          check_name("--resume", s->resume, lines, error)));
-}
-
-static bool describe_options(Run *run, Error *error)
-{
-    json_t *of_run = settings_to_json(&run->settings, OPTIONS_OF_CHECKPOINT);
-    json_t *of_weights = settings_to_json(&run->settings, OPTIONS_OF_WEIGHTS);
-    bool good = (run->options = weights_options_text(of_run, error)) &&
-                (run->weights_options = weights_options_text(of_weights, error));
-    json_decref(of_run);
-    json_decref(of_weights);
-    return good;
-}
 
 static Range whole_if_empty(Range range, size_t count)
 {
@@ -115,10 +62,8 @@ static Range whole_if_empty(Range range, size_t count)
 static bool load_split(Run *run, DatasetSplit split, Range range, Batches *batches, Error *error)
 {
     const Settings *s = &run->settings;
-    char folder[SETTINGS_PATH];
     ImageSet images;
-    if (!dataset_load((DatasetKind)s->dataset, split,
-                      settings_data_folder(s, folder, sizeof folder), &images, error))
+    if (!dataset_load((DatasetKind)s->dataset, split, run->options.data, &images, error))
         return false;
     if (range.end > images.count) {
         fail_usage(error, "range outside the data: --%s-range %zu:%zu: there are %zu images",
@@ -180,7 +125,8 @@ static bool open_logs(Run *run, Error *error)
 static bool describe(Run *run, Error *error)
 {
     const Settings *s = &run->settings;
-    json_t *config = run_folder_config(&run->files, s, run->device.description, &run->data, error);
+    json_t *config = run_folder_config(&run->files, s, run->device.description, run->options.data,
+                                       &run->data, error);
     uint32_t epoch = run->state.epoch;
     if (config && s->resume[0])
         resume_warn(&run->resume, config);
@@ -217,8 +163,7 @@ static bool start(Run *run, Error *error)
 {
     Settings *s = &run->settings;
     if ((s->resume[0] && !resume_open(s, &run->files, &run->resume, error)) ||
-        !find_data(run, error) || !check_names(s, run->data.folder, error) ||
-        !describe_options(run, error))
+        !run_options_make(s, &run->options, error))
         return false;
     NetworkOptions options = settings_network(s);
     if (!network_for_dataset((DatasetKind)s->dataset, &options, &run->network, error) ||
@@ -253,8 +198,7 @@ static bool start(Run *run, Error *error)
 static void finish(Run *run)
 {
     resume_close(&run->resume);
-    free(run->options);
-    free(run->weights_options);
+    run_options_free(&run->options);
     csv_close(&run->metrics);
     csv_close(&run->steps);
     event_file_close(&run->board);
@@ -386,7 +330,7 @@ static bool conclude_epoch(Run *run, double test_seconds, Error *error)
         state->best_correct = state->last_correct;
         state->best_epoch = state->epoch;
         if (!checkpoint_write_weights(run->files.best, &run->model, state->epoch,
-                                      state->best_correct, run->weights_options, error))
+                                      state->best_correct, run->options.of_best, error))
             return false;
     }
     state->epoch++;
@@ -450,7 +394,7 @@ static bool add_population(Run *run, Error *error)
     if (!run->model.has_population &&
         (!measure_population(run, error) ||
          (!run->ended &&
-          !checkpoint_write(run->files.last, &run->model, state, run->options, error))))
+          !checkpoint_write(run->files.last, &run->model, state, run->options.of_last, error))))
         return false;
     if (run->ended)
         return true;
@@ -461,7 +405,7 @@ static bool add_population(Run *run, Error *error)
             return false;
     }
     return run->ended || checkpoint_write_weights(run->files.best, &run->model, state->best_epoch,
-                                                  state->best_correct, run->weights_options, error);
+                                                  state->best_correct, run->options.of_best, error);
 }
 
 bool run_train(const Settings *settings, int *signal, Error *error)

@@ -153,7 +153,7 @@ void run_folder_close(RunFolder *run)
 }
 
 json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,
-                          const RunData *data, Error *error)
+                          const char *data_folder, const RunData *data, Error *error)
 {
     char train[16], test[16];
     snprintf(train, sizeof train, "%08" PRIx32, data->checksum[SPLIT_TRAIN]);
@@ -161,7 +161,7 @@ json_t *run_folder_config(const RunFolder *run, const Settings *settings, const 
     json_t *json =
         json_pack("{s:s, s:s, s:{s:s, s:s, s:I, s:I, s:s, s:s}, s:o?}", "version", NNMF_VERSION,
                   "device", device, "data", "name", dataset_name((DatasetKind)settings->dataset),
-                  "folder", data->folder, "train_images", (json_int_t)data->images[SPLIT_TRAIN],
+                  "folder", data_folder, "train_images", (json_int_t)data->images[SPLIT_TRAIN],
                   "test_images", (json_int_t)data->images[SPLIT_TEST], "train_checksum", train,
                   "test_checksum", test, "options", settings_to_json(settings, OPTIONS_OF_CONFIG));
     if (!json)

@@ -28,9 +28,8 @@ void run_folder_remove(RunFolder *run);
  * (settings_from_config), which itself comes back too. Fails if another process trains there. */
 bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error *error);
 
-/* Where a run's images are from. */
+/* A run's images, by split. */
 typedef struct RunData {
-    char folder[SETTINGS_PATH];        /* from the root */
     size_t images[DATASET_SPLITS];     /* that it uses */
     uint32_t checksum[DATASET_SPLITS]; /* of all that there are */
 } RunData;
@@ -40,7 +39,7 @@ void run_folder_close(RunFolder *run);
 
 /* What a run is: every option, version, device, data set; NULL when out of memory. */
 json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,
-                          const RunData *data, Error *error);
+                          const char *data_folder, const RunData *data, Error *error);
 
 /* As config.json. */
 bool run_folder_write_config(const RunFolder *run, const json_t *config, Error *error);
