@@ -259,8 +259,8 @@ class Trees(Small):
         self.gpu_pack("--out", "other", "tests", env={"NNMF_REFERENCE": str(reference)})
         self.assertFalse(self.pack.exists())
         self.fail_with("gpu-run: not packed: ", "scripts/gpu-run", "true")
-        done = self.succeed("scripts/gpu-run", "--pack", "other", "ls",
-                            f"{self.project}/other/tests/reference")
+        done = self.succeed("scripts/gpu-run", "--pack", "other", "sh", "-c",
+                            'cd "$NNMF_REFERENCE" && ls')
         self.assertEqual(done.stdout, "a.safetensors\nb.csv\n")
         self.fail_with("gpu-pack: no folder: /nowhere: $NNMF_REFERENCE", "scripts/gpu-pack",
                        "--build", self.tree, "tests", env={"NNMF_REFERENCE": "/nowhere"})
