@@ -31,6 +31,7 @@ WAYS = ((("--nnmf-kernel", "fused"), 1e-4), (("--nnmf-kernel", "cublas"), 1e-4),
 SANITIZED = EMULATED and program.is_sanitized()
 if SANITIZED:
     WAYS = WAYS[:2]
+EPOCHS = 2 if SANITIZED else 3
 
 
 @unittest.skipUnless(EMULATED, "NNMF_TRAIN_EMULATED is not set")
@@ -125,7 +126,7 @@ class Info(EmulatedTest):
 class Runs(EmulatedTest):
     """Small runs: 13 training images in steps of 5, so that the last is smaller; 7 test images."""
 
-    def small(self, name, *options, dataset=(), epochs=3, **how):
+    def small(self, name, *options, dataset=(), epochs=EPOCHS, **how):
         """-> the run's folder."""
         run, log = self.folder / name, self.folder / f"{name}.csv"
         data = dataset or [*SMALL, "--data", program.mnist_folder()]
@@ -159,7 +160,7 @@ class Runs(EmulatedTest):
         """The CPU and all ways of the products see the same images and agree."""
         self.small("cpu", "--device", "cpu")
         expected = [list(map(float, row.split(","))) for row in self.log("cpu")]
-        self.assertEqual(len(expected), 9)
+        self.assertEqual(len(expected), 3 * EPOCHS)
         for way, allowed in WAYS:
             with self.subTest(way=way):
                 self.small(way[1], *way)
@@ -259,7 +260,7 @@ class Runs(EmulatedTest):
                 self.fail_with(2, "info", "--device", "cuda", name, value, mention=[name, "--device cuda"])
                 self.assertIn("host emulation",
                               self.succeed("info", "--device", "auto", name, value).out)
-        run = self.small("run")
+        run = self.small("run", "--max-steps", 1)
         self.fail_with(2, "--resume", run, "--threads", 2, mention=["--threads", "--device cuda"])
 
 

@@ -15,6 +15,15 @@ from program import SMALL, WRAPPER, Running, make_fixtures
 from test_runs import RunTest
 
 
+def processor_seconds(process):
+    """Of a process and its children."""
+    folder = pathlib.Path(f"/proc/{process}")
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = (folder / "task" / str(process) / "children").read_text().split()
+    return own + sum(map(processor_seconds, children))
+
+
 class SignalTest(RunTest):
     """An epoch of 400 steps that is never finished; the comparison ends after 30 of them."""
 
@@ -37,9 +46,11 @@ class SignalTest(RunTest):
         return running
 
     def wait_for_step(self, running):
-        """Until it is in its first step: it would not begin that after a signal."""
+        """Until it is in its first step, which it would not begin after a signal: until it has
+        computed for a while, since before it there is nothing to compute."""
         running.wait_for(b"Run: ")
-        time.sleep(0.5)
+        before = processor_seconds(running.process.pid)
+        program.wait_until(lambda: processor_seconds(running.process.pid) > before + 0.5)
 
     def signal_until_it_ends(self, process, send, pause):
         deadline = time.monotonic() + 60
@@ -79,7 +90,7 @@ class Orderly(SignalTest):
                     self.check_same_checkpoint(last, whole / "last.safetensors")
 
     def test_in_testing(self):
-        images = 400 if WRAPPER else 6000
+        images = 400 if WRAPPER else 1500 if program.is_sanitized() else 6000
         data = program.mnist_folder(10, images)
         options = ["--data", data, *SMALL, "--epochs", 1]
         run = self.folder / "run"
