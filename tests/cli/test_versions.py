@@ -54,6 +54,21 @@ class Versions(ProgramTest):
                 self.assertEqual(config["options"]["iterations"], 2)
                 self.succeed("--resume", run)  # from here on a run of this version
 
+    def test_statistics_onto_a_checkpoint(self):
+        """It stays one of its version: losses and learning rates go on as they would have."""
+        for version in VERSIONS:
+            with self.subTest(version=version.name):
+                run = self.unpack(version)
+                last = run / "last.safetensors"
+                arrays, metadata = program.read_checkpoint(last)
+                program.make_fixtures.write_safetensors(
+                    last, arrays, metadata | {"learning_rate.nnmf": "0.001"})
+                self.succeed("statistics", "--weights", last, "--dataset", "fashion-mnist",
+                             "--data", program.mnist_folder(60, 50), "--out", last)
+                self.assertNotIn("options", program.read_checkpoint(last)[1])
+                self.resume(run, "--epochs", 3)
+                self.assertEqual(read_rows(run / "metrics.csv")[-1]["lr_nnmf"], "0.001")
+
     def check_rows(self, version, rows):
         """The program is another one and so may the processor be: losses agree to rounding."""
         expected = read_rows(version / "metrics.csv")

@@ -153,6 +153,17 @@ class WeightsOptions(ProgramTest):
             self.succeed("--resume", run, "--epochs", 13)
         self.check_same_checkpoint(whole / "last.safetensors", self.last)
 
+    def test_statistics_of_a_checkpoint_as_another_network(self):
+        """Its run could not go on with what the file would say then."""
+        for out in (self.last, self.folder / "m.safetensors"):
+            before = self.last.read_bytes()
+            self.fail_with(USAGE, "statistics", "--weights", self.last, "--data", self.data,
+                           "--iterations", 5, "--override", "--out", out, mention=self.last)
+            self.assertEqual(self.last.read_bytes(), before)
+        self.succeed("statistics", "--weights", self.last, "--data", self.data, "--batch-size", 7,
+                     "--override", "--out", self.last)
+        self.succeed("--resume", self.run_folder, "--epochs", 13)
+
     def test_statistics_of_other_options(self):
         """What they were measured with is what the file says from then on."""
         out = self.folder / "m.safetensors"
