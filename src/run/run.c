@@ -152,7 +152,8 @@ static bool start_state(Run *run, Error *error)
 {
     const Settings *s = &run->settings;
     if (s->resume[0])
-        return resume_state(&run->resume, s, &run->files, &run->model, &run->state, error);
+        return resume_state(&run->resume, s, &run->files, batches_images(&run->train), &run->model,
+                            &run->state, error);
     run->state.schedules[GROUP_CNN_TOP] = schedule_start(s->lr_cnn_top);
     run->state.schedules[GROUP_NNMF] = schedule_start(s->lr_nnmf);
     run->state.schedules[GROUP_BATCHNORM] = schedule_start(s->lr_batchnorm);
