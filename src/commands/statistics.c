@@ -1,10 +1,12 @@
 /* Measures the population statistics of a weights file and writes a file with both. */
 #include "commands/commands.h"
 
+#include "base/file.h"
 #include "formats/safetensors.h"
 #include "network/population.h"
 #include "nnmf/memory.h"
 #include "run/progress.h"
+#include "run/run_folder.h"
 #include "run/session.h"
 #include "settings/settings_weights.h"
 #include "training/population_pass.h"
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static bool show_progress(void *context, uint32_t step)
 {
@@ -115,11 +118,23 @@ static bool measure_and_write(const Settings *settings, Session *session, Error 
     return good;
 }
 
-bool command_statistics(const Settings *settings, int *status, Error *error)
+/* A run that trains writes both files itself: what is written here from what they were is lost, or
+ * that run's epochs are. `lock` is then held while it is not allowed to. */
+static bool lock_run(const char *out, RunLock *lock, Error *error)
 {
-    (void)status;
-    if (!settings->out[0])
-        return fail_usage(error, "option missing: --out: a file to write was expected");
+    const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out;
+    char folder[SETTINGS_PATH] = ".", config[SETTINGS_PATH];
+    *lock = (RunLock){.held = false};
+    if (strcmp(name, RUN_LAST) != 0 && strcmp(name, RUN_BEST) != 0)
+        return true;
+    if (slash)
+        snprintf(folder, sizeof folder, "%.*s", (int)(name - out), out);
+    return file_join(config, sizeof config, folder, RUN_CONFIG, error) &&
+           (access(config, F_OK) != 0 || run_lock_take(lock, folder, error));
+}
+
+static bool run_statistics(const Settings *settings, Error *error)
+{
     Settings of_training = *settings;
     of_training.split = SPLIT_TRAIN;
     Session session;
@@ -130,5 +145,18 @@ bool command_statistics(const Settings *settings, int *status, Error *error)
         printf("Statistics of %zu images in batches of %d: %s\n", batches_images(&session.batches),
                session.batches.sample.batch_size, settings->out);
     session_close(&session);
+    return good;
+}
+
+bool command_statistics(const Settings *settings, int *status, Error *error)
+{
+    (void)status;
+    if (!settings->out[0])
+        return fail_usage(error, "option missing: --out: a file to write was expected");
+    RunLock lock;
+    if (!lock_run(settings->out, &lock, error))
+        return false;
+    bool good = run_statistics(settings, error);
+    run_lock_release(&lock);
     return good;
 }
