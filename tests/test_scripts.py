@@ -40,10 +40,52 @@ def output(*command, cwd=ROOT, **environment):
     return done.returncode, done.stdout.decode()
 
 
+STUBS = {
+    "scripts/lib.sh": """root=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/..")
+need() { :; }; need_to_build() { :; }; build() { :; }
+say() { echo "$*"; }; die() { echo "$*"; exit 1; }
+""",
+    "scripts/fetch-data": "#!/bin/sh\nexit 0\n",
+    "build/nnmf-train": "#!/bin/sh\nprintf '<%s>' \"$@\"\n",
+}
+
+
 class Temporary(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nnmf scripts ")).resolve()
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+
+class Train(Temporary):
+    """scripts/train, with nothing to install and stubs in the place of what it calls."""
+
+    def setUp(self):
+        super().setUp()
+        for name, text in STUBS.items():
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755)
+        shutil.copy(ROOT / "scripts" / "train", self.folder / "scripts")
+
+    def check(self, data_set, *arguments):
+        status, said = output(self.folder / "scripts" / "train", *arguments, cwd=self.folder,
+                              NNMF_DATA="")
+        data = f"<--data><{self.folder}/data/{data_set}>" if data_set else ""
+        self.assertEqual((status, said), (0, f"<train>{data}" + "".join(f"<{a}>" for a in arguments)))
+
+    def test_data_set(self):
+        (self.folder / "new.st").write_text(
+            r'{"__metadata__":{"options":"{\"dataset\":\"fashion-mnist\",\"loss\":\"sbs\"}"}}')
+        (self.folder / "old.st").write_text('{"__metadata__":{"version":"0.1.0"}}')
+        self.check("cifar10")
+        self.check("mnist", "--dataset", "mnist")
+        self.check("fashion-mnist", "--init", "new.st")
+        self.check("fashion-mnist", "--init=new.st", "--epochs", "1")
+        self.check("mnist", "--init", "new.st", "--dataset", "mnist", "--override")
+        self.check("cifar10", "--init", "old.st")
+        self.check("cifar10", "--init", "none.st")
+        self.check(None, "--init", "new.st", "--data", "here")
 
 
 class Bash(Temporary):

@@ -1,10 +1,12 @@
 /* Measures the population statistics of a weights file and writes a file with both. */
 #include "commands/commands.h"
 
+#include "base/file.h"
 #include "formats/safetensors.h"
 #include "network/population.h"
 #include "nnmf/memory.h"
 #include "run/progress.h"
+#include "run/run_folder.h"
 #include "run/session.h"
 #include "settings/settings_weights.h"
 #include "training/population_pass.h"
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static bool show_progress(void *context, uint32_t step)
 {
@@ -31,7 +34,30 @@ static bool measure(Session *session, Error *error)
     return good;
 }
 
-/* The metadata of the weights' file, with the options as they are now. Free with memory_free. */
+/* The options as they are now, as text for the metadata: free with free(). NULL for a checkpoint
+ * that has none, of version 0.1.0, which with options would be taken for one of this version. */
+static bool make_options(const Settings *settings, const TensorFile *file, char **text,
+                         Error *error)
+{
+    json_t *options = NULL, *now = NULL;
+    bool of_run = checkpoint_is(file);
+    *text = NULL;
+    bool good = weights_options_read(file, settings->weights, &options, error) &&
+                (now = weights_options_now(settings, options, error));
+    if (good && of_run && options && !json_equal(options, now))
+        good = fail_usage(error,
+                          "checkpoint of another network: %s: its run goes on with the options "
+                          "that it has: they were expected, or best.safetensors",
+                          settings->weights);
+    if (good && (options || !of_run))
+        good = (*text = weights_options_text(now, error)) != NULL;
+    json_decref(now);
+    json_decref(options);
+    return good;
+}
+
+/* The metadata of the weights' file, with these options in the place of its own; NULL: with its
+ * own. Free with memory_free. */
 static const char **change_metadata(const TensorFile *file, const char *options, size_t *count,
                                     Error *error)
 {
@@ -39,13 +65,13 @@ static const char **change_metadata(const TensorFile *file, const char *options,
         memory_allocate(2 * (file->metadata_count + 1), sizeof *metadata, "metadata", error);
     *count = 0;
     for (size_t i = 0; metadata && i < file->metadata_count; i++) {
-        if (strcmp(file->metadata[2 * i], CHECKPOINT_OPTIONS) == 0)
+        if (options && strcmp(file->metadata[2 * i], CHECKPOINT_OPTIONS) == 0)
             continue;
         metadata[2 * *count] = file->metadata[2 * i];
         metadata[2 * *count + 1] = file->metadata[2 * i + 1];
         ++*count;
     }
-    if (metadata) {
+    if (metadata && options) {
         metadata[2 * *count] = CHECKPOINT_OPTIONS;
         metadata[2 * *count + 1] = options;
         ++*count;
@@ -79,21 +105,46 @@ static bool write_file(const Settings *settings, const Session *session, const T
     return good;
 }
 
-static bool write(const Settings *settings, const Session *session, Error *error)
+static bool measure_and_write(const Settings *settings, Session *session, Error *error)
 {
     TensorFile file;
     if (!safetensors_read(settings->weights, &file, error))
         return false;
-    json_t *options = NULL, *now = NULL;
-    char *text = NULL;
-    bool good = weights_options_read(&file, settings->weights, &options, error) &&
-                (now = weights_options_now(settings, options, error)) &&
-                (text = weights_options_text(now, error)) &&
-                write_file(settings, session, &file, text, error);
-    free(text);
-    json_decref(now);
-    json_decref(options);
+    char *options = NULL;
+    bool good = make_options(settings, &file, &options, error) && measure(session, error) &&
+                write_file(settings, session, &file, options, error);
+    free(options);
     tensor_file_free(&file);
+    return good;
+}
+
+/* A run that trains writes both files itself: what is written here from what they were is lost, or
+ * that run's epochs are. `lock` is then held while it is not allowed to. */
+static bool lock_run(const char *out, RunLock *lock, Error *error)
+{
+    const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out;
+    char folder[SETTINGS_PATH] = ".", config[SETTINGS_PATH];
+    *lock = (RunLock){.held = false};
+    if (strcmp(name, RUN_LAST) != 0 && strcmp(name, RUN_BEST) != 0)
+        return true;
+    if (slash)
+        snprintf(folder, sizeof folder, "%.*s", (int)(name - out), out);
+    return file_join(config, sizeof config, folder, RUN_CONFIG, error) &&
+           (access(config, F_OK) != 0 || run_lock_take(lock, folder, error));
+}
+
+static bool run_statistics(const Settings *settings, Error *error)
+{
+    Settings of_training = *settings;
+    of_training.split = SPLIT_TRAIN;
+    Session session;
+    if (!session_open(&of_training, settings->train_range, &session, error))
+        return false;
+    bool good = measure_and_write(settings, &session, error);
+    if (good)
+        printf("Statistics of %zu images in batches of %d: %s\n", batches_images(&session.batches),
+               session.batches.sample.batch_size, settings->out);
+    session_close(&session);
     return good;
 }
 
@@ -102,15 +153,10 @@ bool command_statistics(const Settings *settings, int *status, Error *error)
     (void)status;
     if (!settings->out[0])
         return fail_usage(error, "option missing: --out: a file to write was expected");
-    Settings of_training = *settings;
-    of_training.split = SPLIT_TRAIN;
-    Session session;
-    if (!session_open(&of_training, settings->train_range, &session, error))
+    RunLock lock;
+    if (!lock_run(settings->out, &lock, error))
         return false;
-    bool good = measure(&session, error) && write(settings, &session, error);
-    if (good)
-        printf("Statistics of %zu images in batches of %d: %s\n", batches_images(&session.batches),
-               session.batches.sample.batch_size, settings->out);
-    session_close(&session);
+    bool good = run_statistics(settings, error);
+    run_lock_release(&lock);
     return good;
 }

@@ -96,6 +96,48 @@ static bool image_set_allocate(ImageSet *images, DatasetKind kind, size_t capaci
     return images->labels != NULL;
 }
 
+/* ---- the files ---- */
+
+enum { SPLIT_FILES = 5, NAME_CAPACITY = 64 };
+
+/* Of IDX: the images, the labels. */
+static const char *const cifar10_files[DATASET_SPLITS][SPLIT_FILES] = {
+    [SPLIT_TRAIN] = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+                     "data_batch_5.bin"},
+    [SPLIT_TEST] = {"test_batch.bin"}};
+static const char *const idx_files[DATASET_SPLITS][SPLIT_FILES] = {
+    [SPLIT_TRAIN] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"},
+    [SPLIT_TEST] = {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}};
+
+/* What else a file may be called. */
+static void other_name(DatasetKind kind, const char *name, char other[NAME_CAPACITY])
+{
+    snprintf(other, NAME_CAPACITY, kind == DATASET_CIFAR10 ? "cifar-10-batches-bin/%s" : "%s.gz",
+             name);
+}
+
+static bool is_in(const char *folder, const char *name, const char *path)
+{
+    char own[PATH_CAPACITY];
+    Error unsaid; /* too long: nothing is read from there */
+    return file_join(own, sizeof own, folder, name, &unsaid) && file_same(own, path);
+}
+
+bool dataset_has_file(DatasetKind kind, const char *folder, const char *path)
+{
+    for (int split = 0; split < DATASET_SPLITS; split++)
+        for (int i = 0; i < SPLIT_FILES; i++) {
+            const char *name = (kind == DATASET_CIFAR10 ? cifar10_files : idx_files)[split][i];
+            char other[NAME_CAPACITY];
+            if (!name)
+                continue;
+            other_name(kind, name, other);
+            if (is_in(folder, name, path) || is_in(folder, other, path))
+                return true;
+        }
+    return false;
+}
+
 /* Whether something of that name is there, though it may turn out to be unreadable. */
 static bool exists(const char *path)
 {
@@ -126,8 +168,8 @@ static bool locate(DatasetKind kind, const char *folder, const char *first, cons
 static bool load_cifar10_file(const char *folder, const char *name, ImageSet *images,
                               size_t capacity, Error *error)
 {
-    char unpacked[64], path[PATH_CAPACITY];
-    snprintf(unpacked, sizeof unpacked, "cifar-10-batches-bin/%s", name);
+    char unpacked[NAME_CAPACITY], path[PATH_CAPACITY];
+    other_name(DATASET_CIFAR10, name, unpacked);
     if (!locate(DATASET_CIFAR10, folder, name, unpacked, path, error))
         return false;
     uint8_t *bytes;
@@ -145,16 +187,12 @@ static bool load_cifar10_file(const char *folder, const char *name, ImageSet *im
 
 static bool load_cifar10(DatasetSplit split, const char *folder, ImageSet *images, Error *error)
 {
-    static const char *const train[] = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
-                                        "data_batch_4.bin", "data_batch_5.bin"};
-    static const char *const test[] = {"test_batch.bin"};
-    const char *const *names = split == SPLIT_TRAIN ? train : test;
-    size_t files = split == SPLIT_TRAIN ? sizeof train / sizeof *train : sizeof test / sizeof *test;
+    size_t files = split == SPLIT_TRAIN ? SPLIT_FILES : 1;
     size_t capacity = files * CIFAR10_FILE_RECORDS;
     if (!image_set_allocate(images, DATASET_CIFAR10, capacity, error))
         return false;
     for (size_t i = 0; i < files; i++)
-        if (!load_cifar10_file(folder, names[i], images, capacity, error))
+        if (!load_cifar10_file(folder, cifar10_files[split][i], images, capacity, error))
             return false;
     return true;
 }
@@ -171,8 +209,8 @@ typedef struct IdxFile {
 static bool load_idx_file(DatasetKind kind, const char *folder, const char *name, int rank,
                           IdxFile *file, Error *error)
 {
-    char packed[64];
-    snprintf(packed, sizeof packed, "%s.gz", name);
+    char packed[NAME_CAPACITY];
+    other_name(kind, name, packed);
     size_t size;
     return locate(kind, folder, name, packed, file->path, error) &&
            file_read(file->path, IDX_LIMIT, &file->bytes, &size, error) &&
@@ -207,14 +245,10 @@ static bool images_from_idx(DatasetKind kind, const IdxFile *pixels, const IdxFi
 static bool load_idx(DatasetKind kind, DatasetSplit split, const char *folder, ImageSet *images,
                      Error *error)
 {
-    bool train = split == SPLIT_TRAIN;
     IdxFile pixels = {.bytes = NULL}, labels = {.bytes = NULL};
-    bool good =
-        load_idx_file(kind, folder, train ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte", 3,
-                      &pixels, error) &&
-        load_idx_file(kind, folder, train ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte", 1,
-                      &labels, error) &&
-        images_from_idx(kind, &pixels, &labels, images, error);
+    bool good = load_idx_file(kind, folder, idx_files[split][0], 3, &pixels, error) &&
+                load_idx_file(kind, folder, idx_files[split][1], 1, &labels, error) &&
+                images_from_idx(kind, &pixels, &labels, images, error);
     memory_free(pixels.bytes);
     memory_free(labels.bytes);
     return good;

@@ -42,6 +42,9 @@ typedef enum DatasetSplit { SPLIT_TRAIN, SPLIT_TEST, DATASET_SPLITS } DatasetSpl
 bool dataset_load(DatasetKind kind, DatasetSplit split, const char *folder, ImageSet *images,
                   Error *error);
 
+/* Would dataset_load read a split from the file at `path`, there or not? */
+bool dataset_has_file(DatasetKind kind, const char *folder, const char *path);
+
 /* Also fine on an empty set (all zero). */
 void image_set_free(ImageSet *images);
 

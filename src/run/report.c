@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { PUBLISHED_EPOCHS = 370 };
 
@@ -117,6 +118,24 @@ static bool end_as_json(const Report *r, const TrainingState *state, const char 
     return report_json(object, error);
 }
 
+/* Behind an option's name, as a shell takes it: what has other than letters, digits and a few more
+ * in quotes. */
+static void print_value(const char *value)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+        "_@%+=:,./-";
+    putchar(strncmp(value, "--", 2) == 0 ? '=' : ' ');
+    if (strspn(value, plain) == strlen(value)) {
+        printf("%s\n", value);
+        return;
+    }
+    putchar('\'');
+    for (const char *at = value; *at; at++)
+        *at == '\'' ? fputs("'\\''", stdout) : putchar(*at);
+    puts("'");
+}
+
 bool report_end(const Report *r, const TrainingState *state, bool ended, int signal, Error *error)
 {
     if (r->format == LOG_JSON)
@@ -131,10 +150,12 @@ bool report_end(const Report *r, const TrainingState *state, bool ended, int sig
         printf("\nBest: %.2f%% after epoch %" PRIu32 ", last: %.2f%%\nFiles: %s\n",
                percent(state->best_correct, r->test_images), state->best_epoch,
                percent(state->last_correct, r->test_images), r->folder);
-    if (ended)
+    if (ended) {
         printf("\nEnded in epoch %" PRIu32 " after %" PRIu32 " of %" PRIu32
-               " steps. To go on: nnmf-train --resume %s\n",
-               state->epoch, state->step, r->steps, r->folder);
+               " steps. To go on: nnmf-train --resume",
+               state->epoch, state->step, r->steps);
+        print_value(r->folder);
+    }
     output_flush();
     return true;
 }

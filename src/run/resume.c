@@ -3,6 +3,7 @@
 #include "settings/options.h"
 #include "settings/settings_weights.h"
 
+#include <math.h>
 #include <string.h>
 
 bool resume_open(Settings *settings, RunFolder *folder, Resume *resume, Error *error)
@@ -51,14 +52,22 @@ static void change_rates(const Resume *resume, const Settings *settings, Trainin
     }
 }
 
+/* Version 0.1.0 added up the means over each batch, a smaller last one as much as the others. */
+static void change_loss(const Settings *settings, size_t train_images, TrainingState *state)
+{
+    double images = (double)train_images, batch = fmin((double)settings->batch_size, images);
+    state->totals.loss *= batch;
+    for (int i = 0; i < GROUPS; i++)
+        state->schedules[i].best *= images / batch / ceil(images / batch);
+}
+
 bool resume_state(const Resume *resume, const Settings *settings, const RunFolder *folder,
-                  Model *model, TrainingState *state, Error *error)
+                  size_t train_images, Model *model, TrainingState *state, Error *error)
 {
     if (!checkpoint_load(&resume->last, folder->last, model, state, error))
         return false;
-    /* Version 0.1.0 added up the means over each batch. */
     if (!resume->options && settings->loss == LOSS_CROSS_ENTROPY)
-        state->totals.loss *= (double)settings->batch_size;
+        change_loss(settings, train_images, state);
     change_rates(resume, settings, state);
     return true;
 }

@@ -25,7 +25,7 @@ bool resume_open(Settings *settings, RunFolder *folder, Resume *resume, Error *e
 
 /* The state of last.safetensors, with the learning rates that were given or edited. */
 bool resume_state(const Resume *resume, const Settings *settings, const RunFolder *folder,
-                  Model *model, TrainingState *state, Error *error);
+                  size_t train_images, Model *model, TrainingState *state, Error *error);
 
 /* Warns of what may change the results: other data, another device or instruction set than in the
  * configuration as it was. `config`: as it is now. */

@@ -97,7 +97,8 @@ static bool start_state(Run *run, Error *error)
 {
     const Settings *s = &run->settings;
     if (s->resume[0])
-        return resume_state(&run->resume, s, &run->files, &run->model, &run->state, error);
+        return resume_state(&run->resume, s, &run->files, batches_images(&run->train), &run->model,
+                            &run->state, error);
     run->state.schedules[GROUP_CNN_TOP] = schedule_start(s->lr_cnn_top);
     run->state.schedules[GROUP_NNMF] = schedule_start(s->lr_nnmf);
     run->state.schedules[GROUP_BATCHNORM] = schedule_start(s->lr_batchnorm);
@@ -107,7 +108,8 @@ static bool start_state(Run *run, Error *error)
 static bool open_logs(Run *run, Error *error)
 {
     const Settings *s = &run->settings;
-    const char *own[] = {run->files.config, run->files.metrics, run->files.last, run->files.best};
+    const char *own[] = {run->files.config, run->files.metrics, run->files.last, run->files.best,
+                         run->files.lock.path};
     for (size_t i = 0; s->log_steps[0] && i < sizeof own / sizeof *own; i++)
         if (file_same(s->log_steps, own[i]))
             return fail_usage(error, "file of the run: --log-steps %s: another was expected",

@@ -15,10 +15,10 @@
 
 static bool set_paths(RunFolder *run, Error *error)
 {
-    return file_join(run->config, SETTINGS_PATH, run->folder, "config.json", error) &&
+    return file_join(run->config, SETTINGS_PATH, run->folder, RUN_CONFIG, error) &&
            file_join(run->metrics, SETTINGS_PATH, run->folder, "metrics.csv", error) &&
-           file_join(run->last, SETTINGS_PATH, run->folder, "last.safetensors", error) &&
-           file_join(run->best, SETTINGS_PATH, run->folder, "best.safetensors", error);
+           file_join(run->last, SETTINGS_PATH, run->folder, RUN_LAST, error) &&
+           file_join(run->best, SETTINGS_PATH, run->folder, RUN_BEST, error);
 }
 
 /* ---- a new folder ---- */

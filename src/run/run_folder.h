@@ -9,6 +9,10 @@
 
 #include <jansson.h>
 
+#define RUN_CONFIG "config.json"
+#define RUN_LAST "last.safetensors"
+#define RUN_BEST "best.safetensors"
+
 typedef struct RunFolder {
     char folder[SETTINGS_PATH];
     char config[SETTINGS_PATH], metrics[SETTINGS_PATH];

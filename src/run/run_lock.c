@@ -156,8 +156,7 @@ static bool lock_to_take(const RunLock *lock, const char *folder, Error *error)
     switch (lock_file(lock->descriptor, LOCK_EX | LOCK_NB)) {
     case OTHERS_HAVE_IT:
         read_holder(lock->descriptor, holder);
-        return fail(error, "a run is at work there: %s: %s: its end was expected before --resume",
-                    folder, holder);
+        return fail(error, "a run is at work there: %s: %s: its end was expected", folder, holder);
     case FAILED: return fail(error, "cannot lock: %s: %s", lock->path, strerror(errno));
     case NO_LOCKS_HERE: warn_of_holder(lock); break;
     case GOT_IT: break;

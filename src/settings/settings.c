@@ -156,7 +156,8 @@ static bool take_value(const OptionSpec *spec, const char *word, Words *rest, co
                                      spec->name);
     }
     *value = equals ? equals + 1 : rest->next < rest->count ? rest->words[rest->next++] : NULL;
-    if (*value && (equals || strncmp(*value, "--", 2) != 0))
+    bool empty = *value && !**value && spec->type == OPTION_TEXT; /* an unset variable of a shell */
+    if (*value && !empty && (equals || strncmp(*value, "--", 2) != 0))
         return true;
     return fail_usage(error, "missing value: --%s: --%s %s was expected", spec->name, spec->name,
                       spec->argument);
@@ -200,20 +201,31 @@ static const CommandSpec *find_command(const char *name, Error *error)
     return NULL;
 }
 
-/* Weights that are written over with something else are lost. `statistics` writes weights. */
+/* What is read and written over with something else is lost. `statistics` writes weights. */
 static bool check_outputs(const Settings *settings, Error *error)
 {
-    const char *out = settings->command == COMMAND_STATISTICS ? "" : settings->out;
-    const char *written[] = {out, settings->probabilities, settings->log_steps};
-    const char *read[] = {settings->weights, settings->init};
-    for (size_t i = 0; i < sizeof written / sizeof *written; i++)
-        for (size_t j = 0; j < sizeof read / sizeof *read; j++)
-            if (written[i][0] && read[j][0] && file_same(written[i], read[j]))
-                return fail_usage(error,
-                                  "output would replace the weights: %s: another file was "
-                                  "expected",
-                                  written[i]);
+    bool statistics = settings->command == COMMAND_STATISTICS;
+    const char *written[] = {settings->out, settings->probabilities, settings->log_steps};
+    const char *read[] = {statistics ? "" : settings->weights, settings->init};
+    char buffer[SETTINGS_PATH];
+    const char *data = settings_data_folder(settings, buffer, sizeof buffer);
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+        const char *replaced = NULL;
+        for (size_t j = 0; written[i][0] && j < sizeof read / sizeof *read; j++)
+            if (read[j][0] && file_same(written[i], read[j]))
+                replaced = "weights";
+        if (written[i][0] && dataset_has_file((DatasetKind)settings->dataset, data, written[i]))
+            replaced = "data";
+        if (replaced)
+            return fail_usage(error, "output would replace the %s: %s: another file was expected",
+                              replaced, written[i]);
+    }
     return true;
+}
+
+static bool is_given(const Settings *settings, const char *name)
+{
+    return option_given(settings, option_find(name, strlen(name)));
 }
 
 /* With --device auto it is not known before which device's options apply. */
@@ -229,11 +241,29 @@ static bool check_device(const Settings *settings, Error *error)
         {"precision", "CUDA", DEVICE_CPU},
     };
     for (size_t i = 0; i < sizeof bound / sizeof *bound; i++) {
-        const OptionSpec *spec = option_find(bound[i].option, strlen(bound[i].option));
-        if ((DeviceKind)settings->device == bound[i].other && option_given(settings, spec))
+        if ((DeviceKind)settings->device == bound[i].other && is_given(settings, bound[i].option))
             return fail_usage(error, "option of %s: --%s: --device %s has none", bound[i].of,
-                              spec->name, bound[i].other == DEVICE_CUDA ? "cuda" : "cpu");
+                              bound[i].option, bound[i].other == DEVICE_CUDA ? "cuda" : "cpu");
     }
+    return true;
+}
+
+/* What would be taken, and kept in config.json, and change nothing. */
+static bool check_meaning(const Settings *s, Error *error)
+{
+    const char *weights = s->weights[0] ? s->weights : s->init;
+    bool beta = is_given(s, "beta"), entropy = s->loss == LOSS_CROSS_ENTROPY;
+    if (s->resume[0]) /* what has a meaning is known from its config.json, and none may be given */
+        return true;
+    if (beta && weights[0])
+        return fail_usage(error, "option of new weights: --beta: %s has its own", weights);
+    if (beta && !positive_function_has_beta((PositiveFunction)s->positive_function))
+        return fail_usage(error,
+                          "option of exp and tanh: --beta: other positive functions have "
+                          "none");
+    if (entropy && (is_given(s, "loss-mse") || is_given(s, "loss-kl")))
+        return fail_usage(error, "option of sbs: --loss-%s: --loss cross-entropy has none",
+                          is_given(s, "loss-mse") ? "mse" : "kl");
     return true;
 }
 
@@ -243,7 +273,8 @@ bool settings_check(const Settings *settings, Error *error)
         if (!option_applies(settings, &option_specs[i]) && option_given(settings, &option_specs[i]))
             return fail_usage(error, "option of NNMF layers: --%s: --arch cnn has none",
                               option_specs[i].name);
-    return check_device(settings, error) && check_outputs(settings, error);
+    return check_device(settings, error) && check_meaning(settings, error) &&
+           check_outputs(settings, error);
 }
 
 bool settings_parse(int count, char **words, Settings *settings, Error *error)

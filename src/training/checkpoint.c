@@ -157,6 +157,11 @@ bool checkpoint_write_weights(const char *path, const Model *model, uint32_t epo
     return write_parts(path, model, 1, metadata, 4, error);
 }
 
+bool checkpoint_is(const TensorFile *file)
+{
+    return tensor_file_metadata(file, "updates") != NULL;
+}
+
 /* The moments of one kind; what is not there, misshapen or not finite is an error. */
 static bool read_moments(const TensorFile *file, const char *path, Model *model, int part,
                          Error *error)

@@ -34,6 +34,9 @@ bool checkpoint_write(const char *path, const Model *model, const TrainingState 
 bool checkpoint_write_weights(const char *path, const Model *model, uint32_t epoch,
                               uint64_t correct, const char *options, Error *error);
 
+/* Is it one of checkpoint_write's, by its metadata, or weights alone? */
+bool checkpoint_is(const TensorFile *file);
+
 /* Takes what checkpoint_write wrote from the file's tensors and metadata; `path` is for messages.
  * Errors: those of model_load_weights, and missing or malformed moments and metadata. */
 bool checkpoint_load(const TensorFile *file, const char *path, Model *model, TrainingState *state,

@@ -106,6 +106,20 @@ class Convert(program.ProgramTest):
             self.assertEqual(tensor.contiguous().numpy().tobytes(),
                              other[name].contiguous().numpy().tobytes(), name)
 
+    def test_names(self):
+        """Not UTF-8, or with letters that standard output does not have."""
+        self.write(self.tensors)
+        for name, encoding in ((os.fsdecode(b"caf\xe9"), "utf-8"), ("caf\xe9", "ascii")):
+            with self.subTest(encoding=encoding):
+                for source, target in (("in.safetensors", f"{name}.pt"),
+                                       (f"{name}.pt", f"{name}.safetensors"),
+                                       (f"{name}.safetensors", "back.pt")):
+                    done = subprocess.run(
+                        [sys.executable, SCRIPT.path, source, target], capture_output=True,
+                        env={**os.environ, "PYTHONIOENCODING": encoding}, check=False)
+                    self.assertEqual((done.returncode, done.stderr), (0, b""), done)
+                self.check_same(self.tensors, torch.load("back.pt", weights_only=True))
+
     def there_and_back(self, tensors):
         self.convert(self.write(tensors), "there.pt")
         there = torch.load(self.folder / "there.pt", weights_only=True)

@@ -99,6 +99,24 @@ class Usage(ProgramTest):
              "0:99999999999999999999", "0.5:3", " 0:5"],
         )
 
+    def test_empty_path(self):
+        """Of a shell's variable that is not set: without the option it would be another command."""
+        for option in ("data", "out", "resume", "init", "log-steps"):
+            for words in ([f"--{option}", ""], [f"--{option}="]):
+                self.usage(*SMALL, *words, mention=f"--{option}")
+        self.usage("eval", "--weights", "w", "--probabilities", "", mention="--probabilities")
+        self.usage("robustness", "--weights", "w", "--kind", "contrast", "--levels=",
+                   mention="--levels")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_options_without_meaning(self):
+        data = ["--data", program.mnist_folder(), *SMALL, "--out", "run"]
+        self.usage(*data, "--beta", 2, mention="--beta")
+        self.usage(*data, "--positive-function", "identity", "--beta", 2, mention="--beta")
+        for option in ("--loss-mse", "--loss-kl"):
+            self.usage(*data, option, 0.5, "--loss", "cross-entropy", mention=option)
+        self.assertEqual(os.listdir(self.folder), [])
+
     def test_too_long_path(self):
         self.usage("--data", "d" * 5000, mention="--data")
 

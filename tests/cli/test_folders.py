@@ -121,6 +121,22 @@ class Lock(FolderTest):
         self.assertEqual(running.finish().status, 128 + signal.SIGTERM)
         self.assertFalse((self.run_folder / "lock").exists())
 
+    def test_statistics_of_a_run_at_work(self):
+        """Onto its own files: they would lose the epochs since they were read."""
+        last = self.run_folder / "last.safetensors"
+        running = self.endless(*self.options, "--out", self.run_folder)
+        for name in ("last.safetensors", "best.safetensors"):
+            self.fail_with(FAILED, "statistics", "--weights", last, "--out", self.run_folder / name,
+                           *self.options[:2], mention=(self.run_folder, self.holder(running)))
+            self.fail_with(FAILED, "statistics", "--weights", name, "--out", name,
+                           *self.options[:2], cwd=self.run_folder, mention=self.holder(running))
+        self.succeed("statistics", "--weights", last, *self.options[:2], "--out",
+                     self.run_folder / "other.safetensors")
+        running.signal(signal.SIGTERM)
+        self.assertEqual(running.finish().status, 128 + signal.SIGTERM)
+        self.succeed("statistics", "--weights", last, *self.options[:2], "--out", last)
+        self.assertFalse((self.run_folder / "lock").exists())
+
     def test_killed_run(self):
         """Its file stays, but locks nothing."""
         running = self.endless(*self.options, "--out", self.run_folder)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import unittest
+import warnings
 import xml.etree.ElementTree
 
 import program
@@ -150,6 +151,34 @@ class Plot(program.ProgramTest):
         for separator, name in ((";", "semicolons"), ("\t", "tabs")):
             metrics.write_text(good.replace(",", separator))
             self.refuse("one", mention=("metrics.csv", name))
+
+    def test_no_rows(self):
+        metrics = self.folder / "one" / "metrics.csv"
+        for rows in ("", ",,,,,,,,\n", "  \n"):
+            metrics.write_text(f"{HEADER}\n{rows}")
+            self.refuse("one", mention=("metrics.csv", "no epochs"))
+
+    def test_not_text(self):
+        """It is told of which file."""
+        self.write_run("two", 2)
+        metrics = self.folder / "two" / "metrics.csv"
+        metrics.write_text(metrics.read_text(), encoding="utf-16")
+        self.refuse("one", "two", mention=f"not text: two{os.sep}metrics.csv: ")
+        metrics.write_text(f'{HEADER}\n"{"a" * 200000}"\n')
+        self.refuse("one", "two", mention=f"two{os.sep}metrics.csv")
+
+    def test_strange_configurations(self):
+        for text in ('{"data": {"train_images": 1e400, "test_images": 1}}', "[" * 100000):
+            (self.folder / "one" / "config.json").write_text(text)
+            self.refuse("one", mention="config.json")
+
+    def test_strange_names(self):
+        """No formula of matplotlib's, and each has a curve in the legend."""
+        for name in (r"$\bad{$", "_hidden", os.fsdecode(b"caf\xe9")):
+            with self.subTest(name=os.fsencode(name)), warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)
+                with self.assertNoLogs("matplotlib"):
+                    self.plot(self.write_run(name, 2), "--out", "out.svg")
 
     def test_bad_published(self):
         self.refuse("--published", "none.csv", mention="none.csv")

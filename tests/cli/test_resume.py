@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 
 import program
@@ -232,6 +233,17 @@ class Names(ResumeTest):
                        mention=("--resume", "UTF-8"))
         self.succeed("--resume", folder, "--epochs", 2)
         self.assertEqual(len(program.metrics_rows(folder)), 3)
+
+    def test_how_to_go_on(self):
+        """The command that is told is one for a shell."""
+        for name in ("plain-1.0", "a b", "it's", "--dashes", "$HOME", "two\nlines"):
+            with self.subTest(name):
+                result = self.succeed("--data", program.mnist_folder(), *SMALL, f"--out={name}",
+                                      "--max-steps", 1, cwd=self.folder)
+                command = result.out.rpartition("To go on: nnmf-train ")[2]
+                if name == "plain-1.0":
+                    self.assertEqual(command, "--resume plain-1.0\n")
+                self.succeed(*shlex.split(command), "--max-steps", 2, cwd=self.folder)
 
     def test_data(self):
         folder = self.folder / self.NAME

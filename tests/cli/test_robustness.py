@@ -121,6 +121,23 @@ class Plot(ProgramTest):
         done = self.plot("\ufeff" + text)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
 
+    def test_names(self):
+        """In the legend, and of the picture, which is written beside and renamed."""
+        table = self.folder / "in.csv"
+        table.write_text(self.HEADER + self.PLAIN + "1,contrast,0.5,1,20,60,0\n  \n")
+        (self.folder / "link.svg").symlink_to(table)
+        for name, out, status in ((r"$\bad{$", "out.svg", 0), ("_hidden", "link.svg", 0),
+                                  (os.fsdecode(b"caf\xe9"), "out.svg", 0), ("a", "out", 1),
+                                  ("a", "out.doc", 1), ("a", "none/out.png", 1)):
+            with self.subTest(name=os.fsencode(name), out=out):
+                done = subprocess.run([sys.executable, PLOT, f"{name}={table}", "--out",
+                                       self.folder / out], capture_output=True, text=True,
+                                      check=False)
+                self.assertEqual((done.returncode, len(done.stderr.splitlines())),
+                                 (status, status), done)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["in.csv", "link.svg", "out.svg"])
+        self.assertTrue(table.read_text().startswith(self.HEADER))
+
     def test_bad_input(self):
         for text, expected in (("", "nothing to draw"), (self.HEADER, "nothing to draw"),
                                (self.HEADER + self.PLAIN, "nothing to draw"),

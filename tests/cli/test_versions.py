@@ -54,6 +54,38 @@ class Versions(ProgramTest):
                 self.assertEqual(config["options"]["iterations"], 2)
                 self.succeed("--resume", run)  # from here on a run of this version
 
+    def test_best_loss_of_cross_entropy(self):
+        """The schedules go on from it, though a smaller last batch counts as a part of one now."""
+        run = self.unpack(VERSIONS[0])
+        config, last = run / "config.json", run / "last.safetensors"
+        config.write_text(config.read_text().replace('"batch-size": 10', '"batch-size": 16')
+                          .replace('"sbs"', '"cross-entropy"'))
+        arrays, metadata = program.read_checkpoint(last)
+        for name in ("cnn_top", "nnmf", "batchnorm"):  # the loss of one of the four batches
+            metadata[f"schedule_best.{name}"] = str(4 * 2.29)
+            metadata[f"schedule_bad_epochs.{name}"] = "1"
+        program.make_fixtures.write_safetensors(last, arrays, metadata)
+        self.resume(run, "--epochs", 3)
+        self.assertGreater(float(read_rows(run / "metrics.csv")[-1]["train_loss"]), 2.29)
+        metadata = program.read_checkpoint(last)[1]
+        self.assertEqual(metadata["schedule_bad_epochs.nnmf"], "2")
+        self.assertAlmostEqual(float(metadata["schedule_best.nnmf"]), 60 / 16 * 2.29)
+
+    def test_statistics_onto_a_checkpoint(self):
+        """It stays one of its version: losses and learning rates go on as they would have."""
+        for version in VERSIONS:
+            with self.subTest(version=version.name):
+                run = self.unpack(version)
+                last = run / "last.safetensors"
+                arrays, metadata = program.read_checkpoint(last)
+                program.make_fixtures.write_safetensors(
+                    last, arrays, metadata | {"learning_rate.nnmf": "0.001"})
+                self.succeed("statistics", "--weights", last, "--dataset", "fashion-mnist",
+                             "--data", program.mnist_folder(60, 50), "--out", last)
+                self.assertNotIn("options", program.read_checkpoint(last)[1])
+                self.resume(run, "--epochs", 3)
+                self.assertEqual(read_rows(run / "metrics.csv")[-1]["lr_nnmf"], "0.001")
+
     def check_rows(self, version, rows):
         """The program is another one and so may the processor be: losses agree to rounding."""
         expected = read_rows(version / "metrics.csv")

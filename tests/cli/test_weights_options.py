@@ -153,6 +153,17 @@ class WeightsOptions(ProgramTest):
             self.succeed("--resume", run, "--epochs", 13)
         self.check_same_checkpoint(whole / "last.safetensors", self.last)
 
+    def test_statistics_of_a_checkpoint_as_another_network(self):
+        """Its run could not go on with what the file would say then."""
+        for out in (self.last, self.folder / "m.safetensors"):
+            before = self.last.read_bytes()
+            self.fail_with(USAGE, "statistics", "--weights", self.last, "--data", self.data,
+                           "--iterations", 5, "--override", "--out", out, mention=self.last)
+            self.assertEqual(self.last.read_bytes(), before)
+        self.succeed("statistics", "--weights", self.last, "--data", self.data, "--batch-size", 7,
+                     "--override", "--out", self.last)
+        self.succeed("--resume", self.run_folder, "--epochs", 13)
+
     def test_statistics_of_other_options(self):
         """What they were measured with is what the file says from then on."""
         out = self.folder / "m.safetensors"
@@ -164,6 +175,42 @@ class WeightsOptions(ProgramTest):
                      "--override", "--out", out)
         options = json.loads(program.read_checkpoint(out)[1]["options"])
         self.assertEqual((options["iterations"], options["batch-size"]), (5, 20))
+
+    def test_beta(self):
+        """Is learned: weights have their own."""
+        exponential = ["--positive-function", "exp", "--beta", 2, "--data", self.data]
+        self.succeed(*SMALL, *exponential, "--epochs", 1, "--out", self.folder / "exp")
+        weights = self.folder / "exp" / "best.safetensors"
+        self.fail_with(USAGE, "eval", "--weights", weights, *exponential[2:], mention="--beta")
+        self.fail_with(USAGE, "--init", weights, *exponential, "--out", self.folder / "new",
+                       mention=("--beta", weights))
+        self.assertFalse((self.folder / "new").exists())
+
+    def test_outputs_onto_the_data(self):
+        data = program.write_idx_folder(self.folder / "data", 60, 50)
+        images = data / "t10k-images-idx3-ubyte"
+        link = self.folder / "link"
+        link.symlink_to(images)
+        before = {path: path.read_bytes() for path in data.iterdir()}
+        common = ["--weights", self.best, "--data", data]
+        for command in (["eval", *common, "--probabilities", images],
+                        ["eval", *common, "--probabilities", f"{images}.gz"],
+                        ["trace", *common, "--out", data / "." / "train-labels-idx1-ubyte"],
+                        ["show", *common, "--confusion", "--out", link],
+                        ["robustness", *common, "--out", data / "t10k-labels-idx1-ubyte"],
+                        ["statistics", *common, "--out", images],
+                        [*SMALL, "--data", data, "--out", self.folder / "new", "--log-steps",
+                         images]):
+            with self.subTest(command[0]):
+                self.fail_with(USAGE, *command, mention="data")
+        self.fail_with(USAGE, "eval", *common[:2], "--probabilities", images,
+                       env={"NNMF_DATA": data}, mention=images)
+        cifar10 = self.folder / "cifar10"
+        cifar10.mkdir()
+        for name in ("data_batch_3.bin", "test_batch.bin"):
+            self.fail_with(USAGE, "--data", cifar10, "--out", self.folder / "new", "--log-steps",
+                           cifar10 / name, mention=name)
+        self.assertEqual({path: path.read_bytes() for path in data.iterdir()}, before)
 
     def test_outputs_onto_the_weights(self):
         """By whatever name, they are not replaced by something else."""
@@ -177,7 +224,7 @@ class WeightsOptions(ProgramTest):
                         ["train", "--init", self.best, "--data", self.data, "--log-steps", link]):
             with self.subTest(command[0]):
                 self.fail_with(USAGE, *command, mention="weights")
-        for name in ("metrics.csv", "last.safetensors", "config.json"):
+        for name in ("metrics.csv", "last.safetensors", "config.json", "lock"):
             with self.subTest(name):
                 self.fail_with(USAGE, "--resume", self.run_folder, "--epochs", 13, "--log-steps",
                                self.run_folder / name, mention="--log-steps")
