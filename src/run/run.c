@@ -46,11 +46,24 @@ typedef struct Run {
     bool ended;     /* by a signal or --max-steps, in the middle of an epoch */
 } Run;
 
+static bool save_last(Run *run, Error *error)
+{
+    return run_folder_keep(&run->files, error) &&
+           checkpoint_write(run->files.last, &run->model, &run->state, run->options, error);
+}
+
+static bool save_best(Run *run, Error *error)
+{
+    return run_folder_keep(&run->files, error) &&
+           checkpoint_write_weights(run->files.best, &run->model, run->state.best_epoch,
+                                    run->state.best_correct, run->weights_options, error);
+}
+
 static bool save(Run *run, Error *error)
 {
-    return csv_write(&run->steps, error) && csv_write(&run->metrics, error) &&
-           event_file_flush(&run->board, error) &&
-           checkpoint_write(run->files.last, &run->model, &run->state, run->options, error);
+    return csv_write(&run->steps, error) && run_folder_keep(&run->files, error) &&
+           csv_write(&run->metrics, error) && event_file_flush(&run->board, error) &&
+           save_last(run, error);
 }
 
 /* ---- starting ---- */
@@ -385,8 +398,7 @@ static bool conclude_epoch(Run *run, double test_seconds, Error *error)
     if (state->epoch == 0 || state->last_correct > state->best_correct) {
         state->best_correct = state->last_correct;
         state->best_epoch = state->epoch;
-        if (!checkpoint_write_weights(run->files.best, &run->model, state->epoch,
-                                      state->best_correct, run->weights_options, error))
+        if (!save_best(run, error))
             return false;
     }
     state->epoch++;
@@ -448,9 +460,7 @@ static bool add_population(Run *run, Error *error)
     if (run->ended || run->settings.no_population || state->epoch == 0)
         return true;
     if (!run->model.has_population &&
-        (!measure_population(run, error) ||
-         (!run->ended &&
-          !checkpoint_write(run->files.last, &run->model, state, run->options, error))))
+        (!measure_population(run, error) || (!run->ended && !save_last(run, error))))
         return false;
     if (run->ended)
         return true;
@@ -460,8 +470,7 @@ static bool add_population(Run *run, Error *error)
         if (!run->model.has_population && !measure_population(run, error))
             return false;
     }
-    return run->ended || checkpoint_write_weights(run->files.best, &run->model, state->best_epoch,
-                                                  state->best_correct, run->weights_options, error);
+    return run->ended || save_best(run, error);
 }
 
 bool run_train(const Settings *settings, int *signal, Error *error)

@@ -147,6 +147,11 @@ bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error 
     return true;
 }
 
+bool run_folder_keep(RunFolder *run, Error *error)
+{
+    return run_lock_keep(&run->lock, run->folder, error);
+}
+
 void run_folder_close(RunFolder *run)
 {
     run_lock_release(&run->lock);

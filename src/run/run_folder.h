@@ -28,6 +28,9 @@ void run_folder_remove(RunFolder *run);
  * (settings_from_config), which itself comes back too. Fails if another process trains there. */
 bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error *error);
 
+/* To be called before files are written there: fails where the folder has become another run's. */
+bool run_folder_keep(RunFolder *run, Error *error);
+
 /* Where a run's images are from. */
 typedef struct RunData {
     char folder[SETTINGS_PATH];        /* from the root */
