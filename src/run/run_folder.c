@@ -107,7 +107,8 @@ void run_folder_remove(RunFolder *run)
 static bool lock_to_resume(RunFolder *run, Error *error)
 {
     if (access(run->config, F_OK) != 0)
-        return fail(error, "cannot read: %s: %s", run->config, strerror(errno));
+        return fail(error, "cannot read: %s: %s: the folder of a run was expected", run->config,
+                    strerror(errno));
     return run_lock_take(&run->lock, run->folder, error);
 }
 
