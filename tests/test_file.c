@@ -379,6 +379,10 @@ static void folders_are_made_with_those_above(void **state)
     assert_string_equal(error.text, "cannot make folder: x/a: x/a is a file");
     assert_false(file_make_folder("x/a/b", &error));
     assert_string_equal(error.text, "cannot make folder: x/a/b: x/a is a file");
+    assert_int_equal(symlink("nowhere", "x/l"), 0);
+    assert_false(file_make_folder("x/l/b", &error));
+    assert_string_equal(error.text, "cannot make folder: x/l/b: x/l is a link that leads nowhere");
+    unlink("x/l");
     assert_false(file_make_folder("", &error));
     assert_false(file_make_folder("/dev/null/b", &error));
     unlink("x/a");

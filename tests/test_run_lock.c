@@ -118,6 +118,39 @@ static void one_that_was_killed_leaves_it_free(void **state)
     run_lock_release(&lock);
 }
 
+static void one_that_was_removed_is_made_again(void **state)
+{
+    const Folder *folder = *state;
+    RunLock one = {0}, other = {0};
+    Error error = {0};
+    char expected[128];
+    this_process(expected);
+    assert_true(run_lock_create(&one, folder->path, &error));
+    assert_true(run_lock_keep(&one, folder->path, &error));
+    assert_int_equal(unlink(folder->lock), 0);
+    assert_true(run_lock_keep(&one, folder->path, &error));
+    assert_false(run_lock_take(&other, folder->path, &error));
+    assert_non_null(strstr(error.text, expected));
+    run_lock_release(&one);
+    assert_int_not_equal(access(folder->lock, F_OK), 0);
+}
+
+static void one_that_another_process_made_is_its_own(void **state)
+{
+    const Folder *folder = *state;
+    RunLock one = {0}, other = {0};
+    Error error = {0};
+    assert_true(run_lock_create(&one, folder->path, &error));
+    assert_int_equal(unlink(folder->lock), 0);
+    assert_true(run_lock_create(&other, folder->path, &error));
+    assert_false(run_lock_keep(&one, folder->path, &error));
+    assert_non_null(strstr(error.text, folder->path));
+    run_lock_release(&one);
+    assert_true(run_lock_keep(&other, folder->path, &error));
+    run_lock_release(&other);
+    assert_int_not_equal(access(folder->lock, F_OK), 0);
+}
+
 /* Another user's, in a folder of a group: locked it stays, unlocked it is replaced. */
 static void one_that_is_read_only_can_be_taken(void **state)
 {
@@ -290,6 +323,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(says_who_holds_it),
         TEST(one_that_was_killed_leaves_it_free),
+        TEST(one_that_was_removed_is_made_again),
+        TEST(one_that_another_process_made_is_its_own),
         TEST(one_that_is_read_only_can_be_taken),
         TEST(only_its_own_file_is_removed),
         TEST(a_link_is_not_followed),

@@ -263,7 +263,10 @@ static bool make_one_folder(const char *part, const char *path, Error *error)
     int reason = errno;
     struct stat status;
     if (stat(part, &status) != 0)
-        return fail(error, "cannot make folder: %s: %s: %s", path, part, strerror(reason));
+        return reason == EEXIST
+                   ? fail(error, "cannot make folder: %s: %s is a link that leads nowhere", path,
+                          part)
+                   : fail(error, "cannot make folder: %s: %s: %s", path, part, strerror(reason));
     if (!S_ISDIR(status.st_mode))
         return fail(error, "cannot make folder: %s: %s is a file", path, part);
     return true;

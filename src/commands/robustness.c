@@ -240,17 +240,18 @@ static bool pass(Session *session, Plan *plan, size_t begin, size_t end, uint64_
     bool gradient = plan->trials[begin].kind == PERTURB_GRADIENT_SIGN, good = true;
     batches_rewind(batches, &(Clock){0}, &(Totals){0});
     for (uint32_t step = 0, count; good && step < batches->steps; step += count) {
-        *stopped = interrupt_signal() != 0;
-        if (*stopped)
-            return true;
         progress_show(progress, (uint32_t)begin * batches->steps + (uint32_t)(end - begin) * step);
         count = (uint32_t)batches_from(batches, step);
         size_t first = batches->sample.begin + (size_t)step * (size_t)batches->sample.batch_size;
         for (uint32_t i = 0; good && i < count; i++)
             good = fetch_batch(session, plan, gradient, step + i, i, error);
-        for (size_t i = begin; good && i < end; i++)
+        for (size_t i = begin; good && i < end; i++) {
+            *stopped = interrupt_signal() != 0; /* a thousand repetitions may follow */
+            if (*stopped)
+                return true;
             good = try_batches(session, plan, &plan->trials[i], seed, first,
                                batches_size(batches, step), (int)count, error);
+        }
     }
     return good;
 }

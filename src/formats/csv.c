@@ -128,6 +128,7 @@ static bool keep_rows(CsvLog *log, char *old, size_t size, uint64_t keep, Error 
                         log->path, number, expected);
         if (!add(log, line.text, line.length, error) || !add(log, "\n", 1, error))
             return false;
+        log->kept++;
     }
     return true;
 }

@@ -15,6 +15,7 @@ typedef struct CsvLog {
     const char *path; /* borrowed; NULL: an unused log, to which the functions do nothing */
     char *text;
     size_t length, capacity;
+    uint64_t kept; /* rows of the file that was there */
 } CsvLog;
 
 /* Starts with `header` (no newline) and, if the file exists, those of its rows whose first column

@@ -3,13 +3,28 @@
 #include "settings/options.h"
 #include "settings/settings_weights.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
+
+/* A run that was killed as it began has a configuration only, and --out refuses its folder. */
+static bool check_begun(const RunFolder *folder, Error *error)
+{
+    if (access(folder->last, F_OK) == 0)
+        return true;
+    return fail(
+        error,
+        "no checkpoint: %s: %s: there is nothing to go on from: remove the folder and begin "
+        "again",
+        folder->last, strerror(errno));
+}
 
 bool resume_open(Settings *settings, RunFolder *folder, Resume *resume, Error *error)
 {
     return run_folder_open(settings, folder, &resume->config, error) &&
-           safetensors_read(folder->last, &resume->last, error) &&
+           check_begun(folder, error) && safetensors_read(folder->last, &resume->last, error) &&
            weights_options_read(&resume->last, folder->last, &resume->options, error) &&
            settings_check_edits(settings, resume->options, folder->config, folder->last, error);
 }
@@ -72,6 +87,36 @@ bool resume_state(const Resume *resume, const Settings *settings, const RunFolde
     return true;
 }
 
+/* ---- the best weights ---- */
+
+static bool check_best(const char *path, Error *error)
+{
+    TensorFile file;
+    if (!safetensors_read(path, &file, error))
+        return false;
+    tensor_file_free(&file);
+    return true;
+}
+
+bool resume_best(const RunFolder *folder, TrainingState *state, bool *missing, Error *error)
+{
+    *missing = false;
+    if (state->epoch == 0)
+        return true;
+    *missing = access(folder->best, F_OK) != 0 && errno == ENOENT;
+    if (!*missing)
+        return check_best(folder->best, error);
+    bool at_hand = state->step == 0;
+    uint32_t epoch = state->epoch - at_hand;
+    warn("no best weights: %s: %s: those after epoch %" PRIu32 " take their place", folder->best,
+         strerror(ENOENT), epoch);
+    if (at_hand) {
+        state->best_epoch = epoch;
+        state->best_correct = state->last_correct;
+    }
+    return true;
+}
+
 /* ---- what is another one than before ---- */
 
 static void warn_of_data(const json_t *before, const json_t *now, const char *split)
@@ -79,12 +124,16 @@ static void warn_of_data(const json_t *before, const json_t *now, const char *sp
     char images[32], checksum[32];
     snprintf(images, sizeof images, "%s_images", split);
     snprintf(checksum, sizeof checksum, "%s_checksum", split);
-    json_int_t count[] = {json_integer_value(json_object_get(before, images)),
+    const json_t *known = json_object_get(before, images);
+    json_int_t count[] = {json_integer_value(known),
                           json_integer_value(json_object_get(now, images))};
     const char *sum[] = {json_string_value(json_object_get(before, checksum)),
                          json_string_value(json_object_get(now, checksum))};
     bool same = count[0] == count[1] && (!sum[0] || strcmp(sum[0], sum[1]) == 0);
-    if (!same)
+    if (!json_is_integer(known))
+        warn("data not known: %s images: the configuration does not tell how many the run had",
+             split);
+    else if (!same)
         warn("other data than before: %s: %" JSON_INTEGER_FORMAT
              " %s images, checksum %s: the run had %" JSON_INTEGER_FORMAT ", checksum %s",
              json_string_value(json_object_get(now, "folder")), count[1], split, sum[1], count[0],

@@ -27,6 +27,11 @@ bool resume_open(Settings *settings, RunFolder *folder, Resume *resume, Error *e
 bool resume_state(const Resume *resume, const Settings *settings, const RunFolder *folder,
                   size_t train_images, Model *model, TrainingState *state, Error *error);
 
+/* Looks, before hours of training, whether the best weights can be read, which the end of a run
+ * needs. Where the file is *missing those of the last epoch take their place, which a warning
+ * tells: the model's if no step was made since, else those after the epoch in progress. */
+bool resume_best(const RunFolder *folder, TrainingState *state, bool *missing, Error *error);
+
 /* Warns of what may change the results: other data, another device or instruction set than in the
  * configuration as it was. `config`: as it is now. */
 void resume_warn(const Resume *resume, const json_t *config);

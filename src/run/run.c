@@ -42,14 +42,28 @@ typedef struct Run {
     EventFile board;
     uint64_t max_updates;
     bool estimated; /* has the duration been told? */
+    bool no_best;   /* best.safetensors, which there should be, is not */
     bool ended;     /* by a signal or --max-steps, in the middle of an epoch */
 } Run;
 
+static bool save_last(Run *run, Error *error)
+{
+    return run_folder_keep(&run->files, error) &&
+           checkpoint_write(run->files.last, &run->model, &run->state, run->options.of_last, error);
+}
+
+static bool save_best(Run *run, Error *error)
+{
+    return run_folder_keep(&run->files, error) &&
+           checkpoint_write_weights(run->files.best, &run->model, run->state.best_epoch,
+                                    run->state.best_correct, run->options.of_best, error);
+}
+
 static bool save(Run *run, Error *error)
 {
-    return csv_write(&run->steps, error) && csv_write(&run->metrics, error) &&
-           event_file_flush(&run->board, error) &&
-           checkpoint_write(run->files.last, &run->model, &run->state, run->options.of_last, error);
+    return csv_write(&run->steps, error) && run_folder_keep(&run->files, error) &&
+           csv_write(&run->metrics, error) && event_file_flush(&run->board, error) &&
+           save_last(run, error);
 }
 
 /* ---- starting ---- */
@@ -98,11 +112,27 @@ static bool start_state(Run *run, Error *error)
     const Settings *s = &run->settings;
     if (s->resume[0])
         return resume_state(&run->resume, s, &run->files, batches_images(&run->train), &run->model,
-                            &run->state, error);
+                            &run->state, error) &&
+               resume_best(&run->files, &run->state, &run->no_best, error);
     run->state.schedules[GROUP_CNN_TOP] = schedule_start(s->lr_cnn_top);
     run->state.schedules[GROUP_NNMF] = schedule_start(s->lr_nnmf);
     run->state.schedules[GROUP_BATCHNORM] = schedule_start(s->lr_batchnorm);
     return load_initial_weights(run, error);
+}
+
+static bool open_metrics(Run *run, Error *error)
+{
+    uint32_t epochs = run->state.epoch;
+    if (!csv_open(&run->metrics, run->files.metrics,
+                  "epoch,lr_cnn_top,lr_nnmf,lr_batchnorm,train_loss,train_correct,test_correct,"
+                  "train_seconds,test_seconds",
+                  epochs, error))
+        return false;
+    if (run->metrics.kept != epochs)
+        warn("rows missing or twice: %s: it has %" PRIu64 " of the epochs before, %" PRIu32
+             " were expected",
+             run->files.metrics, run->metrics.kept, epochs);
+    return true;
 }
 
 static bool open_logs(Run *run, Error *error)
@@ -114,12 +144,18 @@ static bool open_logs(Run *run, Error *error)
         if (file_same(s->log_steps, own[i]))
             return fail_usage(error, "file of the run: --log-steps %s: another was expected",
                               s->log_steps);
-    return csv_open(&run->metrics, run->files.metrics,
-                    "epoch,lr_cnn_top,lr_nnmf,lr_batchnorm,train_loss,train_correct,test_correct,"
-                    "train_seconds,test_seconds",
-                    run->state.epoch, error) &&
+    return open_metrics(run, error) &&
            (!s->log_steps[0] ||
             csv_open(&run->steps, s->log_steps, "step,loss,correct", run->state.updates, error));
+}
+
+/* The best weights of a run that goes on, if they are missing and the model has others for them. */
+static bool restore_best(Run *run, Error *error)
+{
+    if (!run->no_best || run->state.step > 0)
+        return true;
+    run->no_best = false;
+    return save_best(run, error);
 }
 
 /* config.json and the same for TensorBoard. A run that goes on does so in a new event file, which
@@ -189,7 +225,8 @@ static bool start(Run *run, Error *error)
      * that a folder is one that can be resumed. */
     if (!interrupt_catch(error) || (!s->resume[0] && !run_folder_create(s, &run->files, error)))
         return false;
-    bool good = open_logs(run, error) && describe(run, error) && (s->resume[0] || save(run, error));
+    bool good = open_logs(run, error) && describe(run, error) &&
+                (s->resume[0] ? restore_best(run, error) : save(run, error));
     if (!good && !s->resume[0]) {
         event_file_remove(&run->board);
         run_folder_remove(&run->files);
@@ -328,11 +365,11 @@ static bool conclude_epoch(Run *run, double test_seconds, Error *error)
                                  batches_images(&run->test), test_seconds, error) ||
         !tensorboard_add_weights(&run->board, &run->model, state->epoch, error))
         return false;
-    if (state->epoch == 0 || state->last_correct > state->best_correct) {
+    if (state->epoch == 0 || run->no_best || state->last_correct > state->best_correct) {
+        run->no_best = false;
         state->best_correct = state->last_correct;
         state->best_epoch = state->epoch;
-        if (!checkpoint_write_weights(run->files.best, &run->model, state->epoch,
-                                      state->best_correct, run->options.of_best, error))
+        if (!save_best(run, error))
             return false;
     }
     state->epoch++;
@@ -394,9 +431,7 @@ static bool add_population(Run *run, Error *error)
     if (run->ended || run->settings.no_population || state->epoch == 0)
         return true;
     if (!run->model.has_population &&
-        (!measure_population(run, error) ||
-         (!run->ended &&
-          !checkpoint_write(run->files.last, &run->model, state, run->options.of_last, error))))
+        (!measure_population(run, error) || (!run->ended && !save_last(run, error))))
         return false;
     if (run->ended)
         return true;
@@ -406,8 +441,7 @@ static bool add_population(Run *run, Error *error)
         if (!run->model.has_population && !measure_population(run, error))
             return false;
     }
-    return run->ended || checkpoint_write_weights(run->files.best, &run->model, state->best_epoch,
-                                                  state->best_correct, run->options.of_best, error);
+    return run->ended || save_best(run, error);
 }
 
 bool run_train(const Settings *settings, int *signal, Error *error)

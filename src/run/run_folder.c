@@ -107,7 +107,8 @@ void run_folder_remove(RunFolder *run)
 static bool lock_to_resume(RunFolder *run, Error *error)
 {
     if (access(run->config, F_OK) != 0)
-        return fail(error, "cannot read: %s: %s", run->config, strerror(errno));
+        return fail(error, "cannot read: %s: %s: the folder of a run was expected", run->config,
+                    strerror(errno));
     return run_lock_take(&run->lock, run->folder, error);
 }
 
@@ -145,6 +146,11 @@ bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error 
         strlen(folder) < sizeof settings->data)
         strcpy(settings->data, folder);
     return true;
+}
+
+bool run_folder_keep(RunFolder *run, Error *error)
+{
+    return run_lock_keep(&run->lock, run->folder, error);
 }
 
 void run_folder_close(RunFolder *run)

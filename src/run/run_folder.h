@@ -32,6 +32,9 @@ void run_folder_remove(RunFolder *run);
  * (settings_from_config), which itself comes back too. Fails if another process trains there. */
 bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error *error);
 
+/* To be called before files are written there: fails where the folder has become another run's. */
+bool run_folder_keep(RunFolder *run, Error *error);
+
 /* A run's images, by split. */
 typedef struct RunData {
     size_t images[DATASET_SPLITS];     /* that it uses */

@@ -108,13 +108,11 @@ static bool lock_new_file(const RunLock *lock, Error *error)
            fail(error, "cannot lock: %s: another process removed it", lock->path);
 }
 
-bool run_lock_create(RunLock *lock, const char *folder, Error *error)
+/* *there: another process has made it. */
+static bool make_file(RunLock *lock, bool *there, Error *error)
 {
-    if (!file_join(lock->path, SETTINGS_PATH, folder, LOCK_NAME, error))
-        return false;
     lock->descriptor = open_file(lock->path, O_EXCL);
-    if (lock->descriptor < 0 && errno == EEXIST)
-        return run_lock_refuse(folder, error);
+    *there = lock->descriptor < 0 && errno == EEXIST;
     if (lock->descriptor < 0)
         return fail(error, "cannot write: %s: %s", lock->path, strerror(errno));
     lock->held = true;
@@ -122,6 +120,41 @@ bool run_lock_create(RunLock *lock, const char *folder, Error *error)
     if (!good)
         run_lock_release(lock);
     return good;
+}
+
+bool run_lock_create(RunLock *lock, const char *folder, Error *error)
+{
+    bool there;
+    if (!file_join(lock->path, SETTINGS_PATH, folder, LOCK_NAME, error))
+        return false;
+    return make_file(lock, &there, error) || (there && run_lock_refuse(folder, error));
+}
+
+/* ---- a run at work ---- */
+
+static bool refuse_to_share(const RunLock *lock, const char *folder, Error *error)
+{
+    char holder[HOLDER] = "another process";
+    int descriptor = open(lock->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (descriptor >= 0) {
+        read_holder(descriptor, holder);
+        close(descriptor);
+    }
+    return fail(error, "folder of another run now: %s: %s: this run writes nothing more there",
+                folder, holder);
+}
+
+bool run_lock_keep(RunLock *lock, const char *folder, Error *error)
+{
+    if (is_in_place(lock))
+        return true;
+    RunLock again = *lock;
+    bool there;
+    if (!make_file(&again, &there, error))
+        return there && refuse_to_share(lock, folder, error);
+    close(lock->descriptor);
+    *lock = again;
+    return true;
 }
 
 /* ---- a run that goes on ---- */

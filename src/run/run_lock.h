@@ -25,6 +25,11 @@ bool run_lock_refuse(const char *folder, Error *error);
 /* For a run that goes on. Fails where another process holds the lock. */
 bool run_lock_take(RunLock *lock, const char *folder, Error *error);
 
+/* To be called before files are written: the folder may have been moved away or removed, and
+ * another run may have begun in its place. Fails then; a file that has only been removed is made
+ * again. */
+bool run_lock_keep(RunLock *lock, const char *folder, Error *error);
+
 /* Removes the file; also fine on a lock that is not held. */
 void run_lock_release(RunLock *lock);
 

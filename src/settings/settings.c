@@ -156,7 +156,8 @@ static bool take_value(const OptionSpec *spec, const char *word, Words *rest, co
                                      spec->name);
     }
     *value = equals ? equals + 1 : rest->next < rest->count ? rest->words[rest->next++] : NULL;
-    bool empty = *value && !**value && spec->type == OPTION_TEXT; /* an unset variable of a shell */
+    /* A shell's variable that is not set: no file is meant by that, nor that the option is not. */
+    bool empty = spec->type == OPTION_TEXT && *value && !**value;
     if (*value && !empty && (equals || strncmp(*value, "--", 2) != 0))
         return true;
     return fail_usage(error, "missing value: --%s: --%s %s was expected", spec->name, spec->name,

@@ -57,6 +57,8 @@ static bool json_to_text(const json_t *value, char *text, size_t capacity)
 bool option_from_json(Settings *settings, const OptionSpec *spec, const json_t *value, Error *error)
 {
     char text[SETTINGS_PATH];
+    if (json_is_string(value)) /* of any length */
+        return option_set(settings, spec, json_string_value(value), error);
     return json_to_text(value, text, sizeof text)
                ? option_set(settings, spec, text, error)
                : fail(error, "no value: '%s': text, a number, true or false was expected",

@@ -19,8 +19,8 @@ FAILED, USAGE = 1, 2
 
 
 class Usage(ProgramTest):
-    def usage(self, *arguments, mention=()):
-        return self.fail_with(USAGE, *arguments, mention=mention, cwd=self.folder)
+    def usage(self, *arguments, mention=(), env=None):
+        return self.fail_with(USAGE, *arguments, mention=mention, cwd=self.folder, env=env)
 
     def test_unknown_command(self):
         self.usage("frobnicate", mention="frobnicate")
@@ -47,6 +47,19 @@ class Usage(ProgramTest):
     def test_missing_argument(self):
         self.usage("--epochs", mention="--epochs")
         self.usage("train", "--seed", 3, "--data", mention="--data")
+
+    def test_empty_name(self):
+        """Of a shell's variable that is not set: no run begins in the place of the one meant."""
+        for option in ("resume", "init", "out", "data", "log-steps"):
+            for words in ([f"--{option}", ""], [f"--{option}="]):
+                with self.subTest(words=words):
+                    self.usage("--epochs", 1, *SMALL, *words, mention=f"--{option}",
+                               env={"NNMF_DATA": program.mnist_folder()})
+        self.usage("eval", "--weights", "", mention="--weights")
+        self.usage("eval", "--weights", "w", "--probabilities", "", mention="--probabilities")
+        self.usage("robustness", "--weights", "w", "--kind", "contrast", "--levels=",
+                   mention="--levels")
+        self.assertEqual(os.listdir(self.folder), [])
 
     def test_argument_of_a_flag(self):
         self.usage("--no-shuffle=3", mention="--no-shuffle")
@@ -98,16 +111,6 @@ class Usage(ProgramTest):
             ["", ":", "5", "5:", ":5", "5:5", "9:3", "-1:5", "0:5:7", "0:5x", "a:b", "0x1:0x5",
              "0:99999999999999999999", "0.5:3", " 0:5"],
         )
-
-    def test_empty_path(self):
-        """Of a shell's variable that is not set: without the option it would be another command."""
-        for option in ("data", "out", "resume", "init", "log-steps"):
-            for words in ([f"--{option}", ""], [f"--{option}="]):
-                self.usage(*SMALL, *words, mention=f"--{option}")
-        self.usage("eval", "--weights", "w", "--probabilities", "", mention="--probabilities")
-        self.usage("robustness", "--weights", "w", "--kind", "contrast", "--levels=",
-                   mention="--levels")
-        self.assertEqual(os.listdir(self.folder), [])
 
     def test_options_without_meaning(self):
         data = ["--data", program.mnist_folder(), *SMALL, "--out", "run"]

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """A run's folder is one run's: several that begin at once, and a run that another trains."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -136,6 +138,42 @@ class Lock(FolderTest):
         self.assertEqual(running.finish().status, 128 + signal.SIGTERM)
         self.succeed("statistics", "--weights", last, *self.options[:2], "--out", last)
         self.assertFalse((self.run_folder / "lock").exists())
+
+    def endless_epoch(self):
+        """A run in its first epoch, which it ends when it is told to."""
+        running = Running("--data", program.mnist_folder(2000, 30), *SMALL, "--device", "cpu",
+                          "--epochs", 1, "--iterations", 200, "--out", self.run_folder)
+        self.addCleanup(running.process.kill)
+        running.wait_for(b"Run: ")
+        return running
+
+    def test_folder_of_another_run_now(self):
+        """Moved away or removed, and another run begins there: its files stay its own."""
+        for change in (lambda: self.run_folder.rename(self.folder / "moved"),
+                       lambda: shutil.rmtree(self.run_folder)):
+            running = self.endless_epoch()
+            change()
+            other = self.endless(*self.options, "--out", self.run_folder)
+            running.signal(signal.SIGTERM)
+            self.check_failure(running.finish(), FAILED, self.run_folder, self.holder(other))
+            other.signal(signal.SIGTERM)
+            self.assertEqual(other.finish().status, 128 + signal.SIGTERM)
+            metadata = program.read_checkpoint(self.run_folder / "last.safetensors")[1]
+            self.assertEqual(json.loads(metadata["options"])["train-range"], "0:10")
+            self.assertEqual(len(program.metrics_rows(self.run_folder)),
+                             int(metadata["epoch"]) + 1)
+            shutil.rmtree(self.run_folder)
+        self.assertTrue((self.folder / "moved" / "lock").exists())
+
+    def test_removed_lock(self):
+        """By hand, as if it had been left by a run that was killed."""
+        running = self.endless(*self.options, "--out", self.run_folder)
+        (self.run_folder / "lock").unlink()
+        program.wait_until((self.run_folder / "lock").exists)
+        self.fail_with(FAILED, "--resume", self.run_folder, "--epochs", 1,
+                       mention=(self.run_folder, self.holder(running)))
+        running.signal(signal.SIGTERM)
+        self.assertEqual(running.finish().status, 128 + signal.SIGTERM)
 
     def test_killed_run(self):
         """Its file stays, but locks nothing."""

@@ -204,6 +204,83 @@ class Data(ResumeTest):
         self.succeed("--resume", self.run_folder, "--data", other)
 
 
+    def test_unknown(self):
+        """The configuration does not tell of any: nothing is said to be another than before."""
+        self.edit(lambda config: config.pop("data"))
+        result = program.execute("--resume", self.run_folder, "--data", program.mnist_folder())
+        self.assertEqual(result.status, 0, result)
+        self.assertEqual(len(result.error_lines()), 2, result)
+        for line in result.error_lines():
+            self.assertIn("data not known", line)
+        self.succeed("--resume", self.run_folder)
+
+    def test_too_long_a_name(self):
+        self.edit_option("data", "d" * 5000)
+        self.refused(self.config, "data", "longer than")
+
+
+class Files(ResumeTest):
+    """Of the run, removed or damaged since."""
+
+    def setUp(self):
+        super().setUp()
+        self.last = self.run_folder / "last.safetensors"
+        self.best = self.run_folder / "best.safetensors"
+
+    def weights(self, path):
+        arrays, _ = program.read_checkpoint(path)
+        return {name: array.tobytes() for name, array in arrays.items()
+                if not name.startswith("optimiser.")}
+
+    def test_no_best_weights(self):
+        """The last epoch's are at hand and take their place, whether the run goes on or not."""
+        for epochs in (1, 2):
+            with self.subTest(epochs=epochs):
+                self.best.unlink(missing_ok=True)
+                warning = self.warned("--epochs", epochs)
+                for text in (self.best, f"after epoch {epochs - 1} ", "No such file"):
+                    self.assertIn(str(text), warning)
+                self.assertTrue(self.best.is_file())
+                if epochs == 1:
+                    self.assertEqual(self.weights(self.best), self.weights(self.last))
+                self.succeed("--resume", self.run_folder, "--epochs", 2)
+
+    def test_no_best_weights_within_an_epoch(self):
+        """The next epoch's, even if more images were correct before."""
+        self.succeed("--resume", self.run_folder, "--max-steps", 15)
+        arrays, metadata = program.read_checkpoint(self.last)
+        make_fixtures.write_safetensors(self.last, arrays, metadata | {"best_correct": "31"})
+        self.best.unlink()
+        self.assertIn("after epoch 1 ", self.warned())
+        self.assertEqual(self.weights(self.best), self.weights(self.last))
+
+    def test_bad_best_weights(self):
+        """Better told before the run goes on than after it."""
+        self.best.write_bytes(b"")
+        self.refused(self.best)
+
+    def test_rows(self):
+        metrics = self.run_folder / "metrics.csv"
+        header, row = metrics.read_text().splitlines()
+        for lines in (None, [header], [header, row, row]):
+            with self.subTest(lines=lines):
+                shutil.rmtree(self.run_folder)
+                shutil.copytree(self.original, self.run_folder)
+                if lines is None:
+                    metrics.unlink()
+                else:
+                    metrics.write_text("".join(f"{line}\n" for line in lines))
+                count = len(lines or [0]) - 1
+                warning = self.warned()
+                for text in (metrics, f"it has {count} ", ", 1 were expected"):
+                    self.assertIn(str(text), warning)
+
+    def test_run_that_has_not_begun(self):
+        """It was killed before its first checkpoint."""
+        self.last.unlink()
+        self.refused(self.last, "begin again")
+
+
 class Device(ResumeTest):
     def test_other_instruction_set(self):
         device = json.loads(self.config.read_text())["device"]

@@ -315,6 +315,18 @@ class Robustness(SignalTest):
                 self.assertTrue(rows[1].startswith("1,uniform-noise,0.1,40,"), rows)
                 self.check_no_leftovers(self.folder)
 
+    def test_many_repetitions(self):
+        """Of the same batch, between which it can end."""
+        running = self.start(*self.arguments("--kind", "uniform-noise", "--levels", "0.1",
+                                             "--batch-size", 30, "--repetitions", 1000,
+                                             "--iterations", 100))
+        running.wait_for(b"none ")
+        time.sleep(0.5)  # into the repetitions
+        running.signal(signal.SIGHUP)
+        result = running.finish()
+        self.assertEqual(result.status, 128 + signal.SIGHUP, result)
+        self.assertIn("Ended after 1 of 2 tests", result.out)
+
     def test_killed(self):
         """Each test is in the table when it is finished."""
         running = self.start(*self.arguments("--kind", "uniform-noise", "--levels",
