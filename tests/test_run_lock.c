@@ -75,17 +75,24 @@ static void this_process(char text[128])
     snprintf(text, 128, "process %ld on %s", (long)getpid(), host);
 }
 
+/* Does the file name this process? */
+static void assert_names_this_process(const char *path)
+{
+    char text[128], expected[128];
+    read_file(path, text, sizeof text);
+    this_process(expected);
+    strcat(expected, "\n");
+    assert_string_equal(text, expected);
+}
+
 static void says_who_holds_it(void **state)
 {
     const Folder *folder = *state;
     RunLock one = {0}, other = {0};
     Error error = {0};
-    char text[128], expected[128];
-    this_process(expected);
+    char expected[128];
     assert_true(run_lock_create(&one, folder->path, &error));
-    read_file(folder->lock, text, sizeof text);
-    strcat(expected, "\n");
-    assert_string_equal(text, expected);
+    assert_names_this_process(folder->lock);
 
     this_process(expected);
     assert_false(run_lock_take(&other, folder->path, &error));
@@ -105,16 +112,12 @@ static void one_that_was_killed_leaves_it_free(void **state)
     const Folder *folder = *state;
     RunLock lock = {0};
     Error error = {0};
-    char text[128], expected[128];
     write_file(folder->lock, "process 1 on elsewhere, with a longer name than this one has\n");
     assert_false(run_lock_create(&lock, folder->path, &error));
     assert_null(strstr(error.text, "elsewhere"));
     assert_non_null(strstr(error.text, "--resume"));
     assert_true(run_lock_take(&lock, folder->path, &error));
-    read_file(folder->lock, text, sizeof text);
-    this_process(expected);
-    strcat(expected, "\n");
-    assert_string_equal(text, expected);
+    assert_names_this_process(folder->lock);
     run_lock_release(&lock);
 }
 
@@ -243,10 +246,10 @@ static void without_locks_it_warns(void **state)
         assert_non_null(strstr(text, strerror(reasons[i])));
         with_errors(run_lock_take, folder, text);
         assert_non_null(strstr(text, strerror(reasons[i])));
-        assert_null(strstr(text, "may be training"));
+        assert_null(strstr(text, "may still be training"));
         write_file(folder->lock, "process 7 on elsewhere\n");
         with_errors(run_lock_take, folder, text);
-        assert_non_null(strstr(text, "process 7 on elsewhere may be training"));
+        assert_non_null(strstr(text, "process 7 on elsewhere may still be training"));
     }
 }
 

@@ -10,7 +10,8 @@ bool streams_open_closed(Error *error)
     for (int number = STDIN_FILENO; number <= STDERR_FILENO; number++) {
         if (fcntl(number, F_GETFD) >= 0)
             continue;
-        /* The lowest number that is free is this one; opened for what nobody does with it. */
+        /* open gives the lowest free number, which is this one. The wrong way round: using it is an
+         * error, as it was. */
         if (open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
             return fail(error, "cannot open: /dev/null: %s", strerror(errno));
     }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A run that was killed as it began has a configuration only, and --out refuses its folder. */
+/* A run that was killed at its start has only a configuration, and --out refuses its folder. */
 static bool check_begun(const RunFolder *folder, Error *error)
 {
     if (access(folder->last, F_OK) == 0)
@@ -117,7 +117,7 @@ bool resume_best(const RunFolder *folder, TrainingState *state, bool *missing, E
     return true;
 }
 
-/* ---- what is another one than before ---- */
+/* ---- what has changed since ---- */
 
 static void warn_of_data(const json_t *before, const json_t *now, const char *split)
 {

@@ -129,7 +129,7 @@ static bool open_metrics(Run *run, Error *error)
                   epochs, error))
         return false;
     if (run->metrics.kept != epochs)
-        warn("rows missing or twice: %s: it has %" PRIu64 " of the epochs before, %" PRIu32
+        warn("rows missing or repeated: %s: it has %" PRIu64 " of the epochs before, %" PRIu32
              " were expected",
              run->files.metrics, run->metrics.kept, epochs);
     return true;

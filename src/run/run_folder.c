@@ -103,7 +103,7 @@ void run_folder_remove(RunFolder *run)
 
 /* ---- any folder ---- */
 
-/* Where no run is no lock is left either. */
+/* Leaves no lock in a folder without a run. */
 static bool lock_to_resume(RunFolder *run, Error *error)
 {
     if (access(run->config, F_OK) != 0)

@@ -14,7 +14,7 @@
 enum { HOLDER = 128 }; /* bytes of a file's text */
 
 #define LOCK_NAME "lock"
-#define NOBODY_ELSE "see to it that no other process trains there"
+#define NOBODY_ELSE "make sure that no other process trains there"
 
 typedef enum Attempt { GOT_IT, OTHERS_HAVE_IT, NO_LOCKS_HERE, FAILED } Attempt;
 
@@ -79,7 +79,7 @@ static int open_file(const char *path, int flags)
 
 /* ---- a new run ---- */
 
-/* The shared lock lasts for a moment. */
+/* Takes a shared lock, for a moment, to see whether somebody holds it. */
 bool run_lock_refuse(const char *folder, Error *error)
 {
     char path[SETTINGS_PATH], holder[HOLDER] = "";
@@ -91,7 +91,7 @@ bool run_lock_refuse(const char *folder, Error *error)
     if (descriptor >= 0)
         close(descriptor);
     if (holder[0])
-        return fail(error, "a run is at work there: %s: %s: give another --out", folder, holder);
+        return fail(error, "a run is training there: %s: %s: give another --out", folder, holder);
     return fail(error, "a run is there already: %s: go on with --resume, or give another --out",
                 folder);
 }
@@ -130,7 +130,7 @@ bool run_lock_create(RunLock *lock, const char *folder, Error *error)
     return make_file(lock, &there, error) || (there && run_lock_refuse(folder, error));
 }
 
-/* ---- a run at work ---- */
+/* ---- a run that trains ---- */
 
 static bool refuse_to_share(const RunLock *lock, const char *folder, Error *error)
 {
@@ -159,7 +159,7 @@ bool run_lock_keep(RunLock *lock, const char *folder, Error *error)
 
 /* ---- a run that goes on ---- */
 
-/* Nothing tells whether the process that the file names still trains. */
+/* Whether the process that the file names still trains is not known. */
 static void warn_of_holder(const RunLock *lock)
 {
     const char *reason = strerror(errno);
@@ -168,7 +168,7 @@ static void warn_of_holder(const RunLock *lock)
     bool named = fstat(lock->descriptor, &status) == 0 && status.st_size > 0;
     read_holder(lock->descriptor, holder);
     warn("cannot lock: %s: %s: %s%s", lock->path, reason, named ? holder : NOBODY_ELSE,
-         named ? " may be training there still" : "");
+         named ? " may still be training there" : "");
 }
 
 /* What another user's run left may be read only: it can be locked, and then made anew. */
@@ -189,7 +189,7 @@ static bool lock_to_take(const RunLock *lock, const char *folder, Error *error)
     switch (lock_file(lock->descriptor, LOCK_EX | LOCK_NB)) {
     case OTHERS_HAVE_IT:
         read_holder(lock->descriptor, holder);
-        return fail(error, "a run is at work there: %s: %s: its end was expected", folder, holder);
+        return fail(error, "a run is training there: %s: %s: wait for its end", folder, holder);
     case FAILED: return fail(error, "cannot lock: %s: %s", lock->path, strerror(errno));
     case NO_LOCKS_HERE: warn_of_holder(lock); break;
     case GOT_IT: break;

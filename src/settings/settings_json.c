@@ -104,21 +104,21 @@ json_t *settings_to_json(const Settings *settings, OptionsOf which)
 
 /* ---- config.json ---- */
 
-/* Options that are told in one warning. */
-typedef struct Told {
-    char names[600];
-} Told;
+/* "name value, name value", for one warning. */
+typedef struct OptionList {
+    char text[600];
+} OptionList;
 
-static void tell(Told *told, const char *name, const char *value)
+static void add(OptionList *list, const char *name, const char *value)
 {
-    size_t length = strlen(told->names);
-    snprintf(told->names + length, sizeof told->names - length, "%s%s%s%s", length ? ", " : "",
-             name, *value ? " " : "", value);
+    size_t length = strlen(list->text);
+    snprintf(list->text + length, sizeof list->text - length, "%s%s%s%s", length ? ", " : "", name,
+             *value ? " " : "", value);
 }
 
 static void warn_of_unknown(const json_t *options, const char *path)
 {
-    Told unknown = {""};
+    OptionList unknown = {""};
     const char *name;
     const json_t *value;
     json_object_foreach((json_t *)options, name, value)
@@ -126,10 +126,10 @@ static void warn_of_unknown(const json_t *options, const char *path)
         const OptionSpec *spec = option_find(name, strlen(name));
         bool of_older = strcmp(name, "out") == 0; /* version 0.1.0 kept where a run began */
         if (!of_older && (!spec || !belongs(spec, OPTIONS_OF_CONFIG)))
-            tell(&unknown, name, "");
+            add(&unknown, name, "");
     }
-    if (unknown.names[0])
-        warn("unknown options: %s: %s: they mean nothing to this version, %s", path, unknown.names,
+    if (unknown.text[0])
+        warn("unknown options: %s: %s: they mean nothing to this version, %s", path, unknown.text,
              NNMF_VERSION);
 }
 
@@ -137,7 +137,7 @@ bool settings_from_config(const json_t *options, const char *version, const char
                           Settings *settings, Error *error)
 {
     bool other_version = version && strcmp(version, NNMF_VERSION) != 0;
-    Told missing = {""};
+    OptionList missing = {""};
     for (int i = 0; i < option_count; i++) {
         const OptionSpec *spec = &option_specs[i];
         bool given = option_given(settings, spec);
@@ -152,7 +152,7 @@ bool settings_from_config(const json_t *options, const char *version, const char
             continue;
         const json_t *value = json_object_get(options, spec->name);
         if (!value && (other_version || spec->keep == KEEP_FREE)) {
-            tell(&missing, spec->name, spec->initial);
+            add(&missing, spec->name, spec->initial);
             continue;
         }
         Error wrong = {0};
@@ -161,9 +161,9 @@ bool settings_from_config(const json_t *options, const char *version, const char
         if (!option_from_json(settings, spec, value, &wrong))
             return fail(error, "bad configuration: %s: %s", path, wrong.text);
     }
-    if (missing.names[0])
+    if (missing.text[0])
         warn("options missing: %s: version %s wrote it without: taken as %s", path,
-             version ? version : "unknown", missing.names);
+             version ? version : "unknown", missing.text);
     warn_of_unknown(options, path);
     return settings_check(settings, error);
 }

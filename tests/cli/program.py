@@ -171,7 +171,7 @@ def wait_until(condition):
     deadline = time.monotonic() + TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("it was waited for in vain")
+            raise TimeoutError(f"not within {TIMEOUT} s")
         time.sleep(0.01)
 
 
@@ -299,6 +299,35 @@ class ProgramTest(unittest.TestCase):
             contents.append((header, data))
         self.assertEqual(contents[0][0], contents[1][0], f"headers of {one} and {other}")
         self.assertTrue(contents[0][1] == contents[1][1], f"data of {one} and {other} differ")
+
+
+class CopiedRunTest(ProgramTest):
+    """Each test has its own copy of one run, which train_options() made: self.run_folder and its files."""
+
+    @staticmethod
+    def train_options():
+        raise NotImplementedError
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.original = temporary_folder() / "run"
+        result = execute("train", *cls.train_options(), "--out", cls.original)
+        assert result.status == 0, result
+
+    def setUp(self):
+        super().setUp()
+        self.run_folder = self.folder / "run"
+        shutil.copytree(self.original, self.run_folder)
+        self.config = self.run_folder / "config.json"
+        self.last, self.best = (self.run_folder / f"{name}.safetensors" for name in ("last", "best"))
+
+    def refused(self, *mention, status=1, options=()):
+        """--resume refuses it, and leaves every file as it was."""
+        before = {path.name: path.read_bytes() for path in self.run_folder.iterdir()}
+        self.fail_with(status, "--resume", self.run_folder, *options, mention=mention)
+        after = {path.name: path.read_bytes() for path in self.run_folder.iterdir()}
+        self.assertEqual(after, before, "the run was touched")
 
 
 def metrics_rows(run, seconds=False):

@@ -13,7 +13,7 @@ import unittest
 import numpy as np
 
 import program
-from program import SMALL, WRAPPER, ProgramTest, make_fixtures
+from program import SMALL, WRAPPER, CopiedRunTest, ProgramTest, make_fixtures
 
 FAILED, USAGE = 1, 2
 
@@ -809,27 +809,13 @@ class NotFinite(ProgramTest):
         self.succeed("--resume", self.run_folder, "--epochs", 1)
 
 
-class Resume(ProgramTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.original = program.temporary_folder() / "run"
-        result = program.execute("--data", program.mnist_folder(), *SMALL, "--epochs", 1,
-                                 "--train-range", "0:20", "--out", cls.original)
-        assert result.status == 0, result
-
-    def setUp(self):
-        super().setUp()
-        self.run_folder = self.folder / "run"
-        shutil.copytree(self.original, self.run_folder)
-        self.last = self.run_folder / "last.safetensors"
-        self.config = self.run_folder / "config.json"
+class Resume(CopiedRunTest):
+    @staticmethod
+    def train_options():
+        return ["--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--train-range", "0:20"]
 
     def refused(self, *mention, status=FAILED, options=()):
-        before = {p.name: p.read_bytes() for p in self.run_folder.iterdir()}
-        self.fail_with(status, "--resume", self.run_folder, "--epochs", 2, *options,
-                       mention=mention)
-        after = {p.name: p.read_bytes() for p in self.run_folder.iterdir()}
-        self.assertEqual(after, before, "the run was touched")
+        super().refused(*mention, status=status, options=["--epochs", 2, *options])
 
     def test_good_run(self):
         self.succeed("--resume", self.run_folder, "--epochs", 2)

@@ -8,27 +8,19 @@ import shlex
 import shutil
 
 import program
-from program import SMALL, ProgramTest, make_fixtures
+from program import SMALL, CopiedRunTest, make_fixtures
 
 FAILED, USAGE = 1, 2
 RATES = ("lr_cnn_top", "lr_nnmf", "lr_batchnorm")
 
 
-class ResumeTest(ProgramTest):
-    """A copy of a run of one epoch of two: 60 training images in steps of 5, 30 test images."""
+class ResumeTest(CopiedRunTest):
+    """Of a run of one epoch of two: 60 training images in steps of 5, 30 test images."""
 
-    @classmethod
-    def setUpClass(cls):
-        cls.original = program.temporary_folder() / "run"
-        result = program.execute("--data", program.mnist_folder(), *SMALL, "--device", "cpu",
-                                 "--epochs", 2, "--max-steps", 12, "--out", cls.original)
-        assert result.status == 0, result
-
-    def setUp(self):
-        super().setUp()
-        self.run_folder = self.folder / "run"
-        shutil.copytree(self.original, self.run_folder)
-        self.config = self.run_folder / "config.json"
+    @staticmethod
+    def train_options():
+        return ["--data", program.mnist_folder(), *SMALL, "--device", "cpu", "--epochs", 2,
+                "--max-steps", 12]
 
     def options(self):
         return json.loads(self.config.read_text())["options"]
@@ -41,12 +33,6 @@ class ResumeTest(ProgramTest):
 
     def edit_option(self, name, value):
         self.edit(lambda config: config["options"].update({name: value}))
-
-    def refused(self, *mention, status=FAILED):
-        before = {path.name: path.read_bytes() for path in self.run_folder.iterdir()}
-        self.fail_with(status, "--resume", self.run_folder, mention=mention)
-        after = {path.name: path.read_bytes() for path in self.run_folder.iterdir()}
-        self.assertEqual(after, before, "the run was touched")
 
     def warned(self, *options, **how):
         """-> the only warning of a resumed run."""

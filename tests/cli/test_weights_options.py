@@ -6,7 +6,7 @@ import re
 import shutil
 
 import program
-from program import SMALL, ProgramTest, make_fixtures
+from program import SMALL, CopiedRunTest, make_fixtures
 
 USAGE = 2
 NETWORK = ["--iterations", 3, "--epsilon", 1, "--batch-size", 20]
@@ -16,23 +16,16 @@ def correct(result):
     return int(re.search(r"\((\d+) of \d+\)", result.out)[1])
 
 
-class WeightsOptions(ProgramTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.data = program.mnist_folder(60, 50)
-        cls.original = program.temporary_folder() / "run"
-        # Enough learning for the options to matter.
-        result = program.execute("--dataset", "fashion-mnist", "--data", cls.data, *NETWORK,
-                                 "--device", "cpu", "--augment", "none", "--epochs", 12,
-                                 "--test-range", "0:40", "--out", cls.original)
-        assert result.status == 0, result
+class WeightsOptions(CopiedRunTest):
+    @staticmethod
+    def train_options():
+        """Enough learning for the options to matter."""
+        return ["--dataset", "fashion-mnist", "--data", program.mnist_folder(60, 50), *NETWORK,
+                "--device", "cpu", "--augment", "none", "--epochs", 12, "--test-range", "0:40"]
 
     def setUp(self):
         super().setUp()
-        self.run_folder = self.folder / "run"
-        shutil.copytree(self.original, self.run_folder)
-        self.last = self.run_folder / "last.safetensors"
-        self.best = self.run_folder / "best.safetensors"
+        self.data = program.mnist_folder(60, 50)
         self.train = ["--split", "train", "--data", self.data]
 
     def without_options(self):
