@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The NNMF network and its counterpart without NNMF in PyTorch: a check of, and a yardstick for,
+"""The NNMF network and its CNN baseline in PyTorch: a check of, and a yardstick for,
 the C program.
 
 The modules stand in the published order, so that `load_state_dict` takes the
@@ -453,7 +453,7 @@ def main():
     network.add_argument("--dataset", choices=DATASETS, default="cifar10")
     network.add_argument("--batch-size", type=int, default=50)
     network.add_argument("--arch", choices=("nnmf", "cnn"), default="nnmf",
-                         help="cnn: the counterpart with convolutions in the place of NNMF")
+                         help="cnn: the CNN baseline with convolutions instead of NNMF")
     network.add_argument("--bn-statistics", choices=("batch", "population"), default="batch")
     network.add_argument("--iterations", type=int, default=20)
     network.add_argument("--epsilon", type=float)

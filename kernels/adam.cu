@@ -1,4 +1,4 @@
-/* Adam for all parameters in one launch; the clock. */
+/* Adam for all parameters in one launch; the step state. */
 #include "cuda.cuh"
 #include "quotient.cuh"
 
@@ -9,8 +9,8 @@ struct Segments {
 
 /*
  * The rates that all elements of a step share. They need two powers in double, which are slow on a
- * GPU, so `advance` computes them once for the next update. They are used if the clock still
- * matches; after the upload of another clock every block computes its own.
+ * GPU, so `advance` computes them once for the next update. They are used if the step state still
+ * matches; after the upload of another state every block computes its own.
  */
 struct AdamRates {
     uint64_t update; /* counted from 1; 0: none is ready */
@@ -19,35 +19,36 @@ struct AdamRates {
     float root2;                 /* sqrt(1 - ADAM_BETA2^update) */
 };
 
-static __device__ __forceinline__ AdamRates rates_of(const Clock &clock)
+static __device__ __forceinline__ AdamRates rates_of(const StepState &state)
 {
     AdamRates made = {};
-    made.update = clock.updates + 1;
+    made.update = state.updates + 1;
     double correction1 = 1.0 - pow(ADAM_BETA1, (double)made.update);
     for (int group = 0; group < LEARNING_RATES; group++) {
-        made.learning_rates[group] = clock.learning_rates[group];
-        made.rates[group] = (float)(clock.learning_rates[group] / correction1);
+        made.learning_rates[group] = state.learning_rates[group];
+        made.rates[group] = (float)(state.learning_rates[group] / correction1);
     }
     made.root2 = (float)sqrt(1.0 - pow(ADAM_BETA2, (double)made.update));
     return made;
 }
 
-static __device__ __forceinline__ bool match(const AdamRates &ready, const Clock &clock)
+static __device__ __forceinline__ bool match(const AdamRates &ready, const StepState &state)
 {
-    bool same = ready.update == clock.updates + 1;
+    bool same = ready.update == state.updates + 1;
     for (int group = 0; group < LEARNING_RATES; group++)
-        same = same && ready.learning_rates[group] == clock.learning_rates[group];
+        same = same && ready.learning_rates[group] == state.learning_rates[group];
     return same;
 }
 
 /* blockIdx.y is the segment. */
-static __global__ void adam_kernel(Segments segments, const Clock *clock, const AdamRates *ready,
-                                   const float *gradients, float *parameters, float *m, float *v)
+static __global__ void adam_kernel(Segments segments, const StepState *state,
+                                   const AdamRates *ready, const float *gradients,
+                                   float *parameters, float *m, float *v)
 {
     SHARED(AdamRates, shared);
     const AdamSegment segment = segments.of[blockIdx.y];
     if (threadIdx.x == 0)
-        shared = match(*ready, *clock) ? *ready : rates_of(*clock);
+        shared = match(*ready, *state) ? *ready : rates_of(*state);
     __syncthreads();
     const float rate = shared.rates[segment.group], root2 = shared.root2;
     for (size_t e = (size_t)blockIdx.x * blockDim.x + threadIdx.x; e < segment.elements;
@@ -64,7 +65,8 @@ static __global__ void adam_kernel(Segments segments, const Clock *clock, const 
 }
 
 static void adam(Backend *backend, const AdamSegment *segments, int segment_count,
-                 const Clock *clock, const float *gradients, float *parameters, float *m, float *v)
+                 const StepState *state, const float *gradients, float *parameters, float *m,
+                 float *v)
 {
     /* Blocks per segment. The largest segment of the published network has 98304 elements. */
     const unsigned threads = 256, most_blocks = 32;
@@ -77,19 +79,19 @@ static void adam(Backend *backend, const AdamSegment *segments, int segment_coun
     unsigned blocks = blocks_for(most, threads);
     RUN(backend, "Adam", adam_kernel,
         dim3(blocks < most_blocks ? blocks : most_blocks, (unsigned)segment_count), threads, 0, all,
-        clock, backend->adam_rates, gradients, parameters, m, v);
+        state, backend->adam_rates, gradients, parameters, m, v);
 }
 
-static __global__ void advance_kernel(Clock *clock, AdamRates *ready)
+static __global__ void advance_kernel(StepState *state, AdamRates *ready)
 {
-    clock->step++;
-    clock->updates++;
-    *ready = rates_of(*clock);
+    state->step++;
+    state->updates++;
+    *ready = rates_of(*state);
 }
 
-static void advance(Backend *backend, Clock *clock)
+static void advance(Backend *backend, StepState *state)
 {
-    RUN(backend, "advance", advance_kernel, 1, 1, 0, clock, backend->adam_rates);
+    RUN(backend, "advance", advance_kernel, 1, 1, 0, state, backend->adam_rates);
 }
 
 bool cuda_open_adam(Backend *backend, Error *error)

@@ -2,22 +2,22 @@
  */
 #include "cuda.cuh"
 
-static __global__ void sample_kernel(SampleShape s, const Clock *clock, uint32_t *indices,
+static __global__ void sample_kernel(Sampler s, const StepState *state, uint32_t *indices,
                                      Augmentation *augmentations)
 {
     int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= s.batch)
         return;
-    indices[i] = sample_index(&s, clock->epoch, clock->step, (uint32_t)i);
-    augmentations[i] = sample_augmentation(&s, clock->epoch, clock->step, (uint32_t)i);
+    indices[i] = sample_index(&s, state->epoch, state->step, (uint32_t)i);
+    augmentations[i] = sample_augmentation(&s, state->epoch, state->step, (uint32_t)i);
 }
 
-static void sample(Backend *backend, const SampleShape *s, const Clock *clock, uint32_t *indices,
+static void sample(Backend *backend, const Sampler *s, const StepState *state, uint32_t *indices,
                    Augmentation *augmentations)
 {
     enum { THREADS = 128 };
     RUN(backend, "sample", sample_kernel, blocks_for((size_t)s->batch, THREADS), THREADS, 0, *s,
-        clock, indices, augmentations);
+        state, indices, augmentations);
 }
 
 enum { AUGMENT_THREADS = 256, AUGMENT_WARPS = AUGMENT_THREADS / WARP };

@@ -149,9 +149,9 @@ bool cuda_open_adam(Backend *backend, Error *error);
 void cuda_open_nnmf(Backend *backend);
 
 /* NNMF product by product. */
-void cuda_nnmf_forward_cublas(Backend *, const NnmfShape *, const float *x, const float *w,
+void cuda_nnmf_forward_cublas(Backend *, const NnmfParams *, const float *x, const float *w,
                               float *h);
-void cuda_nnmf_backward_cublas(Backend *, const NnmfShape *, const float *x, const float *w,
+void cuda_nnmf_backward_cublas(Backend *, const NnmfParams *, const float *x, const float *w,
                                const float *h, const float *dh, float *dx, float *dw);
 
 #endif

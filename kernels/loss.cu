@@ -29,7 +29,7 @@ static void softmax(Backend *backend, int batch, int classes, const float *logit
 enum { LOSS_THREADS = 128 };
 
 /* The derivative of an image's loss with respect to its probability of class c. */
-static __device__ double derivative(const LossShape &s, const float *p, int c, int label,
+static __device__ double derivative(const LossParams &s, const float *p, int c, int label,
                                     double exp_sum)
 {
     if (s.kind == LOSS_CROSS_ENTROPY)
@@ -39,7 +39,7 @@ static __device__ double derivative(const LossShape &s, const float *p, int c, i
     return c == label ? d - s.kl / (p[c] + EPSILON_PROBABILITY) / norm : d;
 }
 
-static __device__ double image_loss(const LossShape &s, const float *p, int label, double exp_sum)
+static __device__ double image_loss(const LossParams &s, const float *p, int label, double exp_sum)
 {
     if (s.kind == LOSS_CROSS_ENTROPY)
         return (log(exp_sum) - p[label]) / s.batch;
@@ -74,8 +74,8 @@ static __device__ __forceinline__ LossSum sum_of_block(LossSum mine)
     return mine;
 }
 
-static __global__ void loss_kernel(LossShape s, const float *probabilities, const uint8_t *labels,
-                                   const Clock *clock, Totals *totals, float *dlogits)
+static __global__ void loss_kernel(LossParams s, const float *probabilities, const uint8_t *labels,
+                                   const StepState *state, Totals *totals, float *dlogits)
 {
     LossSum mine = {0.0, 0};
     for (int b = (int)threadIdx.x; b < s.batch; b += LOSS_THREADS) {
@@ -105,14 +105,14 @@ static __global__ void loss_kernel(LossShape s, const float *probabilities, cons
     totals->batch_loss = mine.loss;
     totals->correct += mine.correct;
     totals->batch_correct = mine.correct;
-    if (!isfinite(mine.loss) && totals->bad_step == 0)
-        totals->bad_step = (int64_t)clock->step + 1;
+    if (!isfinite(mine.loss) && totals->first_nonfinite_step == 0)
+        totals->first_nonfinite_step = (int64_t)state->step + 1;
 }
 
-static void loss(Backend *backend, const LossShape *s, const float *probabilities,
-                 const uint8_t *labels, const Clock *clock, Totals *totals, float *dlogits)
+static void loss(Backend *backend, const LossParams *s, const float *probabilities,
+                 const uint8_t *labels, const StepState *state, Totals *totals, float *dlogits)
 {
-    RUN(backend, "loss", loss_kernel, 1, LOSS_THREADS, 0, *s, probabilities, labels, clock, totals,
+    RUN(backend, "loss", loss_kernel, 1, LOSS_THREADS, 0, *s, probabilities, labels, state, totals,
         dlogits);
 }
 

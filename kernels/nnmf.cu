@@ -24,7 +24,7 @@ static bool cluster_fits(Backend *backend, const Variant &v, size_t shared)
 
 /* Clusters are for where blocks are few: one for every multiprocessor, at most, of one batch. What
  * is more waits. */
-static bool fits(Backend *backend, const Variant &v, const NnmfShape &s, SharedMemory *shared)
+static bool fits(Backend *backend, const Variant &v, const NnmfParams &s, SharedMemory *shared)
 {
     unsigned tiles = blocks_for(s.rows / batch_count(s.batches), v.rows);
     unsigned multiprocessors = (unsigned)backend->multiprocessors;
@@ -41,7 +41,7 @@ static bool fits(Backend *backend, const Variant &v, const NnmfShape &s, SharedM
 }
 
 template <class V>
-static const V *choose(Backend *backend, const VariantTable<V> &table, const NnmfShape &s,
+static const V *choose(Backend *backend, const VariantTable<V> &table, const NnmfParams &s,
                        SharedMemory *shared)
 {
     for (const V &variant : table)
@@ -51,7 +51,7 @@ static const V *choose(Backend *backend, const VariantTable<V> &table, const Nnm
 }
 
 /* NULL: none. */
-static const ForwardVariant *choose_forward(Backend *backend, const NnmfShape &s,
+static const ForwardVariant *choose_forward(Backend *backend, const NnmfParams &s,
                                             SharedMemory *shared)
 {
     if (!backend->fused)
@@ -63,7 +63,7 @@ static const ForwardVariant *choose_forward(Backend *backend, const NnmfShape &s
     return tensor ? tensor : choose(backend, cuda_nnmf_forward_fused(), s, shared);
 }
 
-static const BackwardVariant *choose_backward(Backend *backend, const NnmfShape &s,
+static const BackwardVariant *choose_backward(Backend *backend, const NnmfParams &s,
                                               SharedMemory *shared)
 {
     return backend->fused ? choose(backend, cuda_nnmf_backward_fused(), s, shared) : NULL;
@@ -71,7 +71,7 @@ static const BackwardVariant *choose_backward(Backend *backend, const NnmfShape 
 
 /* ---- the operations ---- */
 
-static void nnmf_forward(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+static void nnmf_forward(Backend *backend, const NnmfParams *s, const float *x, const float *w,
                          float *h)
 {
     SharedMemory shared;
@@ -82,7 +82,7 @@ static void nnmf_forward(Backend *backend, const NnmfShape *s, const float *x, c
         cuda_nnmf_forward_cublas(backend, s, x, w, h);
 }
 
-static void nnmf_backward(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+static void nnmf_backward(Backend *backend, const NnmfParams *s, const float *x, const float *w,
                           const float *h, const float *dh, float *dx, float *dw)
 {
     SharedMemory shared;
@@ -93,7 +93,7 @@ static void nnmf_backward(Backend *backend, const NnmfShape *s, const float *x, 
         cuda_nnmf_backward_cublas(backend, s, x, w, h, dh, dx, dw);
 }
 
-static void nnmf_implementation(Backend *backend, const NnmfShape *s, bool backward,
+static void nnmf_implementation(Backend *backend, const NnmfParams *s, bool backward,
                                 NnmfImplementation *implementation)
 {
     SharedMemory shared;

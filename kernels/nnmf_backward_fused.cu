@@ -47,7 +47,7 @@ template <class P> static SharedMemory shared(int, size_t)
 
 /* The operation's arguments, and how it is divided. */
 struct Backward {
-    NnmfShape shape;
+    NnmfParams params;
     const float *x, *w, *h, *dh;
     float *dx, *dw;
     bool aligned;   /* do four neighbouring features of x and dx lie as a float4 does? */
@@ -89,8 +89,8 @@ static __device__ __forceinline__ void load_weights(const Backward &task, int fi
 {
     for (int i = (int)threadIdx.x; i < P::OUTPUTS * FEATURES; i += P::THREADS) {
         int n = i / FEATURES, k = i % FEATURES;
-        bool inside = n < task.shape.outputs && first + k < task.shape.features;
-        size_t at = (size_t)n * (size_t)task.shape.features + (size_t)(first + k);
+        bool inside = n < task.params.outputs && first + k < task.params.features;
+        size_t at = (size_t)n * (size_t)task.params.features + (size_t)(first + k);
         tile->w[n][k] = inside ? task.w[at] : 0.0f;
     }
 }
@@ -103,8 +103,8 @@ static __device__ __forceinline__ void load_rows(const Backward &task, size_t fi
 #pragma unroll 8
     for (int i = (int)threadIdx.x; i < P::ROWS * P::OUTPUTS; i += P::THREADS) {
         int row = i / P::OUTPUTS, n = i % P::OUTPUTS;
-        bool inside = first_row + (size_t)row < task.shape.rows && n < task.shape.outputs;
-        size_t at = (first_row + (size_t)row) * (size_t)task.shape.outputs + (size_t)n;
+        bool inside = first_row + (size_t)row < task.params.rows && n < task.params.outputs;
+        size_t at = (first_row + (size_t)row) * (size_t)task.params.outputs + (size_t)n;
         float h = inside ? task.h[at] : 0.0f, dh = inside ? task.dh[at] : 0.0f;
         tile->h[row][n] = h;
         tile->h_dh[row][n] = h * dh;
@@ -148,13 +148,13 @@ store_terms(const Backward &task, size_t row, int feature, const float4 &x, cons
     float dx[SIDE], a[SIDE], b[SIDE];
 #pragma unroll
     for (int j = 0; j < SIDE; j++) {
-        BackwardTerms terms = backward_terms(task.shape.local_learning, part(x, j), r[j], u[j]);
+        BackwardTerms terms = backward_terms(task.params.local_learning, part(x, j), r[j], u[j]);
         dx[j] = terms.dx;
         a[j] = terms.a;
         b[j] = terms.b;
     }
-    if (task.dx && row < task.shape.rows)
-        store_four(task.dx + row * (size_t)task.shape.features, feature, task.shape.features,
+    if (task.dx && row < task.params.rows)
+        store_four(task.dx + row * (size_t)task.params.features, feature, task.params.features,
                    task.aligned, four_of(dx));
     *(float4 *)a_four = four_of(a);
     *(float4 *)b_four = four_of(b);
@@ -172,8 +172,8 @@ static __device__ __forceinline__ void make_terms(const Backward &task, size_t f
     for (int i = 0; i < P::EACH; i++) {
         size_t at = first_row + (size_t)(row + i);
         x[i] =
-            load_four(task.x + at * (size_t)task.shape.features + (first + k),
-                      at < task.shape.rows ? task.shape.features - (first + k) : 0, task.aligned);
+            load_four(task.x + at * (size_t)task.params.features + (first + k),
+                      at < task.params.rows ? task.params.features - (first + k) : 0, task.aligned);
     }
     first_product<P>(tile, row, k, r, u);
 #pragma unroll
@@ -232,9 +232,9 @@ static __device__ __forceinline__ void add_parts(const Backward &task, int first
         for (unsigned chunk = 0; chunk < gridDim.x; chunk++)
             add_four(sum, parts[chunk * (unsigned)P::FOURS + i]);
         int n = i / ACROSS;
-        if (n < task.shape.outputs)
-            store_four(task.dw + (size_t)n * (size_t)task.shape.features, first + i % ACROSS * SIDE,
-                       task.shape.features, false, sum);
+        if (n < task.params.outputs)
+            store_four(task.dw + (size_t)n * (size_t)task.params.features,
+                       first + i % ACROSS * SIDE, task.params.features, false, sum);
     }
 }
 
@@ -252,13 +252,13 @@ static __global__ void __launch_bounds__(P::THREADS, BUSY / P::THREADS) panel_ke
     size_t row = (size_t)blockIdx.x * task.tiles * P::ROWS;
     float sums[SIDE][SIDE] = {};
     load_weights<P>(task, first, tile);
-    for (unsigned i = 0; i < task.tiles && row < task.shape.rows; i++, row += P::ROWS) {
+    for (unsigned i = 0; i < task.tiles && row < task.params.rows; i++, row += P::ROWS) {
         load_rows<P>(task, row, tile);
         __syncthreads();
         make_terms<P>(task, row, first, tile);
         __syncthreads();
         second_product<P>(tile->h + share, tile->b + share, n, k, sums);
-        if (task.shape.local_learning == LOCAL_NONE)
+        if (task.params.local_learning == LOCAL_NONE)
             second_product<P>(tile->h_dh + share, tile->a + share, n, k, sums);
         __syncthreads();
     }
@@ -273,7 +273,7 @@ enum { MOST_FEATURES = BLOCK_COUNTS * FEATURES };
 
 /* Chunks of whole tiles, as long as all panels together still keep every multiprocessor busy. */
 template <class P>
-static void run(Backend *backend, const NnmfShape &s, const SharedMemory &shared_memory,
+static void run(Backend *backend, const NnmfParams &s, const SharedMemory &shared_memory,
                 const float *x, const float *w, const float *h, const float *dh, float *dx,
                 float *dw)
 {

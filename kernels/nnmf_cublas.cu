@@ -44,36 +44,36 @@ static __global__ void update_kernel(size_t rows, int outputs, float epsilon, co
 
 /* The product of every batch by itself: for another number of rows cuBLAS may take another kernel,
  * and sum in another order. */
-static void products(Backend *backend, const char *name, const NnmfShape *shape, bool transposed_w,
-                     const float *left, const float *w, float *to)
+static void products(Backend *backend, const char *name, const NnmfParams *params,
+                     bool transposed_w, const float *left, const float *w, float *to)
 {
-    size_t rows = shape->rows / batch_count(shape->batches), features = (size_t)shape->features;
-    size_t outputs = (size_t)shape->outputs;
+    size_t rows = params->rows / batch_count(params->batches), features = (size_t)params->features;
+    size_t outputs = (size_t)params->outputs;
     size_t columns = transposed_w ? outputs : features, depth = transposed_w ? features : outputs;
-    for (size_t first = 0; first < shape->rows; first += rows)
+    for (size_t first = 0; first < params->rows; first += rows)
         cuda_product(backend, name, false, transposed_w, rows, columns, depth, left + first * depth,
                      w, 0.0f, to + first * columns);
 }
 
-void cuda_nnmf_forward_cublas(Backend *backend, const NnmfShape *shape, const float *x,
+void cuda_nnmf_forward_cublas(Backend *backend, const NnmfParams *params, const float *x,
                               const float *w, float *h)
 {
     const char *name = "NNMF forward";
-    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
-    size_t x_elements = shape->rows * features, h_elements = shape->rows * outputs;
+    size_t features = (size_t)params->features, outputs = (size_t)params->outputs;
+    size_t x_elements = params->rows * features, h_elements = params->rows * outputs;
     float *t = (float *)cuda_scratch(backend, (x_elements + h_elements) * sizeof(float));
     if (!t)
         return;
     float *s = t + x_elements;
     RUN(backend, name, fill_kernel, blocks_for(h_elements, THREADS), THREADS, 0, h_elements,
-        1.0f / (float)shape->outputs, h);
-    for (int i = 0; i < shape->iterations; i++) {
-        products(backend, name, shape, false, h, w, t);
+        1.0f / (float)params->outputs, h);
+    for (int i = 0; i < params->iterations; i++) {
+        products(backend, name, params, false, h, w, t);
         RUN(backend, name, ratio_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements, x,
             t);
-        products(backend, name, shape, true, t, w, s);
-        RUN(backend, name, update_kernel, blocks_for(shape->rows, WARPS), THREADS, 0, shape->rows,
-            shape->outputs, shape->epsilon, s, h);
+        products(backend, name, params, true, t, w, s);
+        RUN(backend, name, update_kernel, blocks_for(params->rows, WARPS), THREADS, 0, params->rows,
+            params->outputs, params->epsilon, s, h);
     }
 }
 
@@ -103,22 +103,23 @@ static __global__ void backward_kernel(size_t elements, LocalLearning local, con
 
 /* h and h dh lie behind each other, and so do what is multiplied with them: one product of twice
  * the rows for r and u, and one for both parts of dw. */
-void cuda_nnmf_backward_cublas(Backend *backend, const NnmfShape *shape, const float *x,
+void cuda_nnmf_backward_cublas(Backend *backend, const NnmfParams *params, const float *x,
                                const float *w, const float *h, const float *dh, float *dx,
                                float *dw)
 {
     const char *name = "NNMF backward";
-    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
-    size_t x_elements = shape->rows * features, h_elements = shape->rows * outputs;
+    size_t features = (size_t)params->features, outputs = (size_t)params->outputs;
+    size_t x_elements = params->rows * features, h_elements = params->rows * outputs;
     float *r = (float *)cuda_scratch(backend, 2 * (x_elements + h_elements) * sizeof(float));
     if (!r)
         return;
     float *u = r + x_elements, *both = u + x_elements;
     RUN(backend, name, stack_kernel, blocks_for(h_elements, THREADS), THREADS, 0, h_elements, h, dh,
         both);
-    cuda_product(backend, name, false, false, 2 * shape->rows, features, outputs, both, w, 0.0f, r);
+    cuda_product(backend, name, false, false, 2 * params->rows, features, outputs, both, w, 0.0f,
+                 r);
     RUN(backend, name, backward_kernel, blocks_for(x_elements, THREADS), THREADS, 0, x_elements,
-        shape->local_learning, x, r, u, dx);
-    size_t rows = shape->local_learning == LOCAL_NONE ? 2 * shape->rows : shape->rows;
+        params->local_learning, x, r, u, dx);
+    size_t rows = params->local_learning == LOCAL_NONE ? 2 * params->rows : params->rows;
     cuda_product(backend, name, true, false, outputs, features, rows, both, r, 0.0f, dw);
 }

@@ -47,7 +47,7 @@ template <int ROWS_, int OUTPUTS_, int GROUPS_, int CLUSTER_ = 1> struct Tile {
 /* One block of w into shared memory, by `threads` threads of which this is number `thread`; zeros
  * beyond its outputs and features. */
 template <class T>
-static __device__ __forceinline__ void load_weights(const NnmfShape &s, const float *w, int first,
+static __device__ __forceinline__ void load_weights(const NnmfParams &s, const float *w, int first,
                                                     int thread, int threads, float *to)
 {
 #pragma unroll 8
@@ -110,14 +110,15 @@ static __device__ __forceinline__ void second_product(const float *t, const floa
 
 /* The thread's part of x, from the features `k` of row `row` of `rows` on; zeros beyond the rows
  * and features. `x` begins with row 0. */
-static __device__ __forceinline__ void load_x(const NnmfShape &shape, bool aligned, const float *x,
-                                              int rows, int row, int k, float4 values[SIDE])
+static __device__ __forceinline__ void load_x(const NnmfParams &params, bool aligned,
+                                              const float *x, int rows, int row, int k,
+                                              float4 values[SIDE])
 {
-    const float *from = x + (size_t)row * (size_t)shape.features + k;
+    const float *from = x + (size_t)row * (size_t)params.features + k;
 #pragma unroll
     for (int i = 0; i < SIDE; i++)
-        values[i] =
-            load_four(from + i * shape.features, row + i < rows ? shape.features - k : 0, aligned);
+        values[i] = load_four(from + i * params.features, row + i < rows ? params.features - k : 0,
+                              aligned);
 }
 
 /* The thread's part of t = x / (r + tiny); zeros where x has them. */
@@ -163,7 +164,8 @@ template <class T> static __device__ __forceinline__ void add_blocks(float *own,
 /* h = h s or h (1 + epsilon s), divided by the sum of its row: a warp a row. s is the sum of
  * PARTS parts, which lie where the groups' t was. */
 template <class T, int PARTS>
-static __device__ __forceinline__ void update(const NnmfShape &shape, const float *parts, float *h)
+static __device__ __forceinline__ void update(const NnmfParams &params, const float *parts,
+                                              float *h)
 {
     enum { EACH = (T::OUTPUTS + WARP - 1) / WARP };
     int lane = (int)threadIdx.x % WARP;
@@ -179,7 +181,7 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, const floa
 #pragma unroll
             for (int part = 0; part < PARTS; part++)
                 s += parts[part * T::H + at];
-            value[i] = h[at] * (shape.epsilon != 0.0f ? 1.0f + shape.epsilon * s : s);
+            value[i] = h[at] * (params.epsilon != 0.0f ? 1.0f + params.epsilon * s : s);
             sum += value[i];
         }
         float scale = quotient(1.0f, warp_sum(sum) + (float)EPSILON_SUM);
@@ -192,7 +194,7 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, const floa
 
 template <class T>
 static __global__ void __launch_bounds__(T::THREADS)
-    fused_kernel(NnmfShape shape, float start, bool resident, bool aligned, const float *x,
+    fused_kernel(NnmfParams params, float start, bool resident, bool aligned, const float *x,
                  const float *w, float *h_out)
 {
     DYNAMIC_SHARED(float, shared);
@@ -201,23 +203,23 @@ static __global__ void __launch_bounds__(T::THREADS)
     float *weights = own + T::OWN, *t = parts + group * T::H;
     int across = thread % T::ACROSS, row = thread / T::ACROSS * SIDE;
     size_t first_row = (size_t)(blockIdx.x / T::CLUSTER) * T::ROWS;
-    int rows = (int)min(shape.rows - first_row, (size_t)T::ROWS);
+    int rows = (int)min(params.rows - first_row, (size_t)T::ROWS);
     int rank = T::CLUSTER > 1 ? (int)cluster_rank() : 0;
-    x += first_row * (size_t)shape.features;
-    int blocks = (shape.features + T::FEATURES - 1) / T::FEATURES;
+    x += first_row * (size_t)params.features;
+    int blocks = (params.features + T::FEATURES - 1) / T::FEATURES;
     int mine_begin = blocks * rank / T::CLUSTER * T::FEATURES;
     int mine_end = blocks * (rank + 1) / T::CLUSTER * T::FEATURES; /* or beyond the features */
 
     for (int i = (int)threadIdx.x; i < T::ROWS * T::OUTPUTS; i += T::THREADS) {
         int n = i % T::OUTPUTS;
-        h[i / T::OUTPUTS * T::STRIDE + n] = n < shape.outputs ? start : 0.0f;
+        h[i / T::OUTPUTS * T::STRIDE + n] = n < params.outputs ? start : 0.0f;
     }
     for (int first = mine_begin; resident && first < mine_end; first += T::FEATURES)
-        load_weights<T>(shape, w, first, (int)threadIdx.x, T::THREADS,
+        load_weights<T>(params, w, first, (int)threadIdx.x, T::THREADS,
                         weights + (first - mine_begin) / T::FEATURES * T::W);
     __syncthreads();
 
-    for (int iteration = 0; iteration < shape.iterations; iteration++) {
+    for (int iteration = 0; iteration < params.iterations; iteration++) {
         float s[SIDE][SIDE] = {};
         for (int begin = mine_begin; begin < mine_end; begin += T::GROUPS * T::FEATURES) {
             int first = begin + group * T::FEATURES;
@@ -225,13 +227,13 @@ static __global__ void __launch_bounds__(T::THREADS)
             float *block = weights + (resident ? (first - mine_begin) / T::FEATURES : group) * T::W;
             if (!resident) {
                 if (mine)
-                    load_weights<T>(shape, w, first, thread, T::GROUP, block);
+                    load_weights<T>(params, w, first, thread, T::GROUP, block);
                 __syncthreads();
             }
             if (mine) {
                 float4 u[SIDE]; /* needed after the product, and there by then */
                 float r[SIDE][SIDE];
-                load_x(shape, aligned, x, rows, row, first + across * SIDE, u);
+                load_x(params, aligned, x, rows, row, first + across * SIDE, u);
                 first_product<T>(h, block, row, across * SIDE, r);
                 store_ratio<T>(u, r, t + row * T::STRIDE + across * SIDE);
             }
@@ -248,21 +250,21 @@ static __global__ void __launch_bounds__(T::THREADS)
         __syncthreads();
         if (T::CLUSTER > 1)
             add_blocks<T>(own + iteration % 2 * T::H, parts);
-        update<T, T::CLUSTER == 1 ? T::GROUPS : 1>(shape, parts, h);
+        update<T, T::CLUSTER == 1 ? T::GROUPS : 1>(params, parts, h);
         __syncthreads();
     }
     if (T::CLUSTER > 1)
         cluster_barrier(); /* others may still read this block's s */
-    for (int i = (int)threadIdx.x; rank == 0 && i < T::ROWS * shape.outputs; i += T::THREADS) {
-        size_t at = first_row + (size_t)(i / shape.outputs);
-        if (at < shape.rows)
-            h_out[at * (size_t)shape.outputs + (size_t)(i % shape.outputs)] =
-                h[i / shape.outputs * T::STRIDE + i % shape.outputs];
+    for (int i = (int)threadIdx.x; rank == 0 && i < T::ROWS * params.outputs; i += T::THREADS) {
+        size_t at = first_row + (size_t)(i / params.outputs);
+        if (at < params.rows)
+            h_out[at * (size_t)params.outputs + (size_t)(i % params.outputs)] =
+                h[i / params.outputs * T::STRIDE + i % params.outputs];
     }
 }
 
 template <class T>
-static void run(Backend *backend, const NnmfShape &s, const SharedMemory &shared, const float *x,
+static void run(Backend *backend, const NnmfParams &s, const SharedMemory &shared, const float *x,
                 const float *w, float *h)
 {
     const char *name = "NNMF forward";

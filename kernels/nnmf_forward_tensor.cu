@@ -33,12 +33,12 @@ enum { PACK_THREADS = 256, FOURS = BLOCK / 4 /* of a block */ };
  * for four features. Zeros beyond the shape's outputs and features. ALIGNED: are rows multiples of
  * four? Loads without a branch, so that several can be under way. */
 template <bool ALIGNED>
-static __device__ __forceinline__ float4 four_of(const NnmfShape &shape, int blocks, bool round,
+static __device__ __forceinline__ float4 four_of(const NnmfParams &params, int blocks, bool round,
                                                  const float *w, int block, int i)
 {
     int n = block % blocks * MMA_SIDE + i / 2, k = block / blocks * MMA_SIDE + i % 2 * 4;
-    const float *row = w + (size_t)min(n, shape.outputs - 1) * (size_t)shape.features;
-    int last = shape.features - 1;
+    const float *row = w + (size_t)min(n, params.outputs - 1) * (size_t)params.features;
+    int last = params.features - 1;
     float v[4];
     if (ALIGNED) {
         float4 four = *(const float4 *)(row + min(k, last - 3));
@@ -48,27 +48,27 @@ static __device__ __forceinline__ float4 four_of(const NnmfShape &shape, int blo
     for (int j = 0; j < 4; j++) {
         if (!ALIGNED)
             v[j] = row[min(k + j, last)];
-        v[j] = n < shape.outputs && k + j < shape.features ? v[j] : 0.0f;
+        v[j] = n < params.outputs && k + j < params.features ? v[j] : 0.0f;
         v[j] = round ? to_tf32(v[j]) : v[j];
     }
     return make_float4(v[0], v[1], v[2], v[3]);
 }
 
-static __global__ void pack_kernel(NnmfShape shape, int blocks, bool round, size_t fours,
+static __global__ void pack_kernel(NnmfParams params, int blocks, bool round, size_t fours,
                                    const float *w, float *packed)
 {
     size_t at = (size_t)blockIdx.x * PACK_THREADS + threadIdx.x;
     if (at >= fours)
         return;
     int block = (int)(at / FOURS), i = (int)(at % FOURS);
-    ((float4 *)packed)[at] = shape.features % 4 == 0
-                                 ? four_of<true>(shape, blocks, round, w, block, i)
-                                 : four_of<false>(shape, blocks, round, w, block, i);
+    ((float4 *)packed)[at] = params.features % 4 == 0
+                                 ? four_of<true>(params, blocks, round, w, block, i)
+                                 : four_of<false>(params, blocks, round, w, block, i);
 }
 
 /* w in blocks from block `first` on, so many fours, by all threads of a block. */
 template <class P, bool ALIGNED>
-static __device__ __forceinline__ void pack_on_chip(const NnmfShape &shape, const float *w,
+static __device__ __forceinline__ void pack_on_chip(const NnmfParams &params, const float *w,
                                                     int first, int fours, float4 *to)
 {
     constexpr int AT_ONCE = 4;
@@ -78,7 +78,7 @@ static __device__ __forceinline__ void pack_on_chip(const NnmfShape &shape, cons
         for (int j = 0; j < AT_ONCE; j++) {
             int i = min(begin + j * P::THREADS, fours - 1);
             values[j] =
-                four_of<ALIGNED>(shape, P::BLOCKS, P::TERMS == 1, w, first + i / FOURS, i % FOURS);
+                four_of<ALIGNED>(params, P::BLOCKS, P::TERMS == 1, w, first + i / FOURS, i % FOURS);
         }
 #pragma unroll
         for (int j = 0; j < AT_ONCE; j++)
@@ -193,15 +193,15 @@ struct Lane {
 
 /* x of the lane's four elements of an accumulator for the features 8 f .. 8 f + 7; `x` begins at
  * the warp's rows, of which there are `rows`. */
-static __device__ __forceinline__ void load_x(const NnmfShape &shape, const float *x, int rows,
+static __device__ __forceinline__ void load_x(const NnmfParams &params, const float *x, int rows,
                                               Lane lane, int f, float values[C])
 {
     int k = f * MMA_SIDE + 2 * lane.member;
 #pragma unroll
     for (int i = 0; i < C; i++) {
         int row = lane.group + i / 2 * 8;
-        bool inside = row < rows && k + i % 2 < shape.features;
-        values[i] = inside ? x[row * shape.features + k + i % 2] : 0.0f;
+        bool inside = row < rows && k + i % 2 < params.features;
+        values[i] = inside ? x[row * params.features + k + i % 2] : 0.0f;
     }
 }
 
@@ -283,9 +283,9 @@ template <class P> static __device__ __forceinline__ void add_blocks(float *own,
  * in the order of the operand a: (group, first), (group + 8, first), (group, second), ... s is in
  * registers, or the warps' sum in `sums`. */
 template <class P>
-static __device__ __forceinline__ void update(const NnmfShape &shape, Lane lane, const float *sums,
-                                              const float s[P::BLOCKS][C], float high[P::BLOCKS][4],
-                                              float low[P::BLOCKS][4])
+static __device__ __forceinline__ void update(const NnmfParams &params, Lane lane,
+                                              const float *sums, const float s[P::BLOCKS][C],
+                                              float high[P::BLOCKS][4], float low[P::BLOCKS][4])
 {
     float sum[2] = {0.0f, 0.0f};
 #pragma unroll
@@ -299,8 +299,8 @@ static __device__ __forceinline__ void update(const NnmfShape &shape, Lane lane,
         for (int i = 0; i < 4; i++) {
             int row = i % 2, second = i / 2;
             float factor = lane.swapped ? v[row * 2 + 1 - second] : v[row * 2 + second];
-            if (shape.epsilon != 0.0f)
-                factor = 1.0f + shape.epsilon * factor;
+            if (params.epsilon != 0.0f)
+                factor = 1.0f + params.epsilon * factor;
             high[j][i] = (high[j][i] + low[j][i]) * factor; /* all of h, until it is split again */
             sum[row] += high[j][i];
         }
@@ -328,32 +328,32 @@ static __device__ __forceinline__ int output_of(Lane lane, int j, int i)
 /* w comes as it is where the plan is RESIDENT, else in blocks. */
 template <class P>
 static __global__ void __launch_bounds__(P::THREADS)
-    tensor_kernel(NnmfShape shape, float start, const float *x, const float *w, float *h_out)
+    tensor_kernel(NnmfParams params, float start, const float *x, const float *w, float *h_out)
 {
     DYNAMIC_SHARED(float, shared);
     float *sums = shared, *stage = sums + P::ALL_SUMS;
     float *resident = shared + (P::SPLIT ? P::ALL_SUMS + P::WARPS * P::STAGE : 0);
     int warp = (int)threadIdx.x / WARP, number = (int)threadIdx.x % WARP;
     Lane lane = {number / 4, number % 4, number % 4 / 2};
-    int groups = (shape.features + MMA_SIDE - 1) / MMA_SIDE;
+    int groups = (params.features + MMA_SIDE - 1) / MMA_SIDE;
     int rank = P::CLUSTER > 1 ? (int)cluster_rank() : 0;
     int part = P::SPLIT ? rank * P::WARPS + warp : 0;
     int first = groups * part / P::PARTS, end = groups * (part + 1) / P::PARTS;
     size_t first_row = (size_t)(blockIdx.x / P::CLUSTER) * P::BLOCK_ROWS +
                        (P::SPLIT ? 0 : (size_t)(warp * MMA_ROWS));
-    size_t left = first_row < shape.rows ? shape.rows - first_row : 0;
+    size_t left = first_row < params.rows ? params.rows - first_row : 0;
     int rows = left < MMA_ROWS ? (int)left : MMA_ROWS;
-    x += first_row * (size_t)shape.features;
+    x += first_row * (size_t)params.features;
 
     int at_hand = 0; /* the group of features that `weights` begin with */
     const float *weights = w;
     if (P::RESIDENT) { /* the block's part of w */
         at_hand = groups * rank / P::CLUSTER;
         int fours = (groups * (rank + 1) / P::CLUSTER - at_hand) * P::BLOCKS * FOURS;
-        if (shape.features % 4 == 0)
-            pack_on_chip<P, true>(shape, w, at_hand * P::BLOCKS, fours, (float4 *)resident);
+        if (params.features % 4 == 0)
+            pack_on_chip<P, true>(params, w, at_hand * P::BLOCKS, fours, (float4 *)resident);
         else
-            pack_on_chip<P, false>(shape, w, at_hand * P::BLOCKS, fours, (float4 *)resident);
+            pack_on_chip<P, false>(params, w, at_hand * P::BLOCKS, fours, (float4 *)resident);
         __syncthreads();
         weights = resident;
     }
@@ -362,14 +362,14 @@ static __global__ void __launch_bounds__(P::THREADS)
     for (int j = 0; j < P::BLOCKS; j++)
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            keep<P>(output_of(lane, j, i) < shape.outputs ? start : 0.0f, high[j][i], low[j][i]);
+            keep<P>(output_of(lane, j, i) < params.outputs ? start : 0.0f, high[j][i], low[j][i]);
 
-    for (int iteration = 0; iteration < shape.iterations; iteration++) {
+    for (int iteration = 0; iteration < params.iterations; iteration++) {
         float s[P::BLOCKS][C] = {};
         const float *group = weights + (first - at_hand) * P::BLOCKS * BLOCK;
         for (int f = first; f < end; f++, group += P::BLOCKS * BLOCK) {
             float u[C]; /* needed after the first product, and there by then */
-            load_x(shape, x, rows, lane, f, u);
+            load_x(params, x, rows, lane, f, u);
             add_features<P>(group, lane, u, high, low, s);
         }
         float *own = sums + (P::CLUSTER > 1 ? (1 + iteration % 2) * P::SUMS : 0);
@@ -377,7 +377,7 @@ static __global__ void __launch_bounds__(P::THREADS)
             add_warps<P>(s, own, stage);
         if (P::CLUSTER > 1)
             add_blocks<P>(own, sums);
-        update<P>(shape, lane, sums, s, high, low);
+        update<P>(params, lane, sums, s, high, low);
     }
     if (P::CLUSTER > 1)
         cluster_barrier(); /* others may still read this block's sums */
@@ -387,8 +387,8 @@ static __global__ void __launch_bounds__(P::THREADS)
         for (int i = 0; i < 4; i++) {
             int row = lane.group + i % 2 * 8, n = output_of(lane, j, i);
             bool mine = part == j % P::PARTS;
-            if (mine && row < rows && n < shape.outputs)
-                h_out[(first_row + (size_t)row) * (size_t)shape.outputs + (size_t)n] =
+            if (mine && row < rows && n < params.outputs)
+                h_out[(first_row + (size_t)row) * (size_t)params.outputs + (size_t)n] =
                     high[j][i] + low[j][i];
         }
 }
@@ -397,7 +397,7 @@ static __global__ void __launch_bounds__(P::THREADS)
 
 /* w in blocks, in scratch memory; NULL after keeping the failure. */
 template <class P>
-static const float *pack(Backend *backend, const char *name, const NnmfShape &s, const float *w)
+static const float *pack(Backend *backend, const char *name, const NnmfParams &s, const float *w)
 {
     size_t elements = P::packed_elements(s.features), fours = elements / 4;
     float *packed = (float *)cuda_scratch(backend, elements * sizeof(float));
@@ -408,7 +408,7 @@ static const float *pack(Backend *backend, const char *name, const NnmfShape &s,
 }
 
 template <class P>
-static void run(Backend *backend, const NnmfShape &s, const SharedMemory &shared, const float *x,
+static void run(Backend *backend, const NnmfParams &s, const SharedMemory &shared, const float *x,
                 const float *w, float *h)
 {
     const char *name = "NNMF forward";

@@ -31,12 +31,12 @@ struct Variant {
 };
 
 struct ForwardVariant : Variant {
-    void (*run)(Backend *, const NnmfShape &, const SharedMemory &, const float *x, const float *w,
+    void (*run)(Backend *, const NnmfParams &, const SharedMemory &, const float *x, const float *w,
                 float *h);
 };
 
 struct BackwardVariant : Variant {
-    void (*run)(Backend *, const NnmfShape &, const SharedMemory &, const float *x, const float *w,
+    void (*run)(Backend *, const NnmfParams &, const SharedMemory &, const float *x, const float *w,
                 const float *h, const float *dh, float *dx, float *dw);
 };
 

@@ -25,7 +25,7 @@ static __device__ double block_sum(double value, double *sums)
     return all;
 }
 
-/* The largest magnitude of a layer's W and the first element that has it. */
+/* The largest magnitude of a layer's raw and the first element that has it. */
 struct Largest {
     double magnitude;
     unsigned long long where;
@@ -39,12 +39,12 @@ static __global__ void largest_kernel(Layers layers, Largest *largest)
     const WeightShape s = layer.shape;
     if (s.function != POSITIVE_EXP)
         return;
-    const float *W = layer.W;
+    const float *raw = layer.raw;
     size_t count = (size_t)s.outputs * (size_t)s.channels * (size_t)s.window;
     Largest mine = {0.0, 0};
     for (size_t i = threadIdx.x; i < count; i += THREADS)
-        if (fabs((double)W[i]) > mine.magnitude) {
-            mine.magnitude = fabs((double)W[i]);
+        if (fabs((double)raw[i]) > mine.magnitude) {
+            mine.magnitude = fabs((double)raw[i]);
             mine.where = i;
         }
     found[threadIdx.x] = mine;
@@ -58,7 +58,7 @@ static __global__ void largest_kernel(Layers layers, Largest *largest)
     largest[blockIdx.x] = mine;
 }
 
-/* What POSITIVE_EXP scales W by; the other functions have no `largest`. */
+/* What POSITIVE_EXP scales raw by; the other functions have no `largest`. */
 static __device__ double shrink_of(PositiveFunction function, const Largest *largest)
 {
     if (function != POSITIVE_EXP || largest->magnitude <= EXP_LIMIT)
@@ -66,15 +66,15 @@ static __device__ double shrink_of(PositiveFunction function, const Largest *lar
     return EXP_LIMIT / largest->magnitude;
 }
 
-static __device__ double positive(PositiveFunction function, double W, double beta, double shrink)
+static __device__ double positive(PositiveFunction function, double raw, double beta, double shrink)
 {
     switch (function) {
-    case POSITIVE_ABS: return fabs(W);
-    case POSITIVE_EXP: return exp((tanh(beta) + 1.0) * 0.5 * (shrink * W));
-    case POSITIVE_TANH: return (tanh(beta * W) + 1.0) * 0.5;
+    case POSITIVE_ABS: return fabs(raw);
+    case POSITIVE_EXP: return exp((tanh(beta) + 1.0) * 0.5 * (shrink * raw));
+    case POSITIVE_TANH: return (tanh(beta * raw) + 1.0) * 0.5;
     case POSITIVE_IDENTITY: break;
     }
-    return W;
+    return raw;
 }
 
 /* blockIdx.x is the row, blockIdx.y the layer; layers with fewer rows have idle blocks. */
@@ -88,14 +88,14 @@ static __global__ void weights_forward_kernel(Layers layers, const Largest *larg
     int features = s.channels * s.window;
     double shrink = shrink_of(s.function, largest + blockIdx.y);
     double b = layer.beta ? *layer.beta : 0.0, sum = 0.0;
-    const float *W = layer.W + (size_t)blockIdx.x * (size_t)features;
+    const float *raw = layer.raw + (size_t)blockIdx.x * (size_t)features;
     float *w = layer.w + (size_t)blockIdx.x * (size_t)features;
     for (int i = (int)threadIdx.x; i < features; i += THREADS)
-        sum += positive(s.function, W[i], b, shrink);
+        sum += positive(s.function, raw[i], b, shrink);
     double factor = 1.0 / (block_sum(sum, sums) + EPSILON_SUM);
     for (int k = (int)threadIdx.x; k < features; k += THREADS) {
         int c = k % s.channels, p = k / s.channels;
-        w[k] = (float)(positive(s.function, W[c * s.window + p], b, shrink) * factor);
+        w[k] = (float)(positive(s.function, raw[c * s.window + p], b, shrink) * factor);
     }
     if (threadIdx.x == 0)
         layer.scale[blockIdx.x] = (float)factor;
@@ -120,8 +120,8 @@ static __global__ void weights_backward_kernel(Layers layers, const Largest *lar
     const WeightShape s = layer.shape;
     if (blockIdx.x >= (unsigned)s.outputs)
         return;
-    const float *W = layer.W, *w = layer.w, *dw = layer.dw;
-    float *dW = layer.dW, scale = layer.scale[blockIdx.x];
+    const float *raw = layer.raw, *w = layer.w, *dw = layer.dw;
+    float *d_raw = layer.d_raw, scale = layer.scale[blockIdx.x];
     int features = s.channels * s.window;
     size_t row = (size_t)blockIdx.x * (size_t)features;
     double shrink = shrink_of(s.function, largest + blockIdx.y);
@@ -134,7 +134,7 @@ static __global__ void weights_backward_kernel(Layers layers, const Largest *lar
     for (int i = (int)threadIdx.x; i < features; i += THREADS) {
         int c = i / s.window, p = i % s.window;
         double df = (dw[row + (size_t)(p * s.channels + c)] - dot) * scale;
-        double value = W[row + (size_t)i], d = df;
+        double value = raw[row + (size_t)i], d = df;
         double f = positive(s.function, value, b, shrink);
         switch (s.function) {
         case POSITIVE_ABS: d = value > 0.0 ? df : value < 0.0 ? -df : 0.0; break;
@@ -149,7 +149,7 @@ static __global__ void weights_backward_kernel(Layers layers, const Largest *lar
             break;
         case POSITIVE_IDENTITY: break;
         }
-        dW[row + (size_t)i] = (float)d;
+        d_raw[row + (size_t)i] = (float)d;
     }
     if (!goes_beyond_rows(s.function))
         return;
@@ -159,7 +159,7 @@ static __global__ void weights_backward_kernel(Layers layers, const Largest *lar
         rows[(size_t)blockIdx.y * gridDim.x + blockIdx.x] = {db, dshrink};
 }
 
-/* dbeta, and what the largest weight gets for setting the scale: shrink = EXP_LIMIT / |W|. rows
+/* dbeta, and what the largest weight gets for setting the scale: shrink = EXP_LIMIT / |raw|. rows
  * (layers, most); blockIdx.x is the layer. */
 static __global__ void add_rows_kernel(Layers layers, const Largest *largest, const RowSums *rows,
                                        unsigned most)
@@ -178,7 +178,7 @@ static __global__ void add_rows_kernel(Layers layers, const Largest *largest, co
     if (layer.dbeta)
         *layer.dbeta = (float)db;
     if (shrink < 1.0)
-        layer.dW[largest->where] -= (float)(dshrink * shrink / layer.W[largest->where]);
+        layer.d_raw[largest->where] -= (float)(dshrink * shrink / layer.raw[largest->where]);
 }
 
 enum { MOST_PARAMETERS = 4096 }; /* bytes that CUDA gives a kernel for its parameters */

@@ -68,7 +68,7 @@ long fail_in_turn(bool (*work)(void *, Error *), void *context)
     return 0;
 }
 
-NetworkOptions counterpart_options(void)
+NetworkOptions baseline_options(void)
 {
     NetworkOptions options = network_default_options;
     options.architecture = ARCHITECTURE_CNN;

@@ -10,7 +10,7 @@
 enum { BATCH = 5, INPUTS = BATCH * 8 * 8 * 2, CLASSES = 10 };
 
 /* The default options, but for the architecture. */
-NetworkOptions counterpart_options(void);
+NetworkOptions baseline_options(void);
 
 /* 8 x 8 pixels of 2 channels, three blocks, batches of BATCH. */
 void build_small(const NetworkOptions *options, Network *network);

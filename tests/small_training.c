@@ -63,9 +63,9 @@ bool load_small(const Device *device, size_t count, size_t begin, size_t end, Ex
     return created;
 }
 
-Clock clock_of(int steps_made)
+StepState step_state_of(int steps_made)
 {
-    return (Clock){.epoch = (uint32_t)(steps_made / STEPS_AN_EPOCH),
-                   .updates = (uint64_t)steps_made,
-                   .learning_rates = {1e-3, 1e-2, 1e-3}};
+    return (StepState){.epoch = (uint32_t)(steps_made / STEPS_AN_EPOCH),
+                       .updates = (uint64_t)steps_made,
+                       .learning_rates = {1e-3, 1e-2, 1e-3}};
 }

@@ -54,6 +54,6 @@ bool load_small(const Device *device, size_t count, size_t begin, size_t end, Ex
                 int batch, int at_once, Batches *batches, Error *error);
 
 /* Of the epoch of so many steps in all; begins it. */
-Clock clock_of(int steps_made);
+StepState step_state_of(int steps_made);
 
 #endif

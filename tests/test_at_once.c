@@ -30,7 +30,7 @@ static void build_wide(const NetworkOptions *options, Network *network)
 /* Without padding, so that two can be compared as bytes. */
 typedef struct Pass {
     Totals totals;
-    Clock clock;
+    StepState step_state;
     uint64_t correct;
     float probabilities[COUNTED * CLASSES];
 } Pass;
@@ -47,8 +47,8 @@ static void test(Steps *steps, int times, Pass *pass)
     for (int i = 0; i < times; i++)
         must(evaluate(steps, &pass->correct, pass->probabilities, NULL, NULL, &stopped, &error),
              &error);
-    must(batches_read(steps->batches, &pass->clock, &pass->totals, &error), &error);
-    assert_int_equal(pass->clock.step, COUNTED / BATCH + 1);
+    must(batches_read(steps->batches, &pass->step_state, &pass->totals, &error), &error);
+    assert_int_equal(pass->step_state.step, COUNTED / BATCH + 1);
     assert_int_equal(pass->correct, pass->totals.correct);
 }
 
@@ -150,7 +150,7 @@ typedef struct Gpu {
     const char *name;
     NnmfKernel kernel;
     Precision last; /* of those that are tried */
-    bool clusters, cooperative, counterpart;
+    bool clusters, cooperative, baseline;
     int multiprocessors; /* 0: the usual number */
 } Gpu;
 
@@ -178,7 +178,7 @@ static void same_bits_on_cuda(void **state)
             open_cuda(gpus[g].kernel, (Precision)p, &device);
             bool recorded = p == PRECISION_FP32;
             check(&device, ARCHITECTURE_NNMF, recorded, recorded && g == 0, name);
-            if (gpus[g].counterpart)
+            if (gpus[g].baseline)
                 check(&device, ARCHITECTURE_CNN, recorded, false, name);
             device_close(&device);
             assert_nothing_left();
@@ -203,9 +203,9 @@ static void check_fault(const Device *device)
     build_small(&network_default_options, &network);
     must(model_create(&network, device, BATCH, BATCHES, &model, &error), &error);
     must(model_initialise(&model, 3, &error), &error);
-    Clock *clock = ops->allocate(backend, sizeof *clock, "clock", &error);
+    StepState *step_state = ops->allocate(backend, sizeof *step_state, "step_state", &error);
     Totals *totals = ops->allocate(backend, sizeof *totals, "totals", &error);
-    assert_true(clock && totals);
+    assert_true(step_state && totals);
     for (size_t i = 0; i < COUNT(images); i++)
         images[i] = philox_uniform(noise((uint32_t)i));
     for (int faulty = 0; faulty <= 1; faulty++) {
@@ -213,22 +213,22 @@ static void check_fault(const Device *device)
             images[FAULTY * batch] = INFINITY;
         ops->upload(backend, model.images, images, sizeof images);
         ops->upload(backend, totals, &(Totals){0}, sizeof *totals);
-        ops->upload(backend, clock, &(Clock){0}, sizeof *clock);
+        ops->upload(backend, step_state, &(StepState){0}, sizeof *step_state);
         model_forward_several(&model, BATCH, BATCHES);
         for (int i = 0; i < BATCHES; i++) {
-            model_loss(&model, BATCH, i, clock, totals);
-            ops->advance(backend, clock);
+            model_loss(&model, BATCH, i, step_state, totals);
+            ops->advance(backend, step_state);
         }
         ops->download(backend, faulty ? wrong : right, model_probabilities(&model), sizeof right);
         ops->download(backend, &result, totals, sizeof result);
         must(ops->finish(backend, &error), &error);
-        assert_int_equal(result.bad_step, faulty ? 1 + FAULTY : 0);
+        assert_int_equal(result.first_nonfinite_step, faulty ? 1 + FAULTY : 0);
     }
     for (int i = 0; i < BATCHES; i++)
         if (i != FAULTY)
             assert_memory_equal(right + i * OF_A_BATCH, wrong + i * OF_A_BATCH,
                                 OF_A_BATCH * sizeof *right);
-    ops->release(backend, clock);
+    ops->release(backend, step_state);
     ops->release(backend, totals);
     model_destroy(&model);
 }

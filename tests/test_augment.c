@@ -519,32 +519,32 @@ static void sample_hands_out_the_draws(void **state)
     for (int number = 0; open_device(number, &device); number++) {
         const Operations *ops = device.operations;
         Error error = {0};
-        Clock clock = {.epoch = 3}, *on_device;
+        StepState step_state = {.epoch = 3}, *on_device;
         uint32_t indices[BATCH_SIZE], *device_indices;
         Augmentation drawn[BATCH_SIZE], *device_drawn;
-        on_device = ops->allocate(device.backend, sizeof clock, "clock", &error);
+        on_device = ops->allocate(device.backend, sizeof step_state, "step_state", &error);
         device_indices = ops->allocate(device.backend, sizeof indices, "indices", &error);
         device_drawn = ops->allocate(device.backend, sizeof drawn, "augmentations", &error);
         unsigned seen[IMAGES] = {0};
-        for (; clock.step * BATCH_SIZE < IMAGES; clock.step++) {
-            int left = IMAGES - (int)clock.step * BATCH_SIZE;
-            SampleShape shape = {.begin = 100,
-                                 .end = 100 + IMAGES,
-                                 .batch = left < BATCH_SIZE ? left : BATCH_SIZE,
-                                 .batch_size = BATCH_SIZE,
-                                 .shuffle = true,
-                                 .augment = AUGMENT_IMAGE,
-                                 .colour = true,
-                                 .slack_y = 4,
-                                 .slack_x = 4,
-                                 .seed = 5};
-            ops->upload(device.backend, on_device, &clock, sizeof clock);
+        for (; step_state.step * BATCH_SIZE < IMAGES; step_state.step++) {
+            int left = IMAGES - (int)step_state.step * BATCH_SIZE;
+            Sampler shape = {.begin = 100,
+                             .end = 100 + IMAGES,
+                             .batch = left < BATCH_SIZE ? left : BATCH_SIZE,
+                             .batch_size = BATCH_SIZE,
+                             .shuffle = true,
+                             .augment = AUGMENT_IMAGE,
+                             .colour = true,
+                             .slack_y = 4,
+                             .slack_x = 4,
+                             .seed = 5};
+            ops->upload(device.backend, on_device, &step_state, sizeof step_state);
             ops->sample(device.backend, &shape, on_device, device_indices, device_drawn);
             ops->download(device.backend, indices, device_indices, sizeof indices);
             ops->download(device.backend, drawn, device_drawn, sizeof drawn);
             assert_true(ops->finish(device.backend, &error));
             for (int i = 0; i < shape.batch; i++) {
-                Augmentation expected = draw_image(3, clock.step, (uint32_t)i);
+                Augmentation expected = draw_image(3, step_state.step, (uint32_t)i);
                 assert_true(same(&drawn[i], &expected));
                 assert_in_range(indices[i], 100, 100 + IMAGES - 1);
                 seen[indices[i] - 100]++;

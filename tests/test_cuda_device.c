@@ -207,8 +207,8 @@ static void out_of_memory(void **state)
 
     /* None is left for an operation's work space: told at the next look, and once. */
     Steps steps = {.model = &s.model, .batches = &s.batches, .training = true};
-    Clock clock = clock_of(0);
-    batches_rewind(&s.batches, &clock, &(Totals){0});
+    StepState step_state = step_state_of(0);
+    batches_rewind(&s.batches, &step_state, &(Totals){0});
     must(steps_make(&steps, 0, &error), &error);
     assert_false(batches_read(&s.batches, NULL, NULL, &error));
     assert_out_of_memory(&error);
@@ -218,7 +218,7 @@ static void out_of_memory(void **state)
     steps_forget(&steps);
     steps = (Steps){.model = &s.model, .batches = &s.batches, .training = true};
     must(model_initialise(&s.model, 3, &error), &error);
-    batches_rewind(&s.batches, &clock, &(Totals){0});
+    batches_rewind(&s.batches, &step_state, &(Totals){0});
     for (uint32_t i = 0; i < STEPS_AN_EPOCH; i++)
         must(steps_make(&steps, i, &error), &error);
     must(batches_read(&s.batches, NULL, NULL, &error), &error);
@@ -252,15 +252,15 @@ static void work_space_grows_after_a_recording(void **state)
     must(model_initialise(&s.model, 3, &error), &error);
     Steps small = {.model = &s.model, .batches = &few};
     Steps large = {.model = &s.model, .batches = &s.batches};
-    Clock clock = clock_of(0);
+    StepState step_state = step_state_of(0);
     for (int i = 0; i < 2; i++) {
-        batches_rewind(&few, &clock, &(Totals){0});
+        batches_rewind(&few, &step_state, &(Totals){0});
         must(steps_make(&small, 0, &error), &error);
     }
     must(batches_read(&few, NULL, &first, &error), &error);
-    batches_rewind(&s.batches, &clock, &(Totals){0});
+    batches_rewind(&s.batches, &step_state, &(Totals){0});
     must(steps_make(&large, 0, &error), &error);
-    batches_rewind(&few, &clock, &(Totals){0});
+    batches_rewind(&few, &step_state, &(Totals){0});
     must(steps_make(&small, 0, &error), &error);
     must(batches_read(&few, NULL, &later, &error), &error);
     assert_memory_equal(&first, &later, sizeof first);
@@ -280,7 +280,7 @@ enum { TINY_BATCH = 2, TINY_STEPS = 4 };
 /* With images streamed. *calls: how many there were before those that only free. */
 static bool train_tiny(Small *s, const CudaOptions *options, unsigned long *calls, Error *error)
 {
-    Clock clock = clock_of(0);
+    StepState step_state = step_state_of(0);
     Steps steps = {.model = &s->model, .batches = &s->batches, .training = true};
     DeviceOptions device = {.kind = DEVICE_CUDA, .cuda = *options};
     if (!device_open(&s->device, &device, error) ||
@@ -290,7 +290,7 @@ static bool train_tiny(Small *s, const CudaOptions *options, unsigned long *call
                     &s->batches, error) ||
         !model_initialise(&s->model, 3, error))
         return false;
-    batches_rewind(&s->batches, &clock, &(Totals){0});
+    batches_rewind(&s->batches, &step_state, &(Totals){0});
     bool good = true;
     for (uint32_t step = 0; good && step < TINY_STEPS; step++)
         good = steps_make(&steps, step, error) && notices_step(&s->batches.notices, 1, error);

@@ -39,22 +39,22 @@ static void train_epoch(Steps *steps, uint32_t epoch, uint32_t interrupted, Tota
 {
     Batches *b = steps->batches;
     Error error = {0};
-    Clock clock = {.epoch = epoch,
-                   .updates = (uint64_t)epoch * b->steps,
-                   .learning_rates = {1e-3, 1e-2, 1e-3}};
+    StepState step_state = {.epoch = epoch,
+                            .updates = (uint64_t)epoch * b->steps,
+                            .learning_rates = {1e-3, 1e-2, 1e-3}};
     *totals = (Totals){0};
-    batches_rewind(b, &clock, totals);
+    batches_rewind(b, &step_state, totals);
     for (uint32_t step = 0; step < b->steps; step++) {
         if (interrupted && step == interrupted) {
-            must(batches_read(b, &clock, totals, &error), &error);
-            assert_int_equal(clock.step, step);
-            batches_rewind(b, &clock, totals);
+            must(batches_read(b, &step_state, totals, &error), &error);
+            assert_int_equal(step_state.step, step);
+            batches_rewind(b, &step_state, totals);
         }
         must(steps_make(steps, step, &error) && notices_step(&b->notices, 1, &error), &error);
     }
-    must(batches_read(b, &clock, totals, &error), &error);
-    assert_int_equal(clock.step, b->steps);
-    assert_int_equal(totals->bad_step, 0);
+    must(batches_read(b, &step_state, totals, &error), &error);
+    assert_int_equal(step_state.step, b->steps);
+    assert_int_equal(totals->first_nonfinite_step, 0);
 }
 
 /* at_once: batches of the tests. */
@@ -183,18 +183,18 @@ static void notices_follow(void **state)
     must(model_initialise(&model, 3, &error), &error);
     must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
     Steps steps = {.model = &model, .batches = &b, .training = true};
-    Clock clock = clock_of(0);
-    batches_rewind(&b, &clock, &(Totals){0});
+    StepState step_state = step_state_of(0);
+    batches_rewind(&b, &step_state, &(Totals){0});
     unsigned long waits = 0;
     uint32_t told = 0;
     for (uint32_t step = 0; step < MANY; step++) {
         must(steps_make(&steps, step, &error) && notices_step(&b.notices, 1, &error), &error);
         const Notice *last = &b.notices.last;
-        assert_true(last->clock.step >= told && last->clock.step <= step);
-        assert_true(step + 1 - last->clock.step <= AHEAD);
-        assert_int_equal(last->clock.updates, last->clock.step);
-        assert_true((last->totals.loss > 0.0) == (last->clock.step > 0));
-        told = last->clock.step;
+        assert_true(last->state.step >= told && last->state.step <= step);
+        assert_true(step + 1 - last->state.step <= AHEAD);
+        assert_int_equal(last->state.updates, last->state.step);
+        assert_true((last->totals.loss > 0.0) == (last->state.step > 0));
+        told = last->state.step;
         if (step == 1) /* which was recorded */
             waits = cuda_host_waits();
     }
@@ -317,13 +317,13 @@ static void bad_loss_within_an_epoch(void **state)
     must(model_write(&model, model.parameters, bad, &error), &error);
     must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
     Steps steps = {.model = &model, .batches = &b, .training = true};
-    Clock clock = clock_of(0);
-    batches_rewind(&b, &clock, &(Totals){0});
+    StepState step_state = step_state_of(0);
+    batches_rewind(&b, &step_state, &(Totals){0});
     uint32_t step = 0;
-    for (; step < MANY && !b.notices.last.totals.bad_step; step++)
+    for (; step < MANY && !b.notices.last.totals.first_nonfinite_step; step++)
         must(steps_make(&steps, step, &error) && notices_step(&b.notices, 1, &error), &error);
     assert_true(step < MANY);
-    assert_int_equal(b.notices.last.totals.bad_step, 1);
+    assert_int_equal(b.notices.last.totals.first_nonfinite_step, 1);
     steps_forget(&steps);
     batches_destroy(&b);
     model_destroy(&model);

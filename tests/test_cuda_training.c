@@ -54,17 +54,17 @@ static void make_step(Steps *steps, int number, StepOutcome *o)
     Backend *backend = b->device->backend;
     Error error = {0};
     Totals totals;
-    Clock start = clock_of(number), clock;
+    StepState start = step_state_of(number), step_state;
     uint32_t step = (uint32_t)number % STEPS_AN_EPOCH;
     if (step == 0)
         batches_rewind(b, &start, &(Totals){0});
     must(steps_make(steps, step, &error), &error);
     ops->download(backend, o->indices, b->indices, sizeof o->indices);
     ops->download(backend, o->augmentations, b->augmentations, sizeof o->augmentations);
-    must(batches_read(b, &clock, &totals, &error), &error);
-    assert_int_equal(clock.step, step + 1);
-    assert_int_equal(clock.updates, number + 1);
-    assert_int_equal(totals.bad_step, 0);
+    must(batches_read(b, &step_state, &totals, &error), &error);
+    assert_int_equal(step_state.step, step + 1);
+    assert_int_equal(step_state.updates, number + 1);
+    assert_int_equal(totals.first_nonfinite_step, 0);
     o->loss = totals.batch_loss;
     o->correct = totals.batch_correct;
 }
@@ -270,17 +270,18 @@ static void image_gradient(Device *device, const NetworkOptions *options, float 
         dimages[i] = philox_uniform(noise((uint32_t)i));
     const uint8_t labels[BATCH] = {3, 0, 9, 3, 5};
     float *gradient = ops->allocate(device->backend, bytes, "gradients", &error);
-    Clock *clock = ops->allocate(device->backend, sizeof *clock, "clock", &error);
+    StepState *step_state =
+        ops->allocate(device->backend, sizeof *step_state, "step_state", &error);
     Totals *totals = ops->allocate(device->backend, sizeof *totals, "totals", &error);
-    assert_true(gradient && clock && totals);
+    assert_true(gradient && step_state && totals);
     ops->upload(device->backend, model.images, dimages, bytes);
     ops->upload(device->backend, model.labels, labels, sizeof labels);
     model_forward(&model, BATCH);
-    model_backward_to_images(&model, BATCH, clock, totals, gradient);
+    model_backward_to_images(&model, BATCH, step_state, totals, gradient);
     ops->download(device->backend, dimages, gradient, bytes);
     must(ops->finish(device->backend, &error), &error);
     ops->release(device->backend, gradient);
-    ops->release(device->backend, clock);
+    ops->release(device->backend, step_state);
     ops->release(device->backend, totals);
     model_destroy(&model);
 }
@@ -355,7 +356,7 @@ static void same_bits(void **state)
 enum { LEAST_SHARED = 48 << 10, USUAL_SHARED = 99 << 10, MOST_SHARED = 227 << 10 };
 
 /* h of NNMF; x and w from noise, x from its row `first_row` on. */
-static void nnmf_from(NnmfKernel kernel, Precision precision, const NnmfShape *shape,
+static void nnmf_from(NnmfKernel kernel, Precision precision, const NnmfParams *shape,
                       size_t first_row, float *h)
 {
     enum { W_BEGINS = 1 << 24 };
@@ -391,7 +392,7 @@ static void nnmf_from(NnmfKernel kernel, Precision precision, const NnmfShape *s
 }
 
 /* The same by a fused kernel with so much shared memory. */
-static void nnmf(size_t shared, Precision precision, const NnmfShape *shape, float *h)
+static void nnmf(size_t shared, Precision precision, const NnmfParams *shape, float *h)
 {
     cuda_host_set_shared_optin(shared);
     nnmf_from(NNMF_KERNEL_FUSED, precision, shape, 0, h);
@@ -403,7 +404,7 @@ static void nnmf(size_t shared, Precision precision, const NnmfShape *shape, flo
 static void shared_memory_of_nnmf(void **state)
 {
     (void)state;
-    static const NnmfShape shapes[] = {
+    static const NnmfParams shapes[] = {
         {.rows = 37, .features = 75, .outputs = 32, .iterations = 3},
         {.rows = 9, .features = 96, .outputs = 10, .iterations = 3},
         {.rows = 33, .features = 400, .outputs = 64, .iterations = 3}, /* all of w: 138 KB */
@@ -469,13 +470,13 @@ static void shared_memory_of_recordings(void **state)
          &error);
     Steps steps = {.model = &model, .batches = &batches, .training = true};
     for (int epoch = 0; epoch < 2; epoch++) {
-        Clock clock = clock_of(epoch * STEPS_AN_EPOCH);
+        StepState step_state = step_state_of(epoch * STEPS_AN_EPOCH);
         Totals totals;
-        batches_rewind(&batches, &clock, &(Totals){0});
+        batches_rewind(&batches, &step_state, &(Totals){0});
         for (uint32_t i = 0; i < STEPS_AN_EPOCH; i++)
             must(steps_make(&steps, i, &error), &error);
         must(batches_read(&batches, NULL, &totals, &error), &error);
-        assert_true(isfinite(totals.loss) && totals.bad_step == 0);
+        assert_true(isfinite(totals.loss) && totals.first_nonfinite_step == 0);
     }
     steps_forget(&steps);
     batches_destroy(&batches);
@@ -486,7 +487,7 @@ static void shared_memory_of_recordings(void **state)
 
 /* dx and dw of NNMF, one behind the other; x, h, dh and w from noise. x and dx lie `shift` floats
  * behind where memory begins. */
-static void nnmf_backward(const NnmfShape *shape, size_t shift, float *gradients)
+static void nnmf_backward(const NnmfParams *shape, size_t shift, float *gradients)
 {
     Device device;
     Error error = {0};
@@ -523,7 +524,7 @@ static void nnmf_backward(const NnmfShape *shape, size_t shift, float *gradients
 static void backward_of_nnmf(void **state)
 {
     (void)state;
-    static const NnmfShape shapes[] = {
+    static const NnmfParams shapes[] = {
         {.rows = 200, .features = 76, .outputs = 20}, /* four chunks, three panels */
         {.rows = 70, .features = 36, .outputs = 64, .local_learning = LOCAL_MSE},
         {.rows = 70, .features = 36, .outputs = 96},
@@ -561,7 +562,7 @@ static void kernels_of_a_step(void **state)
         NORMS = 6,            /* each way; in two kernels without cooperative launches */
         PRODUCTS_FORWARD = 4, /* convolution */
         PRODUCTS_BACKWARD = 2 * 4,
-        BATCH_AND_UPDATE = 2 + 2, /* which images, and they; Adam, the clock */
+        BATCH_AND_UPDATE = 2 + 2, /* which images, and they; Adam, the step state */
         ALL = BATCH_AND_UPDATE + FORWARD + LOSS + BACKWARD + PRODUCTS_FORWARD + PRODUCTS_BACKWARD,
     };
     assert_int_equal(ALL, 64); /* as the documents say */
@@ -595,9 +596,9 @@ static void kernels_of_a_step(void **state)
         }
         /* All of a training step. */
         Batches batches;
-        Clock clock = clock_of(0);
+        StepState step_state = step_state_of(0);
         must(load_small(&device, 1, 0, 1, network.input, 1, 1, &batches, &error), &error);
-        batches_rewind(&batches, &clock, &(Totals){0});
+        batches_rewind(&batches, &step_state, &(Totals){0});
         Steps steps = {.model = &model, .batches = &batches, .training = true};
         unsigned long before = cuda_host_launches() + cuda_host_products();
         must(steps_make(&steps, 0, &error), &error);
@@ -731,8 +732,9 @@ static void batch_norm_of_large_means(void **state)
 enum { RATED = 300 };
 
 /* RATED parameters after one step of Adam from m = v = 0 under `first`, and another under `second`:
- * behind the clock's own advance, or behind an upload. */
-static void two_steps_of_adam(const Clock *first, const Clock *second, bool uploaded, float *result)
+ * behind the step state's own advance, or behind an upload. */
+static void two_steps_of_adam(const StepState *first, const StepState *second, bool uploaded,
+                              float *result)
 {
     static const AdamSegment segments[] = {{0, 100, 0}, {100, 200, 1}};
     Device device;
@@ -743,31 +745,32 @@ static void two_steps_of_adam(const Clock *first, const Clock *second, bool uplo
     for (size_t i = 0; i < RATED; i++)
         host[i] = philox_uniform(noise((uint32_t)i)) - 0.5f;
     float *all = ops->allocate(device.backend, sizeof host, "parameters", &error);
-    Clock *clock = ops->allocate(device.backend, sizeof *clock, "clock", &error);
-    assert_true(all && clock);
+    StepState *step_state = ops->allocate(device.backend, sizeof *step_state, "step_state", &error);
+    assert_true(all && step_state);
     ops->upload(device.backend, all, host, sizeof host);
-    ops->upload(device.backend, clock, first, sizeof *first);
+    ops->upload(device.backend, step_state, first, sizeof *first);
     for (int step = 0; step < 2; step++) {
-        ops->adam(device.backend, segments, (int)COUNT(segments), clock, all, all + RATED,
+        ops->adam(device.backend, segments, (int)COUNT(segments), step_state, all, all + RATED,
                   all + 2 * RATED, all + 3 * RATED);
         if (step == 0 && !uploaded)
-            ops->advance(device.backend, clock);
+            ops->advance(device.backend, step_state);
         else if (step == 0)
-            ops->upload(device.backend, clock, second, sizeof *second);
+            ops->upload(device.backend, step_state, second, sizeof *second);
     }
     ops->download(device.backend, result, all + RATED, RATED * sizeof *result);
     must(ops->finish(device.backend, &error), &error);
     ops->release(device.backend, all);
-    ops->release(device.backend, clock);
+    ops->release(device.backend, step_state);
     device_close(&device);
     assert_nothing_left();
 }
 
-/* What `advance` makes ready is what Adam would make of the clock, and is not used for another. */
+/* What `advance` makes ready is what Adam would make of the step state, and is not used for
+ * another. */
 static void rates_of_adam(void **state)
 {
     (void)state;
-    Clock first = {.learning_rates = {1e-3, 1e-2, 1e-3}}, second = first, faster = first;
+    StepState first = {.learning_rates = {1e-3, 1e-2, 1e-3}}, second = first, faster = first;
     float expected[RATED], result[RATED];
     second.step = 1;
     second.updates = 1;
@@ -787,7 +790,7 @@ static void rates_of_adam(void **state)
 static void clusters_of_nnmf(void **state)
 {
     (void)state;
-    static const NnmfShape shapes[] = {
+    static const NnmfParams shapes[] = {
         {.rows = 50, .features = 1024, .outputs = 96, .iterations = 2}, /* eight blocks */
         {.rows = 5, .features = 250, .outputs = 70, .iterations = 3},   /* some without features */
         {.rows = 33, .features = 250, .outputs = 64, .iterations = 3, .epsilon = 0.5f},
@@ -819,7 +822,7 @@ static void clusters_of_nnmf(void **state)
 static void clusters_without_room(void **state)
 {
     (void)state;
-    static const NnmfShape shapes[] = {
+    static const NnmfParams shapes[] = {
         {.rows = 17, .features = 300, .outputs = 64, .iterations = 2},
         {.rows = 5, .features = 250, .outputs = 96, .iterations = 2},
         {.rows = 5, .features = 250, .outputs = 128, .iterations = 2},
@@ -848,7 +851,7 @@ static void batches_at_once(void **state)
     static const struct {
         int multiprocessors;
         bool clusters;
-        NnmfShape one;
+        NnmfParams one;
     } cases[] = {
         {4, false, {.rows = 130, .features = 100, .outputs = 32, .iterations = 2}},
         {4, false, {.rows = 66, .features = 200, .outputs = 64, .iterations = 2}},
@@ -865,7 +868,7 @@ static void batches_at_once(void **state)
             Precision precision = p < 0 ? PRECISION_FP32 : (Precision)p;
             bool products = p < 0 || cases[i].one.outputs > 128;
             bool clusters = cases[i].clusters && !products;
-            NnmfShape shape = cases[i].one;
+            NnmfParams shape = cases[i].one;
             size_t count = shape.rows * (size_t)shape.outputs;
             cuda_host_reset();
             cuda_host_set_shared_optin(MOST_SHARED);

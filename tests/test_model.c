@@ -161,10 +161,10 @@ static void initial_values(void **state)
     memory_free(high);
 }
 
-static void initial_values_of_the_counterpart(void **state)
+static void initial_values_of_the_baseline(void **state)
 {
     (void)state;
-    NetworkOptions options = counterpart_options();
+    NetworkOptions options = baseline_options();
     Network network;
     build(DATASET_CIFAR10, &options, &network);
     float *host = initial_parameters(&network, 21), *other = initial_parameters(&network, 22);
@@ -286,7 +286,7 @@ static void weights_of_the_other_architecture(void **state)
     Weights w;
     open_weights(&w);
     const Network own = w.network;
-    NetworkOptions options = counterpart_options();
+    NetworkOptions options = baseline_options();
     build_small(&options, &w.network);
     Error error = {0};
     Model other;
@@ -323,7 +323,7 @@ enum { UPDATES = 3 };
 typedef struct Results {
     float probabilities[BATCH * CLASSES];
     Totals totals, totals_without_gradient;
-    Clock clock;
+    StepState step_state;
     float *gradients, *parameters;
 } Results;
 
@@ -348,34 +348,34 @@ static void compute(const Network *network, const Device *device, int batch, Res
     const uint8_t labels[BATCH] = {3, 0, 9, 3, 5};
     ops->upload(backend, model.images, images, sizeof images);
     ops->upload(backend, model.labels, labels, sizeof labels);
-    const Clock start = {.learning_rates = {1e-3, 1e-2, 1e-3}};
-    Clock *clock = ops->allocate(backend, sizeof *clock, "clock", &error);
+    const StepState start = {.learning_rates = {1e-3, 1e-2, 1e-3}};
+    StepState *step_state = ops->allocate(backend, sizeof *step_state, "step_state", &error);
     Totals *totals = ops->allocate(backend, sizeof *totals, "totals", &error);
-    assert_non_null(clock);
+    assert_non_null(step_state);
     assert_non_null(totals);
-    ops->upload(backend, clock, &start, sizeof start);
+    ops->upload(backend, step_state, &start, sizeof start);
 
     size_t probability_bytes = (size_t)batch * CLASSES * sizeof(float);
     model_forward(&model, batch);
     ops->download(backend, r->probabilities, model_probabilities(&model), probability_bytes);
-    model_loss(&model, batch, 0, clock, totals);
+    model_loss(&model, batch, 0, step_state, totals);
     ops->download(backend, &r->totals_without_gradient, totals, sizeof r->totals);
     const Totals none = {0};
     ops->upload(backend, totals, &none, sizeof none);
-    model_backward(&model, batch, clock, totals);
+    model_backward(&model, batch, step_state, totals);
     ops->download(backend, &r->totals, totals, sizeof r->totals);
     r->gradients = new_buffer(network);
     r->parameters = new_buffer(network);
     assert_true(model_read(&model, model.gradients, r->gradients, &error));
     for (int i = 0; i < UPDATES; i++) {
-        model_update(&model, clock);
+        model_update(&model, step_state);
         model_forward(&model, batch);
-        model_backward(&model, batch, clock, totals);
+        model_backward(&model, batch, step_state, totals);
     }
     assert_true(model_read(&model, model.parameters, r->parameters, &error));
-    ops->download(backend, &r->clock, clock, sizeof r->clock);
+    ops->download(backend, &r->step_state, step_state, sizeof r->step_state);
     assert_true(ops->finish(backend, &error));
-    ops->release(backend, clock);
+    ops->release(backend, step_state);
     ops->release(backend, totals);
     model_destroy(&model);
 }
@@ -423,8 +423,8 @@ static void check_network(const NetworkOptions *options, int batch)
     compute(&network, &device, batch, &plain);
     device_close(&device);
     assert_memory_equal(&plain.totals, &plain.totals_without_gradient, sizeof plain.totals);
-    assert_int_equal(plain.clock.updates, UPDATES);
-    assert_int_equal(plain.clock.step, UPDATES);
+    assert_int_equal(plain.step_state.updates, UPDATES);
+    assert_int_equal(plain.step_state.step, UPDATES);
     for (int i = 0; i < network.parameter_count; i++) {
         const Parameter *p = &network.parameters[i];
         assert_true(norm(plain.gradients + p->offset, p->elements) > 0.0);
@@ -472,7 +472,7 @@ static void every_device_computes_the_same_network(void **state)
     options = network_default_options;
     options.loss = LOSS_CROSS_ENTROPY;
     check_network(&options, BATCH);
-    options = counterpart_options();
+    options = baseline_options();
     check_network(&options, BATCH);
     check_network(&options, BATCH - 2);
 }
@@ -483,7 +483,7 @@ int main(void)
         cmocka_unit_test(creation_without_memory),
         cmocka_unit_test(parameters_without_memory),
         cmocka_unit_test(initial_values),
-        cmocka_unit_test(initial_values_of_the_counterpart),
+        cmocka_unit_test(initial_values_of_the_baseline),
         cmocka_unit_test(weights_are_loaded),
         cmocka_unit_test(weights_of_the_other_architecture),
         cmocka_unit_test(bad_weights_are_refused),

@@ -18,7 +18,7 @@ typedef struct Step {
     Device device;
     Network network;
     Model model;
-    Clock *clock; /* device memory, as the totals are */
+    StepState *step_state; /* device memory, as the totals are */
     Totals *totals;
     float *parameters, *images; /* host memory: as they are without a NaN */
 } Step;
@@ -44,9 +44,10 @@ static void open_step(Step *s)
     build_small(&options, &s->network);
     must(model_create(&s->network, &s->device, BATCH, 1, &s->model, &error), &error);
     must(model_initialise(&s->model, 3, &error), &error);
-    s->clock = ops->allocate(s->device.backend, sizeof *s->clock, "the clock", &error);
+    s->step_state =
+        ops->allocate(s->device.backend, sizeof *s->step_state, "the step state", &error);
     s->totals = ops->allocate(s->device.backend, sizeof *s->totals, "the totals", &error);
-    assert_true(s->clock && s->totals);
+    assert_true(s->step_state && s->totals);
     s->parameters = new_buffer(&s->network);
     must(model_read(&s->model, s->model.parameters, s->parameters, &error), &error);
     s->images = memory_allocate(INPUTS, sizeof *s->images, "a test", &error);
@@ -59,7 +60,7 @@ static void open_step(Step *s)
 static void close_step(Step *s)
 {
     const Operations *ops = s->device.operations;
-    ops->release(s->device.backend, s->clock);
+    ops->release(s->device.backend, s->step_state);
     ops->release(s->device.backend, s->totals);
     memory_free(s->parameters);
     memory_free(s->images);
@@ -71,19 +72,19 @@ static bool is_noticed(Step *s)
     Totals totals;
     Error error = {0};
     model_forward(&s->model, BATCH);
-    model_loss(&s->model, BATCH, 0, s->clock, s->totals);
+    model_loss(&s->model, BATCH, 0, s->step_state, s->totals);
     s->device.operations->download(s->device.backend, &totals, s->totals, sizeof totals);
     must(s->device.operations->finish(s->device.backend, &error), &error);
-    assert_int_equal(totals.bad_step != 0, !isfinite(totals.batch_loss));
-    return totals.bad_step != 0;
+    assert_int_equal(totals.first_nonfinite_step != 0, !isfinite(totals.batch_loss));
+    return totals.first_nonfinite_step != 0;
 }
 
 /* Everything as at the start. */
 static void restart(Step *s)
 {
     Error error = {0};
-    Clock clock = {.learning_rates = {1e-3, 1e-2, 1e-3}};
-    put(s, s->clock, &clock, sizeof clock);
+    StepState step_state = {.learning_rates = {1e-3, 1e-2, 1e-3}};
+    put(s, s->step_state, &step_state, sizeof step_state);
     put(s, s->totals, &(Totals){0}, sizeof(Totals));
     put(s, s->model.images, s->images, INPUTS * sizeof *s->images);
     must(model_write(&s->model, s->model.parameters, s->parameters, &error), &error);
@@ -120,9 +121,9 @@ static void check_gradients(Step *s)
         const Parameter *p = &s->network.parameters[i];
         restart(s);
         model_forward(&s->model, BATCH);
-        model_backward(&s->model, BATCH, s->clock, s->totals);
+        model_backward(&s->model, BATCH, s->step_state, s->totals);
         put(s, s->model.gradients + p->offset + p->elements / 2, &(float){NAN}, sizeof(float));
-        model_update(&s->model, s->clock);
+        model_update(&s->model, s->step_state);
         if (!is_noticed(s))
             fail_msg("%s: a NaN in the gradient of %s is lost", s->device.description, p->name);
         /* Adam's moments have it now. */

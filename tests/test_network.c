@@ -126,7 +126,7 @@ static void the_published_layers(void **state)
     }
 }
 
-static const Expected counterpart_parameters[] = {
+static const Expected baseline_parameters[] = {
     {"4.weight", GROUP_NNMF, 4, {32, 75, 1, 1}},
     {"5.weight", GROUP_BATCHNORM, 1, {32}},
     {"5.bias", GROUP_BATCHNORM, 1, {32}},
@@ -153,7 +153,7 @@ static const Expected counterpart_parameters[] = {
     {"43.weight", GROUP_NNMF, 4, {10, 96, 1, 1}},
 };
 
-static void the_counterpart(void **state)
+static void the_baseline(void **state)
 {
     (void)state;
     static const struct {
@@ -196,10 +196,10 @@ static void the_counterpart(void **state)
         }
     }
     assert_int_equal(network.population_elements, population);
-    assert_int_equal(network.parameter_count, COUNT(counterpart_parameters));
+    assert_int_equal(network.parameter_count, COUNT(baseline_parameters));
     for (int i = 0; i < network.parameter_count; i++) {
         const Parameter *p = &network.parameters[i];
-        const Expected *expected = &counterpart_parameters[i];
+        const Expected *expected = &baseline_parameters[i];
         assert_string_equal(p->name, expected->name);
         assert_int_equal(p->group, expected->group);
         assert_int_equal(p->rank, expected->rank);
@@ -301,9 +301,12 @@ static void networks_too_deep(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_published_parameters), cmocka_unit_test(the_published_layers),
-        cmocka_unit_test(networks_for_grey_images), cmocka_unit_test(learned_betas),
-        cmocka_unit_test(the_counterpart),          cmocka_unit_test(images_too_small),
+        cmocka_unit_test(the_published_parameters),
+        cmocka_unit_test(the_published_layers),
+        cmocka_unit_test(networks_for_grey_images),
+        cmocka_unit_test(learned_betas),
+        cmocka_unit_test(the_baseline),
+        cmocka_unit_test(images_too_small),
         cmocka_unit_test(networks_too_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

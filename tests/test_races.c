@@ -81,13 +81,13 @@ enum { SMALL = 48 << 10, USUAL = 99 << 10, LARGE = 227 << 10 };
 
 typedef struct NnmfCase {
     Gpu gpu;
-    NnmfShape shape;
+    NnmfParams shape;
     Precision precision;
 } NnmfCase;
 
 static void nnmf_forward(const NnmfCase *c, NnmfKernel kernel)
 {
-    const NnmfShape *s = &c->shape;
+    const NnmfParams *s = &c->shape;
     cuda_host_reset();
     cuda_host_set_shared_optin(c->gpu.shared);
     cuda_host_set_multiprocessors(c->gpu.multiprocessors);
@@ -245,7 +245,7 @@ static void cublas_forward(void **state)
     nnmf_forward(&c, NNMF_KERNEL_CUBLAS);
 }
 
-static void nnmf_backward(NnmfKernel kernel, const NnmfShape *s)
+static void nnmf_backward(NnmfKernel kernel, const NnmfParams *s)
 {
     cuda_host_reset();
     cuda_host_set_multiprocessors(1);
@@ -263,7 +263,7 @@ static void nnmf_backward(NnmfKernel kernel, const NnmfShape *s)
 static void both_backward(void **state)
 {
     (void)state;
-    static const NnmfShape shapes[] = {
+    static const NnmfParams shapes[] = {
         {.rows = 150, .features = 40, .outputs = 30},
         {.rows = 300, .features = 30, .outputs = 20, .local_learning = LOCAL_MSE},
         {.rows = 140, .features = 50, .outputs = 50},
@@ -293,18 +293,18 @@ static void weights(void **state)
         bool has_beta = positive_function_has_beta(function);
         layers[i] = (LayerWeights){
             .shape = {OUTPUTS, CHANNELS, WINDOW, function},
-            .W = floats_on_gpu(count),
+            .raw = floats_on_gpu(count),
             .beta = has_beta ? floats_on_gpu(1) : NULL,
             .w = floats_on_gpu(count),
             .scale = floats_on_gpu(OUTPUTS),
             .dw = floats_on_gpu(count),
-            .dW = floats_on_gpu(count),
+            .d_raw = floats_on_gpu(count),
             .dbeta = has_beta ? floats_on_gpu(1) : NULL,
         };
     }
     gpu.ops->weights_forward(gpu.backend, layers, LAYERS);
     gpu.ops->weights_backward(gpu.backend, layers, LAYERS);
-    gpu.ops->transpose(gpu.backend, OUTPUTS, CHANNELS, WINDOW, layers[0].W, layers[0].dW);
+    gpu.ops->transpose(gpu.backend, OUTPUTS, CHANNELS, WINDOW, layers[0].raw, layers[0].d_raw);
     close_gpu();
 }
 
@@ -355,16 +355,16 @@ static void batches(void **state)
     (void)state;
     enum { IMAGES_HERE = 3, PIXELS = SIDE * SIDE * 3, CROP = 8 };
     static uint8_t pixels[IMAGES_HERE * PIXELS], labels[IMAGES_HERE];
-    const SampleShape sample = {.end = IMAGES_HERE,
-                                .batch = IMAGES_HERE,
-                                .batch_size = IMAGES_HERE,
-                                .shuffle = true,
-                                .augment = AUGMENT_IMAGE,
-                                .colour = true,
-                                .slack_y = SIDE - CROP,
-                                .slack_x = SIDE - CROP};
+    const Sampler sample = {.end = IMAGES_HERE,
+                            .batch = IMAGES_HERE,
+                            .batch_size = IMAGES_HERE,
+                            .shuffle = true,
+                            .augment = AUGMENT_IMAGE,
+                            .colour = true,
+                            .slack_y = SIDE - CROP,
+                            .slack_x = SIDE - CROP};
     const CropShape crop = {IMAGES_HERE, 3, SIDE, SIDE, CROP, CROP};
-    Clock clock = clock_of(1);
+    StepState step_state = step_state_of(1);
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)noise((uint32_t)i);
     cuda_host_reset();
@@ -372,8 +372,8 @@ static void batches(void **state)
     uint32_t *indices = bytes_on_gpu(&(uint32_t[IMAGES_HERE]){0}, IMAGES_HERE * sizeof *indices);
     Augmentation *augmentations =
         bytes_on_gpu(&(Augmentation[IMAGES_HERE]){{0}}, IMAGES_HERE * sizeof *augmentations);
-    const Clock *clock_there = bytes_on_gpu(&clock, sizeof clock);
-    gpu.ops->sample(gpu.backend, &sample, clock_there, indices, augmentations);
+    const StepState *step_state_there = bytes_on_gpu(&step_state, sizeof step_state);
+    gpu.ops->sample(gpu.backend, &sample, step_state_there, indices, augmentations);
     gpu.ops->augment(gpu.backend, &crop, bytes_on_gpu(pixels, sizeof pixels),
                      bytes_on_gpu(labels, sizeof labels), indices, augmentations,
                      floats_on_gpu(IMAGES_HERE * CROP * CROP * 3),
@@ -432,24 +432,25 @@ static void losses_and_adam(void **state)
     enum { MANY = 300, SEGMENTS = 2, ELEMENTS = 9000 };
     static const uint8_t labels[MANY];
     const AdamSegment segments[SEGMENTS] = {{0, ELEMENTS, 0}, {ELEMENTS, 100, 1}};
-    Clock clock = clock_of(1);
+    StepState step_state = step_state_of(1);
     Totals totals = {0};
     cuda_host_reset();
     open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
-    Clock *clock_there = bytes_on_gpu(&clock, sizeof clock);
+    StepState *step_state_there = bytes_on_gpu(&step_state, sizeof step_state);
     Totals *totals_there = bytes_on_gpu(&totals, sizeof totals);
     float *logits = floats_on_gpu(MANY * CLASSES), *probabilities = floats_on_gpu(MANY * CLASSES);
     const uint8_t *labels_there = bytes_on_gpu(labels, sizeof labels);
     gpu.ops->softmax(gpu.backend, MANY, CLASSES, logits, probabilities);
     for (int kind = LOSS_SBS; kind <= LOSS_CROSS_ENTROPY; kind++) {
-        LossShape shape = {MANY, CLASSES, (LossKind)kind, 0.5, 0.5};
-        gpu.ops->loss(gpu.backend, &shape, probabilities, labels_there, clock_there, totals_there,
-                      logits);
+        LossParams shape = {MANY, CLASSES, (LossKind)kind, 0.5, 0.5};
+        gpu.ops->loss(gpu.backend, &shape, probabilities, labels_there, step_state_there,
+                      totals_there, logits);
     }
     float *values = floats_on_gpu(4 * (ELEMENTS + 100));
-    gpu.ops->adam(gpu.backend, segments, SEGMENTS, clock_there, values, values + ELEMENTS + 100,
-                  values + 2 * (ELEMENTS + 100), values + 3 * (ELEMENTS + 100));
-    gpu.ops->advance(gpu.backend, clock_there);
+    gpu.ops->adam(gpu.backend, segments, SEGMENTS, step_state_there, values,
+                  values + ELEMENTS + 100, values + 2 * (ELEMENTS + 100),
+                  values + 3 * (ELEMENTS + 100));
+    gpu.ops->advance(gpu.backend, step_state_there);
     close_gpu();
 }
 
@@ -546,8 +547,8 @@ static void train(bool waits)
     assert_true(b.sample.ring_steps > 0);
     Steps steps = {.model = &model, .batches = &b, .training = true};
     for (uint32_t epoch = 0; epoch < STREAM_EPOCHS; epoch++) {
-        Clock clock = {.epoch = epoch, .learning_rates = {1e-3, 1e-2, 1e-3}};
-        batches_rewind(&b, &clock, &(Totals){0});
+        StepState step_state = {.epoch = epoch, .learning_rates = {1e-3, 1e-2, 1e-3}};
+        batches_rewind(&b, &step_state, &(Totals){0});
         for (uint32_t step = 0; step < b.steps; step++)
             must(steps_make(&steps, step, &error) && notices_step(&b.notices, 1, &error), &error);
         must(batches_read(&b, NULL, NULL, &error), &error);

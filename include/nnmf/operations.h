@@ -73,12 +73,12 @@ typedef struct Backend Backend; /* threads, scratch memory, streams: the device'
 typedef struct Transfer Transfer;
 
 /* Where training stands; lives in device memory so that a recorded step needs no host. */
-typedef struct Clock {
+typedef struct StepState {
     uint32_t epoch;
     uint32_t step;    /* within the epoch */
     uint64_t updates; /* optimiser steps made so far */
     double learning_rates[LEARNING_RATES];
-} Clock;
+} StepState;
 
 /* Sums over the batches since they were last set to zero; lives in device memory. */
 typedef struct Totals {
@@ -87,11 +87,11 @@ typedef struct Totals {
                           the mean, both as published */
     uint64_t correct;  /* images, of all batches */
     uint64_t batch_correct;
-    int64_t bad_step; /* 1 + the first step whose loss was not finite, 0: none */
+    int64_t first_nonfinite_step; /* 1 + the first step whose loss was not finite, 0: none */
 } Totals;
 
 /* Which images a batch consists of. */
-typedef struct SampleShape {
+typedef struct Sampler {
     size_t begin, end; /* image numbers, half open */
     int batch;         /* images now: fewer than batch_size at the end of the range, more where
                           those of the next steps follow */
@@ -105,10 +105,10 @@ typedef struct SampleShape {
      * the order they are drawn in: batch s begins at (s mod ring_steps) * batch_size. Those of
      * several steps at once do not go beyond its end. */
     uint32_t ring_steps;
-} SampleShape;
+} Sampler;
 
 /* The number of image `i` of batch `step`. */
-static inline NNMF_HD uint32_t sample_image(const SampleShape *s, uint32_t epoch, uint32_t step,
+static inline NNMF_HD uint32_t sample_image(const Sampler *s, uint32_t epoch, uint32_t step,
                                             uint32_t i)
 {
     uint32_t position = step * (uint32_t)s->batch_size + i;
@@ -118,7 +118,7 @@ static inline NNMF_HD uint32_t sample_image(const SampleShape *s, uint32_t epoch
 }
 
 /* How it is augmented. */
-static inline NNMF_HD Augmentation sample_augmentation(const SampleShape *s, uint32_t epoch,
+static inline NNMF_HD Augmentation sample_augmentation(const Sampler *s, uint32_t epoch,
                                                        uint32_t step, uint32_t i)
 {
     uint32_t batch_size = (uint32_t)s->batch_size;
@@ -127,7 +127,7 @@ static inline NNMF_HD Augmentation sample_augmentation(const SampleShape *s, uin
 }
 
 /* Where that image lies in memory. */
-static inline NNMF_HD uint32_t sample_index(const SampleShape *s, uint32_t epoch, uint32_t step,
+static inline NNMF_HD uint32_t sample_index(const Sampler *s, uint32_t epoch, uint32_t step,
                                             uint32_t i)
 {
     return s->ring_steps ? step % s->ring_steps * (uint32_t)s->batch_size + i
@@ -156,8 +156,8 @@ static inline size_t unfold_features(const UnfoldShape *s)
     return (size_t)s->kernel * (size_t)s->kernel * (size_t)s->channels;
 }
 
-/* Published weights W are (outputs, channels, window); w is (outputs, window, channels), the order
- * in which the features of a window lie in memory when channels are contiguous. */
+/* `raw`, the published weights, is (outputs, channels, window); `w` is (outputs, window, channels),
+ * the order in which the features of a window lie in memory when channels are contiguous. */
 typedef struct WeightShape {
     int outputs, channels, window;
     PositiveFunction function;
@@ -166,13 +166,13 @@ typedef struct WeightShape {
 /* The weights of one NNMF layer and their gradients. */
 typedef struct LayerWeights {
     WeightShape shape;
-    const float *W, *beta; /* (outputs, channels, window); (1), NULL without */
-    float *w, *scale;      /* (outputs, window, channels); (outputs) */
-    const float *dw;       /* shaped as w */
-    float *dW, *dbeta;     /* shaped as W; (1), NULL without */
+    const float *raw, *beta; /* (outputs, channels, window); (1), NULL without */
+    float *w, *scale;        /* (outputs, window, channels); (outputs) */
+    const float *dw;         /* shaped as w */
+    float *d_raw, *dbeta;    /* shaped as raw; (1), NULL without */
 } LayerWeights;
 
-typedef struct NnmfShape {
+typedef struct NnmfParams {
     size_t rows;  /* of all batches */
     int features; /* K */
     int outputs;  /* N */
@@ -181,7 +181,7 @@ typedef struct NnmfShape {
     int iterations;
     float epsilon;
     LocalLearning local_learning;
-} NnmfShape;
+} NnmfParams;
 
 /* Of a shape's `batches`. */
 static inline size_t batch_count(int batches)
@@ -201,14 +201,14 @@ typedef struct ConvolutionShape {
     int batches; /* as for NNMF; forward only */
 } ConvolutionShape;
 
-typedef struct LossShape {
+typedef struct LossParams {
     int batch, classes;
     LossKind kind;
     double mse, kl;
-} LossShape;
+} LossParams;
 
 /* The sum of a batch's losses over its images, from the batch's loss as published. */
-static inline NNMF_HD double loss_of_images(const LossShape *s, double batch_loss)
+static inline NNMF_HD double loss_of_images(const LossParams *s, double batch_loss)
 {
     return s->kind == LOSS_CROSS_ENTROPY ? batch_loss * s->batch : batch_loss;
 }
@@ -216,7 +216,7 @@ static inline NNMF_HD double loss_of_images(const LossShape *s, double batch_los
 /* A parameter's place in the buffers that hold all of them. */
 typedef struct AdamSegment {
     size_t offset, elements;
-    int group; /* index into Clock.learning_rates */
+    int group; /* index into StepState.learning_rates */
 } AdamSegment;
 
 typedef struct Operations {
@@ -233,7 +233,7 @@ typedef struct Operations {
 
     /* What nnmf_forward computes this shape with, or nnmf_backward; NULL where it is the same for
      * all shapes. */
-    void (*nnmf_implementation)(Backend *, const NnmfShape *, bool backward,
+    void (*nnmf_implementation)(Backend *, const NnmfParams *, bool backward,
                                 NnmfImplementation *implementation);
 
     /* ---- transfers: copies while the host goes on; all NULL where the device's memory is the
@@ -269,10 +269,10 @@ typedef struct Operations {
 
     /* ---- a batch ---- */
 
-    /* Draws which images make up the batch of clock's epoch and step, and how each is augmented:
-     * indices (batch) as of sample_index, augmentations (batch). Random numbers: philox.h,
-     * augment.h. */
-    void (*sample)(Backend *, const SampleShape *, const Clock *clock, uint32_t *indices,
+    /* Draws which images make up the batch of the state's epoch and step, and how each is
+     * augmented: indices (batch) as of sample_index, augmentations (batch). Random numbers:
+     * philox.h, augment.h. */
+    void (*sample)(Backend *, const Sampler *, const StepState *state, uint32_t *indices,
                    Augmentation *augmentations);
 
     /* pixels (count, channels, height, width) bytes, labels (count) that indices refer to ->
@@ -311,24 +311,24 @@ typedef struct Operations {
     /* ---- NNMF ---- */
 
     /* Of all layers at once, since each has little work: `layers` (count) is host memory, count
-     * 1 .. MAX_WEIGHT_LAYERS. Of each, W, beta -> w, scale: w = f(W) scale,
-     * scale = 1 / (sum over the row of f(W) + EPSILON_SUM). */
+     * 1 .. MAX_WEIGHT_LAYERS. Of each, raw, beta -> w, scale: w = f(raw) scale,
+     * scale = 1 / (sum over the row of f(raw) + EPSILON_SUM). */
     void (*weights_forward)(Backend *, const LayerWeights *layers, int count);
 
-    /* The same way back: W, beta, w, scale, dw -> dW, dbeta. The chain rule; the derivative of |W|
-     * is its sign, 0 at 0. */
+    /* The same way back: raw, beta, w, scale, dw -> d_raw, dbeta. The chain rule; the derivative of
+     * |raw| is its sign, 0 at 0. */
     void (*weights_backward)(Backend *, const LayerWeights *layers, int count);
 
     /* x (rows, features) with rows that sum to 1, w (outputs, features) -> h (rows, outputs).
      * h = 1 / outputs, then `iterations` times:
      * r = h w + EPSILON_R; s = (x / r) w^T; h = h s, or h (1 + epsilon s) if epsilon is not 0;
      * h = h / (sum(h) + EPSILON_SUM). */
-    void (*nnmf_forward)(Backend *, const NnmfShape *, const float *x, const float *w, float *h);
+    void (*nnmf_forward)(Backend *, const NnmfParams *, const float *x, const float *w, float *h);
 
     /* dh (rows, outputs) -> dx (rows, features; NULL if not wanted), dw (outputs, features).
      * With r = h w, q = 1 / (r + EPSILON_R): dx = ((h dh) w) q;
      * dw = (h dh)^T (x q) - h^T (x q dx), LOCAL_KL: - h^T (x q), LOCAL_MSE: - h^T (2 (x - r)). */
-    void (*nnmf_backward)(Backend *, const NnmfShape *, const float *x, const float *w,
+    void (*nnmf_backward)(Backend *, const NnmfParams *, const float *x, const float *w,
                           const float *h, const float *dh, float *dx, float *dw);
 
     /* ---- batch norm over rows, statistics of this batch, biased variance ---- */
@@ -387,20 +387,20 @@ typedef struct Operations {
      * (mse (p - t)^2 + kl t log((t + EPSILON_PROBABILITY) / (p + EPSILON_PROBABILITY))) / (|mse| +
      * |kl|). LOSS_CROSS_ENTROPY: mean over batch of -log(softmax(p)) at the label. An image is
      * correct when its first largest probability is at its label. */
-    void (*loss)(Backend *, const LossShape *, const float *probabilities, const uint8_t *labels,
-                 const Clock *clock, Totals *totals, float *dlogits);
+    void (*loss)(Backend *, const LossParams *, const float *probabilities, const uint8_t *labels,
+                 const StepState *state, Totals *totals, float *dlogits);
 
     /* ---- optimiser ---- */
 
     /* Adam (Kingma, Ba 2015) for all parameters at once, with b1 = ADAM_BETA1, b2 = ADAM_BETA2:
-     * m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; t = clock.updates + 1;
+     * m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; t = state.updates + 1;
      * p -= rate / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + ADAM_EPSILON). `segments` is host
      * memory. */
-    void (*adam)(Backend *, const AdamSegment *segments, int segment_count, const Clock *clock,
+    void (*adam)(Backend *, const AdamSegment *segments, int segment_count, const StepState *state,
                  const float *gradients, float *parameters, float *m, float *v);
 
-    /* clock: one more step, one more update. */
-    void (*advance)(Backend *, Clock *clock);
+    /* state: one more step, one more update. */
+    void (*advance)(Backend *, StepState *state);
 } Operations;
 
 /* The operations proper begin with `sample`. */

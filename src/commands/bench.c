@@ -1,7 +1,7 @@
 /* Times training steps and test batches on random images, operation by operation. */
-#include "commands/ceiling.h"
 #include "commands/commands.h"
 #include "commands/implementations.h"
+#include "commands/peak.h"
 #include "operations/timed.h"
 
 #include "base/median.h"
@@ -23,7 +23,7 @@ typedef struct Bench {
     Network network;
     Model model;
     Batches batches;
-    Ceiling ceiling;
+    Peak peak;
     int64_t steps;
     Timing *timings; /* (steps) */
     double *seconds; /* (steps): of the whole step */
@@ -77,7 +77,7 @@ static bool prepare(const Settings *settings, Bench *bench, Error *error)
 
 static void release(Bench *bench)
 {
-    ceiling_close(&bench->ceiling);
+    peak_close(&bench->peak);
     memory_free(bench->timings);
     memory_free(bench->seconds);
     batches_destroy(&bench->batches);
@@ -93,21 +93,21 @@ static bool step(Bench *bench, bool training, uint32_t number, Error *error)
     int batch = batches_fill(b, number, &bench->model);
     model_forward(&bench->model, batch);
     if (training) {
-        model_backward(&bench->model, batch, b->clock, b->totals);
-        model_update(&bench->model, b->clock);
+        model_backward(&bench->model, batch, b->state, b->totals);
+        model_update(&bench->model, b->state);
     } else {
-        model_loss(&bench->model, batch, 0, b->clock, b->totals);
+        model_loss(&bench->model, batch, 0, b->state, b->totals);
     }
     return batches_read(b, NULL, NULL, error);
 }
 
 static bool measure(Bench *bench, bool training, Error *error)
 {
-    Clock clock = {.learning_rates = {0.001, 0.01, 0.001}};
+    StepState state = {.learning_rates = {0.001, 0.01, 0.001}};
     for (int64_t i = -WARM_UP; i < bench->steps; i++) {
         uint32_t number = (uint32_t)((i + WARM_UP) % IMAGE_BATCHES);
-        clock.step = number;
-        batches_rewind(&bench->batches, &clock, &(Totals){0});
+        state.step = number;
+        batches_rewind(&bench->batches, &state, &(Totals){0});
         timed_reset();
         double started = seconds_now();
         if (!step(bench, training, number, error))
@@ -116,8 +116,8 @@ static bool measure(Bench *bench, bool training, Error *error)
             bench->seconds[i] = seconds_now() - started;
             bench->timings[i] = timed_read();
         }
-        /* The machine's own speed changes: the ceiling is measured all along. */
-        if ((i + 1) % 10 == 0 && !ceiling_measure(&bench->ceiling, error))
+        /* The machine's own speed changes: the peak is measured all along. */
+        if ((i + 1) % 10 == 0 && !peak_measure(&bench->peak, error))
             return false;
     }
     return true;
@@ -127,8 +127,8 @@ static bool measure(Bench *bench, bool training, Error *error)
  */
 static bool make_pass(Bench *bench, Steps *steps, double *seconds, Error *error)
 {
-    Clock clock = {.learning_rates = {0.001, 0.01, 0.001}};
-    batches_rewind(&bench->batches, &clock, &(Totals){0});
+    StepState state = {.learning_rates = {0.001, 0.01, 0.001}};
+    batches_rewind(&bench->batches, &state, &(Totals){0});
     double started = seconds_now();
     for (uint32_t step = 0; step < IMAGE_BATCHES; step++)
         if (!steps_make(steps, step, error))
@@ -165,8 +165,8 @@ static void print_rate(const Bench *bench, double flops, double seconds)
         return;
     }
     printf(" %9.1f", flops / seconds * 1e-9);
-    if (bench->ceiling.flops > 0.0)
-        printf(" %8.1f%%", 100.0 * flops / seconds / bench->ceiling.flops);
+    if (bench->peak.flops > 0.0)
+        printf(" %8.1f%%", 100.0 * flops / seconds / bench->peak.flops);
     printf("\n");
 }
 
@@ -177,7 +177,7 @@ static bool report(Bench *bench, const char *title, Error *error)
         return false;
     double total = median(bench->seconds, (size_t)bench->steps), all_flops = 0.0;
     printf("\n%-22s %10s %7s %9s %9s\n", title, "ms", "time", "GFLOP/s",
-           bench->ceiling.flops > 0.0 ? "of BLAS" : "");
+           bench->peak.flops > 0.0 ? "of BLAS" : "");
     for (int op = 0; op < OPERATION_COUNT; op++) {
         for (int64_t i = 0; i < bench->steps; i++)
             values[i] = bench->timings[i].seconds[op];
@@ -201,9 +201,9 @@ static bool report(Bench *bench, const char *title, Error *error)
     return true;
 }
 
-static void print_ceiling(const Bench *bench, int threads)
+static void print_peak(const Bench *bench, int threads)
 {
-    const Ceiling *c = &bench->ceiling;
+    const Peak *c = &bench->peak;
     if (!c->name) {
         printf("\nBLAS: none found, so no share of its rate (Debian: libopenblas0)\n");
         return;
@@ -223,8 +223,8 @@ bool command_bench(const Settings *settings, int *status, Error *error)
     int threads = settings->threads ? (int)settings->threads : omp_get_num_procs();
     bool good = prepare(settings, &bench, error);
     if (good)
-        ceiling_open(&bench.ceiling, &bench.device, threads);
-    good = good && ceiling_measure(&bench.ceiling, error) && measure(&bench, true, error) &&
+        peak_open(&bench.peak, &bench.device, threads);
+    good = good && peak_measure(&bench.peak, error) && measure(&bench, true, error) &&
            measure_recorded(&bench, true, error);
     if (good) {
         printf("%s; %s, batches of %d; medians of %" PRId64 " steps\n", bench.device.description,
@@ -235,7 +235,7 @@ bool command_bench(const Settings *settings, int *status, Error *error)
                measure_recorded(&bench, false, error) && report(&bench, "test batch", error);
     }
     if (good)
-        print_ceiling(&bench, threads);
+        print_peak(&bench, threads);
     release(&bench);
     return good;
 }

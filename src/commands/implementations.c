@@ -8,10 +8,10 @@ void implementations_print(const Network *network, const Device *device, int bat
         const Layer *l = &network->layers[i];
         if (l->kind != LAYER_NNMF)
             continue;
-        NnmfShape shape = network_nnmf_shape(network, l, batch, 1);
+        NnmfParams params = network_nnmf_params(network, l, batch, 1);
         for (int backward = 0; backward < 2; backward++) {
             NnmfImplementation implementation;
-            device->operations->nnmf_implementation(device->backend, &shape, backward,
+            device->operations->nnmf_implementation(device->backend, &params, backward,
                                                     &implementation);
             fprintf(stream, "%-5d  NNMF %-8s  %s\n", l->index, backward ? "backward" : "forward",
                     implementation.text);

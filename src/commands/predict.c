@@ -63,7 +63,7 @@ static bool classify(const Settings *settings, Session *session, float *probabil
     const Device *device = &session->device;
     Batches *batches = &session->batches;
     const char *const *names = dataset_class_names((DatasetKind)settings->dataset);
-    batches_rewind(batches, &(Clock){0}, &(Totals){0});
+    batches_rewind(batches, &(StepState){0}, &(Totals){0});
     for (uint32_t step = 0, count; step < batches->steps; step += count) {
         count = (uint32_t)batches_from(batches, step);
         if (!batches_bring(batches, step, error))
@@ -75,7 +75,7 @@ static bool classify(const Settings *settings, Session *session, float *probabil
                                      model_probabilities(&session->model),
                                      images * CLASSES * sizeof *probabilities);
         for (uint32_t i = 0; i < count; i++)
-            device->operations->advance(device->backend, batches->clock);
+            device->operations->advance(device->backend, batches->state);
         if (!device->operations->finish(device->backend, error))
             return false;
         char **paths = settings->arguments + (size_t)step * BATCH;

@@ -127,7 +127,7 @@ static void fetch_gradient(Session *session, const Plan *plan, int batch, float 
     Batches *batches = &session->batches;
     size_t elements = (size_t)batch * extent_elements(session->network.input);
     model_forward(&session->model, batch);
-    model_backward_to_images(&session->model, batch, batches->clock, batches->totals,
+    model_backward_to_images(&session->model, batch, batches->state, batches->totals,
                              plan->dimages);
     ops->download(session->device.backend, gradient, plan->dimages, elements * sizeof(float));
 }
@@ -150,7 +150,7 @@ static bool fetch_batch(Session *session, Plan *plan, bool gradient, uint32_t st
                   (size_t)batch);
     if (gradient)
         fetch_gradient(session, plan, batch, plan->gradient + at);
-    ops->advance(backend, batches->clock);
+    ops->advance(backend, batches->state);
     return ops->finish(backend, error);
 }
 
@@ -238,7 +238,7 @@ static bool pass(Session *session, Plan *plan, size_t begin, size_t end, uint64_
 {
     Batches *batches = &session->batches;
     bool gradient = plan->trials[begin].kind == PERTURB_GRADIENT_SIGN, good = true;
-    batches_rewind(batches, &(Clock){0}, &(Totals){0});
+    batches_rewind(batches, &(StepState){0}, &(Totals){0});
     for (uint32_t step = 0, count; good && step < batches->steps; step += count) {
         progress_show(progress, (uint32_t)begin * batches->steps + (uint32_t)(end - begin) * step);
         count = (uint32_t)batches_from(batches, step);

@@ -40,7 +40,7 @@ static bool run(Session *session, Steps *steps, float *probabilities, uint8_t *l
     Progress progress;
     bool good = true;
     progress_start(&progress, "Testing", 0, batches->steps, 0, batches->sample.batch_size);
-    batches_rewind(batches, &(Clock){0}, &(Totals){0});
+    batches_rewind(batches, &(StepState){0}, &(Totals){0});
     for (uint32_t step = 0, count; good && step < batches->steps; step += count) {
         count = (uint32_t)steps_at_once(steps, step);
         size_t images = count * (size_t)batches_size(batches, step);
@@ -73,9 +73,9 @@ static bool count(Session *session, Confusion *confusion, Error *error)
     }
     Totals totals;
     good = good && batches_read(&session->batches, NULL, &totals, error);
-    if (good && totals.bad_step)
+    if (good && totals.first_nonfinite_step)
         good = fail(error, "loss not finite: test batch %lld: the weights cannot be tested",
-                    (long long)totals.bad_step - 1);
+                    (long long)totals.first_nonfinite_step - 1);
     memory_free(probabilities);
     memory_free(labels);
     return good;

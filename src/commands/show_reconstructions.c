@@ -49,7 +49,7 @@ static bool compute(Session *session, size_t count, Numbers *n, Error *error)
     Model *model = &session->model;
     const Layer *nnmf = &session->network.layers[NNMF];
     size_t rows = count * extent_positions(nnmf->out), outputs = (size_t)nnmf->out.channels;
-    batches_rewind(&session->batches, &(Clock){0}, &(Totals){0});
+    batches_rewind(&session->batches, &(StepState){0}, &(Totals){0});
     if (!batches_bring(&session->batches, 0, error))
         return false;
     model_forward(model, batches_fill(&session->batches, 0, model));

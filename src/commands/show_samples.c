@@ -41,7 +41,7 @@ static bool collect(Session *session, size_t columns, size_t count, Samples *s, 
     Backend *backend = session->device.backend;
     Batches *b = &session->batches;
     size_t elements = extent_elements(session->network.input);
-    batches_rewind(b, &(Clock){0}, &(Totals){0});
+    batches_rewind(b, &(StepState){0}, &(Totals){0});
     for (uint32_t step = 0; (size_t)step * columns < count; step++) {
         size_t done = (size_t)step * columns, left = count - done;
         size_t now = left < columns ? left : columns;
@@ -52,7 +52,7 @@ static bool collect(Session *session, size_t columns, size_t count, Samples *s, 
                       now * elements * sizeof *s->images);
         ops->download(backend, s->labels + done, session->model.labels, now);
         ops->download(backend, &s->augmentations[step], b->augmentations, sizeof *s->augmentations);
-        ops->advance(backend, b->clock);
+        ops->advance(backend, b->state);
     }
     return ops->finish(backend, error);
 }

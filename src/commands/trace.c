@@ -109,12 +109,12 @@ static bool run_trace(const Settings *settings, Session *session, Trace *trace, 
 {
     Model *model = &session->model;
     Batches *batches = &session->batches;
-    batches_rewind(batches, &(Clock){0}, &(Totals){0});
+    batches_rewind(batches, &(StepState){0}, &(Totals){0});
     if (!batches_bring(batches, 0, error))
         return false;
     int batch = batches_fill(batches, 0, model);
     model_forward(model, batch);
-    model_backward(model, batch, batches->clock, batches->totals);
+    model_backward(model, batch, batches->state, batches->totals);
     for (int i = 0; i < session->network.layer_count; i++)
         if (session->network.layers[i].kind != LAYER_UNFOLD &&
             session->network.layers[i].kind != LAYER_RELU &&

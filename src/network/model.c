@@ -80,12 +80,12 @@ static LayerWeights layer_weights(const Model *model, int number)
                                     .channels = l->in.channels / l->window,
                                     .window = l->window,
                                     .function = model->network->options.positive_function},
-                          .W = parameter(model, model->parameters, l->weight),
+                          .raw = parameter(model, model->parameters, l->weight),
                           .beta = parameter(model, model->parameters, l->beta),
                           .w = b->w,
                           .scale = b->scale,
                           .dw = b->dw,
-                          .dW = parameter(model, model->gradients, l->weight),
+                          .d_raw = parameter(model, model->gradients, l->weight),
                           .dbeta = parameter(model, model->gradients, l->beta)};
 }
 
@@ -241,8 +241,8 @@ static void forward_layer(Model *model, int number, int batch, int batches)
         break;
     }
     case LAYER_NNMF: {
-        NnmfShape shape = network_nnmf_shape(network, l, batch, batches);
-        ops->nnmf_forward(backend, &shape, in, b->w, b->out);
+        NnmfParams params = network_nnmf_params(network, l, batch, batches);
+        ops->nnmf_forward(backend, &params, in, b->w, b->out);
         break;
     }
     case LAYER_BATCHNORM: forward_batchnorm(model, number, batch, batches); break;
@@ -321,8 +321,8 @@ static void backward_layer(Model *model, int number, int batch)
         break;
     }
     case LAYER_NNMF: {
-        NnmfShape shape = network_nnmf_shape(network, l, batch, 1);
-        ops->nnmf_backward(backend, &shape, in, b->w, b->out, model->dout,
+        NnmfParams params = network_nnmf_params(network, l, batch, 1);
+        ops->nnmf_backward(backend, &params, in, b->w, b->out, model->dout,
                            wanted_input_gradient(model, number), b->dw);
         break;
     }
@@ -359,30 +359,30 @@ const float *model_probabilities(const Model *model)
     return model->layers[model->network->layer_count - 1].out;
 }
 
-static void run_loss(Model *model, int batch, int number, const Clock *clock, Totals *totals,
+static void run_loss(Model *model, int batch, int number, const StepState *state, Totals *totals,
                      float *dlogits)
 {
     const Network *network = model->network;
     size_t first = (size_t)number * (size_t)batch;
     int last = network->layer_count - 1;
-    LossShape shape = {.batch = batch,
-                       .classes = network->layers[last].out.channels,
-                       .kind = network->options.loss,
-                       .mse = network->options.loss_mse,
-                       .kl = network->options.loss_kl};
-    model->device->operations->loss(model->device->backend, &shape,
-                                    model_probabilities(model) + first * (size_t)shape.classes,
-                                    model->labels + first, clock, totals, dlogits);
+    LossParams params = {.batch = batch,
+                         .classes = network->layers[last].out.channels,
+                         .kind = network->options.loss,
+                         .mse = network->options.loss_mse,
+                         .kl = network->options.loss_kl};
+    model->device->operations->loss(model->device->backend, &params,
+                                    model_probabilities(model) + first * (size_t)params.classes,
+                                    model->labels + first, state, totals, dlogits);
 }
 
-void model_loss(Model *model, int batch, int number, const Clock *clock, Totals *totals)
+void model_loss(Model *model, int batch, int number, const StepState *state, Totals *totals)
 {
-    run_loss(model, batch, number, clock, totals, NULL);
+    run_loss(model, batch, number, state, totals, NULL);
 }
 
-void model_backward(Model *model, int batch, const Clock *clock, Totals *totals)
+void model_backward(Model *model, int batch, const StepState *state, Totals *totals)
 {
-    run_loss(model, batch, 0, clock, totals, model->dout);
+    run_loss(model, batch, 0, state, totals, model->dout);
     for (int i = model->network->layer_count - 2; i > 0; i--) {
         backward_layer(model, i, batch);
         float *done = model->dout;
@@ -394,23 +394,23 @@ void model_backward(Model *model, int batch, const Clock *clock, Totals *totals)
                                                     model->weight_count);
 }
 
-void model_backward_to_images(Model *model, int batch, const Clock *clock, Totals *totals,
+void model_backward_to_images(Model *model, int batch, const StepState *state, Totals *totals,
                               float *dimages)
 {
     const LayerBuffers *first = &model->layers[0];
     UnfoldShape shape = unfold_shape(&model->network->layers[0], batch);
     model->to_images = true;
-    model_backward(model, batch, clock, totals);
+    model_backward(model, batch, state, totals);
     model->to_images = false;
     model->device->operations->unfold_backward(model->device->backend, &shape, model->images,
                                                first->out, first->scale, model->dout, dimages);
 }
 
-void model_update(Model *model, Clock *clock)
+void model_update(Model *model, StepState *state)
 {
     const Operations *ops = model->device->operations;
-    ops->adam(model->device->backend, model->segments, model->network->parameter_count, clock,
+    ops->adam(model->device->backend, model->segments, model->network->parameter_count, state,
               model->gradients, model->parameters, model->m, model->v);
     model->has_population = false; /* other weights have other statistics */
-    ops->advance(model->device->backend, clock);
+    ops->advance(model->device->backend, state);
 }

@@ -100,19 +100,19 @@ void model_forward_several(Model *model, int batch, int batches);
 /* Device memory with the probabilities (batches, batch, 10) of the last forward pass. */
 const float *model_probabilities(const Model *model);
 
-/* After a forward pass: the loss of its batch `number`, from 0, is added to totals. `clock` and
+/* After a forward pass: the loss of its batch `number`, from 0, is added to totals. `state` and
  * `totals` are device memory here and below. */
-void model_loss(Model *model, int batch, int number, const Clock *clock, Totals *totals);
+void model_loss(Model *model, int batch, int number, const StepState *state, Totals *totals);
 
 /* After model_forward: the same, then the gradients of all parameters, overwritten. */
-void model_backward(Model *model, int batch, const Clock *clock, Totals *totals);
+void model_backward(Model *model, int batch, const StepState *state, Totals *totals);
 
 /* The same, and the gradient of the images, in device memory: dimages (batch, height, width,
  * channels). */
-void model_backward_to_images(Model *model, int batch, const Clock *clock, Totals *totals,
+void model_backward_to_images(Model *model, int batch, const StepState *state, Totals *totals,
                               float *dimages);
 
-/* One Adam step, and the clock moves on. */
-void model_update(Model *model, Clock *clock);
+/* One Adam step, and the step state moves on. */
+void model_update(Model *model, StepState *state);
 
 #endif

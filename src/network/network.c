@@ -120,7 +120,7 @@ static bool add_nnmf(Builder *b, const Block *block)
     return true;
 }
 
-/* What the counterpart has in the place of an NNMF layer. */
+/* Layers of the baseline that replace an NNMF layer. */
 static bool add_replacement(Builder *b, const Block *block)
 {
     Layer *layer = add_layer(b, LAYER_CONVOLUTION);
@@ -251,16 +251,16 @@ static size_t layer_elements(const Network *network, const Layer *layer)
     return sum;
 }
 
-NnmfShape network_nnmf_shape(const Network *network, const Layer *layer, int batch, int batches)
+NnmfParams network_nnmf_params(const Network *network, const Layer *layer, int batch, int batches)
 {
     size_t images = (size_t)batch * (size_t)batches;
-    return (NnmfShape){.rows = images * extent_positions(layer->out),
-                       .features = layer->in.channels,
-                       .outputs = layer->out.channels,
-                       .batches = batches,
-                       .iterations = network->options.iterations,
-                       .epsilon = (float)network->options.epsilon,
-                       .local_learning = network->options.local_learning};
+    return (NnmfParams){.rows = images * extent_positions(layer->out),
+                        .features = layer->in.channels,
+                        .outputs = layer->out.channels,
+                        .batches = batches,
+                        .iterations = network->options.iterations,
+                        .epsilon = (float)network->options.epsilon,
+                        .local_learning = network->options.local_learning};
 }
 
 void network_print(const Network *network, FILE *stream)

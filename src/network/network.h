@@ -6,14 +6,14 @@
  * is set a 1x1 convolution and another batch norm. Batch norms are left out where the block's
  * output is a single position. After the last block comes the softmax.
  *
- * The counterpart without NNMF has in the place of each NNMF a bias-free 1x1 convolution, and a
+ * The CNN baseline has, instead of each NNMF, a bias-free 1x1 convolution, and a
  * ReLU behind its batch norm: ReLU, unfold, L1 norm, convolution, batch norm, ReLU, and as above
  * the 1x1 convolution and another batch norm. The last block has only the first convolution, whose
  * outputs the softmax takes as they are. In a block without `convolution` the ReLU is followed by
  * that of the next block, which makes it one and the same: it has its index, but no layer.
  *
  * Layers carry the index of the published Sequential ("18"), parameters its names ("18.weight").
- * The counterpart for CIFAR-10 as a Sequential (the names of its weights are these indices):
+ * The baseline for CIFAR-10 as a Sequential (the names of its weights are these indices):
  *
  *   0-3     ReLU, Unfold 5, Unflatten, L1 norm
  *   4-6     Conv2d 75 -> 32 without bias, BatchNorm2d, ReLU
@@ -47,13 +47,13 @@
 
 typedef enum Architecture {
     ARCHITECTURE_NNMF,
-    ARCHITECTURE_CNN, /* the counterpart: convolutions in the place of NNMF */
+    ARCHITECTURE_CNN, /* the CNN baseline: convolutions instead of NNMF */
 } Architecture;
 
 /* "nnmf", "cnn" */
 extern const char *const architecture_names[];
 
-/* The variants of the network; those of NNMF mean nothing to the counterpart. */
+/* The variants of the network; those of NNMF mean nothing to the baseline. */
 typedef struct NetworkOptions {
     Architecture architecture;
     int iterations; /* of every NNMF layer, >= 1 */
@@ -76,7 +76,7 @@ typedef struct Block {
 } Block;
 
 /* Each group has a learning rate. A convolution in the place of NNMF is in the group nnmf, with
- * that rate: the counterpart differs in nothing else. All other convolutions are cnn_top. */
+ * that rate: the baseline differs in nothing else. All other convolutions are cnn_top. */
 typedef enum ParameterGroup { GROUP_CNN_TOP, GROUP_NNMF, GROUP_BATCHNORM, GROUPS } ParameterGroup;
 
 /* "cnn_top", "nnmf", "batchnorm" */
@@ -161,7 +161,7 @@ static inline size_t extent_elements(Extent extent)
 }
 
 /* Of LAYER_NNMF: what it computes for `batches` batches of `batch` images. */
-NnmfShape network_nnmf_shape(const Network *network, const Layer *layer, int batch, int batches);
+NnmfParams network_nnmf_params(const Network *network, const Layer *layer, int batch, int batches);
 
 /* Prints the layers with shapes and parameter counts, and the counts by group. */
 void network_print(const Network *network, FILE *stream);

@@ -3,7 +3,7 @@
 #include "base/time.h"
 
 /* Multiplications and additions of one rows x outputs x features product. */
-static double nnmf_product(const NnmfShape *s)
+static double nnmf_product(const NnmfParams *s)
 {
     return 2.0 * (double)s->rows * s->features * s->outputs;
 }
@@ -18,9 +18,9 @@ static double convolution_product(const ConvolutionShape *s)
 /* clang-format off */
 #define TIMED_OPERATIONS(T)                                                                        \
     T(sample, "sample", 0.0,                                                                       \
-      (Backend *b, const SampleShape *s, const Clock *clock, uint32_t *indices,                    \
+      (Backend *b, const Sampler *s, const StepState *state, uint32_t *indices,                    \
        Augmentation *augmentations),                                                               \
-      (b, s, clock, indices, augmentations))                                                       \
+      (b, s, state, indices, augmentations))                                                       \
     T(augment, "augment", 0.0,                                                                     \
       (Backend *b, const CropShape *s, const uint8_t *pixels, const uint8_t *labels,               \
        const uint32_t *indices, const Augmentation *augmentations, float *images,                  \
@@ -46,10 +46,10 @@ static double convolution_product(const ConvolutionShape *s)
     T(weights_backward, "weights backward", 0.0,                                                   \
       (Backend *b, const LayerWeights *layers, int count), (b, layers, count))                     \
     T(nnmf_forward, "NNMF", 2.0 * s->iterations * nnmf_product(s),                                 \
-      (Backend *b, const NnmfShape *s, const float *x, const float *w, float *h),                  \
+      (Backend *b, const NnmfParams *s, const float *x, const float *w, float *h),                  \
       (b, s, x, w, h))                                                                             \
     T(nnmf_backward, "NNMF backward", 4.0 * nnmf_product(s),                                       \
-      (Backend *b, const NnmfShape *s, const float *x, const float *w, const float *h,             \
+      (Backend *b, const NnmfParams *s, const float *x, const float *w, const float *h,             \
        const float *dh, float *dx, float *dw),                                                     \
       (b, s, x, w, h, dh, dx, dw))                                                                 \
     T(batchnorm_forward, "batch norm", 0.0,                                                        \
@@ -85,14 +85,14 @@ static double convolution_product(const ConvolutionShape *s)
       (Backend *b, int batch, int classes, const float *logits, float *probabilities),             \
       (b, batch, classes, logits, probabilities))                                                  \
     T(loss, "loss", 0.0,                                                                           \
-      (Backend *b, const LossShape *s, const float *probabilities, const uint8_t *labels,          \
-       const Clock *clock, Totals *totals, float *dlogits),                                        \
-      (b, s, probabilities, labels, clock, totals, dlogits))                                       \
+      (Backend *b, const LossParams *s, const float *probabilities, const uint8_t *labels,          \
+       const StepState *state, Totals *totals, float *dlogits),                                        \
+      (b, s, probabilities, labels, state, totals, dlogits))                                       \
     T(adam, "Adam", 0.0,                                                                           \
-      (Backend *b, const AdamSegment *segments, int segment_count, const Clock *clock,             \
+      (Backend *b, const AdamSegment *segments, int segment_count, const StepState *state,             \
        const float *gradients, float *parameters, float *m, float *v),                             \
-      (b, segments, segment_count, clock, gradients, parameters, m, v))                            \
-    T(advance, "advance", 0.0, (Backend *b, Clock *clock), (b, clock))
+      (b, segments, segment_count, state, gradients, parameters, m, v))                            \
+    T(advance, "advance", 0.0, (Backend *b, StepState *state), (b, state))
 /* clang-format on */
 
 enum {

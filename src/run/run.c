@@ -254,16 +254,16 @@ static void finish(Run *run)
 
 static bool check_loss(const Run *run, const Totals *totals, Error *error)
 {
-    if (!totals->bad_step)
+    if (!totals->first_nonfinite_step)
         return true;
     return fail(error, "loss not finite: epoch %" PRIu32 ", step %lld: %s is the last good state",
-                run->state.epoch, (long long)totals->bad_step - 1, run->files.last);
+                run->state.epoch, (long long)totals->first_nonfinite_step - 1, run->files.last);
 }
 
 /* One step's row of --log-steps, which has to be waited for. */
 static bool log_step(Run *run, Notice *now, Error *error)
 {
-    return batches_read(&run->train, &now->clock, &now->totals, error) &&
+    return batches_read(&run->train, &now->state, &now->totals, error) &&
            csv_append(&run->steps, error, "%" PRIu64 ",%.9f,%" PRIu64, run->state.updates,
                       now->totals.batch_loss, now->totals.batch_correct);
 }
@@ -276,7 +276,7 @@ static bool follow(Run *run, Progress *progress, Error *error)
         run->steps.path ? log_step(run, last, error) : notices_step(&run->train.notices, 1, error);
     if (!known || !check_loss(run, &last->totals, error))
         return false;
-    progress_show(progress, last->clock.step);
+    progress_show(progress, last->state.step);
     double seconds = progress_step_seconds(progress, MEASURED_STEPS);
     if (!run->estimated && seconds > 0.0) {
         report_duration(&run->report, seconds);
@@ -289,10 +289,10 @@ static bool follow(Run *run, Progress *progress, Error *error)
 static bool train_epoch(Run *run, Error *error)
 {
     TrainingState *state = &run->state;
-    Clock clock = {.epoch = state->epoch, .step = state->step, .updates = state->updates};
+    StepState first = {.epoch = state->epoch, .step = state->step, .updates = state->updates};
     for (int i = 0; i < GROUPS; i++)
-        clock.learning_rates[i] = state->schedules[i].learning_rate;
-    batches_rewind(&run->train, &clock, &state->totals);
+        first.learning_rates[i] = state->schedules[i].learning_rate;
+    batches_rewind(&run->train, &first, &state->totals);
 
     Progress progress;
     progress_start(&progress, "Training", state->epoch, run->train.steps, state->step,

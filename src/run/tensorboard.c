@@ -131,7 +131,7 @@ static bool fetch_row(Batches *train, Model *model, uint32_t step, size_t column
     size_t image = extent_elements(model->network->input) * sizeof *images;
     ops->download(backend, images, model->images, *count * image);
     ops->download(backend, labels, model->labels, *count);
-    ops->advance(backend, train->clock);
+    ops->advance(backend, train->state);
     return ops->finish(backend, error);
 }
 
@@ -152,7 +152,7 @@ bool tensorboard_add_samples(EventFile *file, DatasetKind dataset, Batches *trai
                          .labels = labels,
                          .class_names = dataset_class_names(dataset)};
     bool good = images != NULL;
-    batches_rewind(train, &(Clock){0}, &(Totals){0});
+    batches_rewind(train, &(StepState){0}, &(Totals){0});
     for (uint32_t row = 0; good && row < rows; row++) {
         size_t count;
         good = fetch_row(train, model, row, columns, images + sheet.count * image,

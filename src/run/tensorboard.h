@@ -25,7 +25,7 @@
 bool tensorboard_add_options(EventFile *file, uint64_t epoch, const json_t *config, Error *error);
 
 /* The first batches of the first epoch as they are augmented. Uses the model's images and the
- * clock of `train`: before an epoch's batches_rewind. */
+ * state of `train`: before an epoch's batches_rewind. */
 bool tensorboard_add_samples(EventFile *file, DatasetKind dataset, Batches *train, Model *model,
                              Error *error);
 

@@ -100,7 +100,7 @@ const OptionSpec option_specs[] = {
     {"repetitions", SECTION_DATA, OPTION_INTEGER, AT(repetitions), COMMAND_ROBUSTNESS, KEEP_NEVER,
      "3", 1, 1000, NULL, "N", "of kinds that draw random numbers"},
     {"arch", SECTION_NETWORK, OPTION_CHOICE, AT(arch), VARIANT, KEEP_NETWORK, "nnmf", 0, 0,
-     arch_choices, "NAME", "nnmf, or cnn: its counterpart with convolutions in the place of NNMF"},
+     arch_choices, "NAME", "nnmf, or cnn: the CNN baseline with convolutions instead of NNMF"},
     {"bn-statistics", SECTION_NETWORK, OPTION_CHOICE, AT(bn_statistics), USES, KEEP_NEVER, "batch",
      0, 0, bn_statistics_choices, "NAME",
      "batch norms work with the statistics of the batch at hand, as published, or with those of "
@@ -247,7 +247,7 @@ bool option_given(const Settings *settings, const OptionSpec *spec)
     return settings->given[spec - option_specs];
 }
 
-/* The counterpart has no NNMF layer that these could mean something to. */
+/* The baseline has no NNMF layer that these could mean something to. */
 bool option_applies(const Settings *settings, const OptionSpec *spec)
 {
     static const char *const of_nnmf[] = {"iterations", "epsilon",        "positive-function",

@@ -26,9 +26,9 @@ static bool reserve(Batches *b, size_t stored, size_t image, Error *error)
            (b->indices = ops->allocate(backend, batch * sizeof *b->indices, "a batch", error)) &&
            (b->augmentations =
                 ops->allocate(backend, batch * sizeof *b->augmentations, "a batch", error)) &&
-           (b->clock = ops->allocate(backend, sizeof *b->clock, "the clock", error)) &&
+           (b->state = ops->allocate(backend, sizeof *b->state, "the step state", error)) &&
            (b->totals = ops->allocate(backend, sizeof *b->totals, "the totals", error)) &&
-           notices_open(b->device, b->clock, b->totals, &b->notices, error);
+           notices_open(b->device, b->state, b->totals, &b->notices, error);
 }
 
 static bool load(Batches *b, ImageSet *images, Error *error)
@@ -70,13 +70,13 @@ bool batches_create(const Device *device, ImageSet *images, size_t begin, size_t
                           .width = images->width,
                           .crop_height = input.height,
                           .crop_width = input.width};
-    b->sample = (SampleShape){.begin = begin,
-                              .end = end,
-                              .batch_size = batch_size,
-                              .augment = AUGMENT_NONE,
-                              .colour = images->channels == 3,
-                              .slack_y = images->height - input.height,
-                              .slack_x = images->width - input.width};
+    b->sample = (Sampler){.begin = begin,
+                          .end = end,
+                          .batch_size = batch_size,
+                          .augment = AUGMENT_NONE,
+                          .colour = images->channels == 3,
+                          .slack_y = images->height - input.height,
+                          .slack_x = images->width - input.width};
     b->steps = (uint32_t)((end - begin + (size_t)batch_size - 1) / (size_t)batch_size);
     if (load(b, images, error))
         return true;
@@ -90,7 +90,7 @@ void batches_destroy(Batches *b)
         return;
     image_stream_close(&b->stream);
     notices_close(&b->notices);
-    void *buffers[] = {b->pixels, b->labels, b->indices, b->augmentations, b->clock, b->totals};
+    void *buffers[] = {b->pixels, b->labels, b->indices, b->augmentations, b->state, b->totals};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         b->device->operations->release(b->device->backend, buffers[i]);
     *b = (Batches){0};
@@ -105,20 +105,20 @@ void batches_tell_streamed(const Batches *train, const Batches *test)
             both[0] ? "training" : "", both[0] && both[1] ? " and " : "", both[1] ? "test" : "");
 }
 
-void batches_rewind(Batches *b, const Clock *clock, const Totals *totals)
+void batches_rewind(Batches *b, const StepState *state, const Totals *totals)
 {
     const Operations *ops = b->device->operations;
-    ops->upload(b->device->backend, b->clock, clock, sizeof *clock);
+    ops->upload(b->device->backend, b->state, state, sizeof *state);
     ops->upload(b->device->backend, b->totals, totals, sizeof *totals);
-    notices_restart(&b->notices, (Notice){.clock = *clock, .totals = *totals});
-    image_stream_rewind(&b->stream, clock->epoch);
+    notices_restart(&b->notices, (Notice){.state = *state, .totals = *totals});
+    image_stream_rewind(&b->stream, state->epoch);
 }
 
-bool batches_read(const Batches *b, Clock *clock, Totals *totals, Error *error)
+bool batches_read(const Batches *b, StepState *state, Totals *totals, Error *error)
 {
     const Operations *ops = b->device->operations;
-    if (clock)
-        ops->download(b->device->backend, clock, b->clock, sizeof *clock);
+    if (state)
+        ops->download(b->device->backend, state, b->state, sizeof *state);
     if (totals)
         ops->download(b->device->backend, totals, b->totals, sizeof *totals);
     return ops->finish(b->device->backend, error);
@@ -158,11 +158,11 @@ int batches_fill_several(Batches *b, uint32_t step, int count, Model *model)
     const Operations *ops = b->device->operations;
     Backend *backend = b->device->backend;
     int batch = batches_size(b, step);
-    SampleShape sample = b->sample;
+    Sampler sample = b->sample;
     sample.batch = batch * count;
     CropShape crop = b->crop;
     crop.batch = sample.batch;
-    ops->sample(backend, &sample, b->clock, b->indices, b->augmentations);
+    ops->sample(backend, &sample, b->state, b->indices, b->augmentations);
     ops->augment(backend, &crop, b->pixels, b->labels, b->indices, b->augmentations, model->images,
                  model->labels);
     return batch;

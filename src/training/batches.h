@@ -10,7 +10,7 @@
 
 typedef struct Batches {
     const Device *device;
-    SampleShape sample;
+    Sampler sample;
     CropShape crop;
     uint32_t steps; /* batches in an epoch; the last may be smaller */
     int at_once;    /* that the buffers hold, and a test pass takes */
@@ -19,11 +19,11 @@ typedef struct Batches {
     uint8_t *pixels, *labels; /* the whole split, or the ring that it is streamed to */
     uint32_t *indices;
     Augmentation *augmentations;
-    Clock *clock;
+    StepState *state;
     Totals *totals;
 
     ImageStream stream; /* empty where the whole split is on the device */
-    Notices notices;    /* of the clock and the totals */
+    Notices notices;    /* of the step state and the totals */
 } Batches;
 
 /* Images begin..end-1 of `images`, for a network that takes `input`-sized crops: uploaded, or,
@@ -55,11 +55,11 @@ void batches_tell_streamed(const Batches *train, const Batches *test);
 /* Number of images in batch `step`. */
 int batches_size(const Batches *batches, uint32_t step);
 
-/* Sets the clock and the totals. */
-void batches_rewind(Batches *batches, const Clock *clock, const Totals *totals);
+/* Sets the step state and the totals. */
+void batches_rewind(Batches *batches, const StepState *state, const Totals *totals);
 
-/* Fetches clock or totals (NULL: not wanted); false with the device's first failure. */
-bool batches_read(const Batches *batches, Clock *clock, Totals *totals, Error *error);
+/* Fetches state or totals (NULL: not wanted); false with the device's first failure. */
+bool batches_read(const Batches *batches, StepState *state, Totals *totals, Error *error);
 
 /* Has the images of step number `step` on the device for the operations that are called from now
  * on: to be called before batches_fill, and not within a recording. Steps follow each other; the
@@ -70,7 +70,7 @@ bool batches_bring(Batches *batches, uint32_t step, Error *error);
  * the ring where the images are streamed; or the smaller one at the end. */
 int batches_from(const Batches *batches, uint32_t step);
 
-/* Puts the batch of clock's epoch and step, which is step number `step`, into the model's images
+/* Puts the batch of state's epoch and step, which is step number `step`, into the model's images
  * and labels; returns how many images it has. */
 int batches_fill(Batches *batches, uint32_t step, Model *model);
 

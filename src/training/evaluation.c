@@ -9,10 +9,10 @@ bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
     size_t left = batches_images(batches), batch = (size_t)batches->sample.batch_size;
     Totals totals;
     *stopped = false;
-    batches_rewind(batches, &(Clock){0}, &(Totals){0});
+    batches_rewind(batches, &(StepState){0}, &(Totals){0});
     for (uint32_t step = 0, count; step < batches->steps; step += count) {
         count = (uint32_t)steps_at_once(steps, step);
-        if (stop && stop(context, batches->notices.last.clock.step)) {
+        if (stop && stop(context, batches->notices.last.state.step)) {
             *stopped = true;
             return true;
         }
@@ -32,9 +32,9 @@ bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
     }
     if (!batches_read(batches, NULL, &totals, error))
         return false;
-    if (totals.bad_step)
+    if (totals.first_nonfinite_step)
         return fail(error, "loss not finite: test batch %lld: the weights cannot be tested",
-                    (long long)totals.bad_step - 1);
+                    (long long)totals.first_nonfinite_step - 1);
     *correct = totals.correct;
     return true;
 }

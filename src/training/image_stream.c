@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-uint32_t image_stream_ring_steps(const SampleShape *sample, uint32_t steps, size_t image_bytes)
+uint32_t image_stream_ring_steps(const Sampler *sample, uint32_t steps, size_t image_bytes)
 {
     /* Enough that a copy's start-up does not count; little beside any network. */
     const size_t half_bytes = (size_t)4 << 20;
@@ -16,12 +16,12 @@ uint32_t image_stream_ring_steps(const SampleShape *sample, uint32_t steps, size
     return RING_HALVES * half < steps ? RING_HALVES * half : 0;
 }
 
-static size_t half_images(const ImageStream *s, const SampleShape *sample)
+static size_t half_images(const ImageStream *s, const Sampler *sample)
 {
     return (size_t)s->half_steps * (size_t)sample->batch_size;
 }
 
-bool image_stream_open(const Device *device, const SampleShape *sample, uint32_t steps,
+bool image_stream_open(const Device *device, const Sampler *sample, uint32_t steps,
                        ImageSet *images, uint8_t *pixels, uint8_t *labels, ImageStream *s,
                        Error *error)
 {
@@ -62,7 +62,7 @@ void image_stream_rewind(ImageStream *s, uint32_t epoch)
 }
 
 /* Copies the images of half number `half` of the epoch together; returns how many there are. */
-static size_t gather(const ImageStream *s, const SampleShape *sample, uint32_t half)
+static size_t gather(const ImageStream *s, const Sampler *sample, uint32_t half)
 {
     uint8_t *pixels = s->host[half % RING_HALVES];
     uint8_t *labels = pixels + half_images(s, sample) * s->image_bytes;
@@ -80,7 +80,7 @@ static size_t gather(const ImageStream *s, const SampleShape *sample, uint32_t h
 }
 
 /* Once the operations that read the half's last images have been called. */
-static bool fill(ImageStream *s, const SampleShape *sample, uint32_t half, Error *error)
+static bool fill(ImageStream *s, const Sampler *sample, uint32_t half, Error *error)
 {
     const Operations *ops = s->device->operations;
     Transfer *transfer = s->transfers[half % RING_HALVES];
@@ -94,7 +94,7 @@ static bool fill(ImageStream *s, const SampleShape *sample, uint32_t half, Error
     return true;
 }
 
-bool image_stream_bring(ImageStream *s, const SampleShape *sample, uint32_t step, Error *error)
+bool image_stream_bring(ImageStream *s, const Sampler *sample, uint32_t step, Error *error)
 {
     uint32_t half = step / s->half_steps, halves = (s->steps - 1) / s->half_steps + 1;
     if (s->begun && half == s->half)

@@ -30,12 +30,12 @@ typedef struct ImageStream {
 
 /* The batches of a ring that makes up for its cost: 0 where an epoch of so many steps has too few.
  */
-uint32_t image_stream_ring_steps(const SampleShape *sample, uint32_t steps, size_t image_bytes);
+uint32_t image_stream_ring_steps(const Sampler *sample, uint32_t steps, size_t image_bytes);
 
 /* For a ring of sample->ring_steps batches at `pixels` and `labels`, device memory that outlives
  * the stream. Takes the images over, from memory_allocate: they are left empty. On failure the
  * stream is empty and the images stay. */
-bool image_stream_open(const Device *device, const SampleShape *sample, uint32_t steps,
+bool image_stream_open(const Device *device, const Sampler *sample, uint32_t steps,
                        ImageSet *images, uint8_t *pixels, uint8_t *labels, ImageStream *stream,
                        Error *error);
 
@@ -48,7 +48,6 @@ void image_stream_rewind(ImageStream *stream, uint32_t epoch);
 /* Has the images of step number `step`, which follows the last one, in the ring for the operations
  * that are called from now on. Waits only while the device has yet to take what was sent before.
  * False with the device's first failure. */
-bool image_stream_bring(ImageStream *stream, const SampleShape *sample, uint32_t step,
-                        Error *error);
+bool image_stream_bring(ImageStream *stream, const Sampler *sample, uint32_t step, Error *error);
 
 #endif

@@ -4,11 +4,11 @@
 
 #include <stddef.h>
 
-bool notices_open(const Device *device, const Clock *clock, const Totals *totals, Notices *r,
+bool notices_open(const Device *device, const StepState *state, const Totals *totals, Notices *r,
                   Error *error)
 {
     const Operations *ops = device->operations;
-    *r = (Notices){.device = device, .clock = clock, .totals = totals};
+    *r = (Notices){.device = device, .state = state, .totals = totals};
     for (int i = 0; ops->open_transfer && i < NOTICES_ASKED; i++) {
         r->transfers[i] =
             ops->open_transfer(device->backend, sizeof(Notice), "notices", &r->host[i], error);
@@ -38,7 +38,7 @@ void notices_restart(Notices *r, Notice now)
 static bool read_now(Notices *r, Error *error)
 {
     const Operations *ops = r->device->operations;
-    ops->download(r->device->backend, &r->last.clock, r->clock, sizeof *r->clock);
+    ops->download(r->device->backend, &r->last.state, r->state, sizeof *r->state);
     ops->download(r->device->backend, &r->last.totals, r->totals, sizeof *r->totals);
     return ops->finish(r->device->backend, error);
 }
@@ -63,7 +63,7 @@ static void ask(Notices *r)
 {
     const Operations *ops = r->device->operations;
     Transfer *transfer = r->transfers[r->asked % NOTICES_ASKED];
-    ops->fetch(r->device->backend, transfer, offsetof(Notice, clock), r->clock, sizeof *r->clock);
+    ops->fetch(r->device->backend, transfer, offsetof(Notice, state), r->state, sizeof *r->state);
     ops->fetch(r->device->backend, transfer, offsetof(Notice, totals), r->totals,
                sizeof *r->totals);
     r->asked++;

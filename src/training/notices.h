@@ -1,7 +1,7 @@
 /*
  * How far the device has come, told to the host without stopping the device: now and then it copies
- * the clock and the totals to the host, which looks whether a copy has arrived. Where the device's
- * memory is the host's there is a notice of every step.
+ * the step state and the totals to the host, which looks whether a copy has arrived. Where the
+ * device's memory is the host's there is a notice of every step.
  */
 #ifndef NNMF_NOTICES_H
 #define NNMF_NOTICES_H
@@ -14,13 +14,13 @@ enum {
 };
 
 typedef struct Notice {
-    Clock clock;
+    StepState state;
     Totals totals;
 } Notice;
 
 typedef struct Notices {
     const Device *device;
-    const Clock *clock; /* device memory, as are the totals */
+    const StepState *state; /* device memory, as are the totals */
     const Totals *totals;
     Transfer *transfers[NOTICES_ASKED]; /* in turns; none where memory is the host's */
     void *host[NOTICES_ASKED];          /* a Notice each, which the device writes */
@@ -29,15 +29,15 @@ typedef struct Notices {
     Notice last;    /* that has arrived */
 } Notices;
 
-/* Of this clock and these totals, device memory that outlives the notices. On failure they are
+/* Of this state and these totals, device memory that outlives the notices. On failure they are
  * empty. */
-bool notices_open(const Device *device, const Clock *clock, const Totals *totals, Notices *notices,
-                  Error *error);
+bool notices_open(const Device *device, const StepState *state, const Totals *totals,
+                  Notices *notices, Error *error);
 
 /* Also fine on empty notices (all zero). */
 void notices_close(Notices *notices);
 
-/* After clock and totals were set to `now`, and with nothing under way on the device. */
+/* After state and totals were set to `now`, and with nothing under way on the device. */
 void notices_restart(Notices *notices, Notice now);
 
 /* To be called after each step, or `steps` of them: asks for a notice if it is time, and takes

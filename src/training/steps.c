@@ -6,18 +6,18 @@ bool steps_rehearse(Model *model, bool training, Error *error)
     Backend *backend = model->device->backend;
     if (!ops->available)
         return true;
-    Clock *clock = ops->allocate(backend, sizeof *clock, "the clock", error);
-    Totals *totals = clock ? ops->allocate(backend, sizeof *totals, "the totals", error) : NULL;
+    StepState *state = ops->allocate(backend, sizeof *state, "the step state", error);
+    Totals *totals = state ? ops->allocate(backend, sizeof *totals, "the totals", error) : NULL;
     if (totals && training) {
         model_forward(model, model->batch_size);
-        model_backward(model, model->batch_size, clock, totals);
+        model_backward(model, model->batch_size, state, totals);
     }
     if (totals && (!training || model->batches > 1)) {
         model_forward_several(model, model->batch_size, model->batches);
-        model_loss(model, model->batch_size, 0, clock, totals);
+        model_loss(model, model->batch_size, 0, state, totals);
     }
     bool good = totals && ops->finish(backend, error);
-    ops->release(backend, clock);
+    ops->release(backend, state);
     ops->release(backend, totals);
     return good;
 }
@@ -35,13 +35,13 @@ static void make(void *context)
     int batch = batches_fill_several(b, s->step, count, s->model);
     model_forward_several(s->model, batch, count);
     if (s->training) {
-        model_backward(s->model, batch, b->clock, b->totals);
-        model_update(s->model, b->clock);
+        model_backward(s->model, batch, b->state, b->totals);
+        model_update(s->model, b->state);
         return;
     }
     for (int i = 0; i < count; i++) {
-        model_loss(s->model, batch, i, b->clock, b->totals);
-        b->device->operations->advance(b->device->backend, b->clock);
+        model_loss(s->model, batch, i, b->state, b->totals);
+        b->device->operations->advance(b->device->backend, b->state);
     }
 }
 

@@ -31,8 +31,8 @@ bool steps_rehearse(Model *model, bool training, Error *error);
 /* How many steps steps_make makes that begins with `step`: 1 in training, else batches_from. */
 int steps_at_once(const Steps *steps, uint32_t step);
 
-/* Makes step number `step` of the epoch of the batches' clock and those that go with it, and moves
- * the clock on by as many. */
+/* Makes step number `step` of the epoch of the batches' state and those that go with it, and moves
+ * the step state on by as many. */
 bool steps_make(Steps *steps, uint32_t step, Error *error);
 
 /* Gives up the recordings; before the model and the batches go. */

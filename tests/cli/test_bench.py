@@ -120,7 +120,7 @@ class Bench(ProgramTest):
         self.assertIsNone(blas)
         self.check(tables, blas)
 
-    def test_counterpart(self):
+    def test_baseline(self):
         blas, tables = self.bench("--threads", 1, arch="cnn")
         self.check(tables, blas, "cnn")
         self.assertLessEqual({"ReLU backward", "transpose", "convolution backward"}, set(tables[0][0]))

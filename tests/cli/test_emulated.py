@@ -185,7 +185,7 @@ class Runs(EmulatedTest):
         for one, other in zip(self.log("cuda"), self.log("cpu")):
             self.assertAlmostEqual(float(one.split(",")[1]), float(other.split(",")[1]), delta=1e-4)
 
-    def test_counterpart(self):
+    def test_baseline(self):
         """Without NNMF: as on the CPU, the population statistics too, and resumed bit for bit."""
         data = ["--arch", "cnn", "--dataset", "mnist", "--batch-size", "5", "--data",
                 program.mnist_folder()]

@@ -31,13 +31,13 @@ static bool print_choice(const Device *device, const Layer *layer, const Gpu *gp
                          Precision precision, bool backward)
 {
     enum { BATCH = 50 };
-    NnmfShape shape = {.rows = BATCH * extent_positions(layer->out),
-                       .features = layer->in.channels,
-                       .outputs = layer->out.channels};
+    NnmfParams params = {.rows = BATCH * extent_positions(layer->out),
+                         .features = layer->in.channels,
+                         .outputs = layer->out.channels};
     NnmfImplementation implementation;
-    device->operations->nnmf_implementation(device->backend, &shape, backward, &implementation);
-    printf("%d;%zu;%d;%d;%zu;%s;%s;%s;%zu\n", layer->index, shape.rows, shape.features,
-           shape.outputs, gpu->shared_limit, precision_names[precision],
+    device->operations->nnmf_implementation(device->backend, &params, backward, &implementation);
+    printf("%d;%zu;%d;%d;%zu;%s;%s;%s;%zu\n", layer->index, params.rows, params.features,
+           params.outputs, gpu->shared_limit, precision_names[precision],
            backward ? "backward" : "forward", implementation.text, implementation.shared_bytes);
     if (implementation.shared_bytes > 0 && implementation.shared_bytes <= gpu->shared_limit)
         return true;

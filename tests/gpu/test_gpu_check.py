@@ -351,9 +351,9 @@ class Counts(unittest.TestCase):
 
 
 PTXAS = """\
-ptxas info    : Compiling entry function '_Z12fused_kernelILi16ELi96EEv9NnmfShapebPKfS2_Pf' for \
+ptxas info    : Compiling entry function '_Z12fused_kernelILi16ELi96EEv9NnmfParamsbPKfS2_Pf' for \
 'sm_89'
-ptxas info    : Function properties for _Z12fused_kernelILi16ELi96EEv9NnmfShapebPKfS2_Pf
+ptxas info    : Function properties for _Z12fused_kernelILi16ELi96EEv9NnmfParamsbPKfS2_Pf
     {stack} bytes stack frame, {stores} bytes spill stores, {stores} bytes spill loads
 ptxas info    : Used {registers} registers, used 1 barriers, 64 bytes smem, 416 bytes cmem[0]
 """
@@ -365,7 +365,7 @@ class Kernels(unittest.TestCase):
     def wrong(self, registers=66, stores=0, variants="variants", recorded=RECORDED):
         text = PTXAS.format(stack=stores, stores=stores, registers=registers)
         kernels = [k._replace(name=kernel_report.short(
-            "void fused_kernel<16, 96>(NnmfShape, bool, float const*, float const*, float*)"))
+            "void fused_kernel<16, 96>(NnmfParams, bool, float const*, float const*, float*)"))
             for k in kernel_report.parse(text)]
         self.assertEqual([(k.name, k.arch, k.shared) for k in kernels],
                          [("fused_kernel<16, 96>", "89", 64)])
@@ -385,8 +385,8 @@ class Kernels(unittest.TestCase):
 
     def test_short_names(self):
         for name, expected in (
-            ("void fused_kernel<16, 96>(NnmfShape, bool)", "fused_kernel<16, 96>"),
-            ("adam_kernel(Segments, Clock const*)", "adam_kernel"),
+            ("void fused_kernel<16, 96>(NnmfParams, bool)", "fused_kernel<16, 96>"),
+            ("adam_kernel(Segments, StepState const*)", "adam_kernel"),
             ("void k<(int)4, (bool)1>(int)", "k<4, 1>"),
             ("(anonymous namespace)::sum(int)", "sum"),
         ):

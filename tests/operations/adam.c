@@ -1,4 +1,4 @@
-/* Adam and the clock. */
+/* Adam and the step state. */
 #include "checker.h"
 #include "definition.h"
 
@@ -55,15 +55,15 @@ static void check_adam(Checker *checker)
                 (AdamSegment){end, elements, between(checker, 0, LEARNING_RATES - 1)};
             end += (elements + 15) / 16 * 16 + (size_t)between(checker, 0, 2) * 16;
         }
-        Clock *clock = trial_bytes(&trial, "clock", INPUT, BYTES, sizeof *clock);
-        clock->updates = i % 4 == 0 ? 0 : (uint64_t)between(checker, 0, 400000);
+        StepState *step_state = trial_bytes(&trial, "step_state", INPUT, BYTES, sizeof *step_state);
+        step_state->updates = i % 4 == 0 ? 0 : (uint64_t)between(checker, 0, 400000);
         for (int g = 0; g < LEARNING_RATES; g++)
-            clock->learning_rates[g] = pow(10.0, -between(checker, 1, 9));
+            step_state->learning_rates[g] = pow(10.0, -between(checker, 1, 9));
         double size = sizes[i % 4];
-        bool fresh = clock->updates == 0;
+        bool fresh = step_state->updates == 0;
         snprintf(trial.shape, sizeof trial.shape,
                  "%d segments, %zu elements, %llu updates, gradients of %g", call.count, end,
-                 (unsigned long long)clock->updates, size);
+                 (unsigned long long)step_state->updates, size);
         trial_random(checker, &trial, "gradients", end, -size, size);
         float *parameters = trial_floats(&trial, "parameters", CHANGED, end);
         float *m = trial_floats(&trial, "m", CHANGED, end);
@@ -89,12 +89,13 @@ static void check_advance(Checker *checker)
 {
     Trial trial = {.call = call_advance};
     for (int i = 0; i < 4; i++) {
-        Clock *clock = trial_bytes(&trial, "clock", CHANGED, BYTES, sizeof *clock);
-        *clock = (Clock){.epoch = (uint32_t)between(checker, 0, 400),
-                         .step = (uint32_t)between(checker, 0, 1000),
-                         .updates = i ? (uint64_t)between(checker, 0, 400000) : UINT32_MAX,
-                         .learning_rates = {0.001, 0.01, uniform(checker, 0.0, 1.0)}};
-        snprintf(trial.shape, sizeof trial.shape, "step %u", clock->step);
+        StepState *step_state =
+            trial_bytes(&trial, "step_state", CHANGED, BYTES, sizeof *step_state);
+        *step_state = (StepState){.epoch = (uint32_t)between(checker, 0, 400),
+                                  .step = (uint32_t)between(checker, 0, 1000),
+                                  .updates = i ? (uint64_t)between(checker, 0, 400000) : UINT32_MAX,
+                                  .learning_rates = {0.001, 0.01, uniform(checker, 0.0, 1.0)}};
+        snprintf(trial.shape, sizeof trial.shape, "step %u", step_state->step);
         check_trial(checker, &trial);
     }
 }
@@ -112,7 +113,7 @@ static void adam_follows_its_algorithm(void **state)
     float second[ELEMENTS] = {0};
     double p[ELEMENTS] = {0}, m[ELEMENTS] = {0}, v[ELEMENTS] = {0};
     const AdamSegment segments[] = {{0, 3, 1}, {3, 3, 0}};
-    Clock clock = {.learning_rates = {0.001, 0.01, 1.0}};
+    StepState step_state = {.learning_rates = {0.001, 0.01, 1.0}};
     for (int t = 1; t <= STEPS; t++) {
         for (int i = 0; i < ELEMENTS; i++) {
             double g = gradients[i] = (float)(sizes[i] * noise());
@@ -122,16 +123,16 @@ static void adam_follows_its_algorithm(void **state)
             double corrected_v = v[i] / (1.0 - pow(0.999, t));
             p[i] -= (i < 3 ? 0.01 : 0.001) * corrected_m / (sqrt(corrected_v) + 1e-8);
         }
-        definition.operations->adam(definition.backend, segments, 2, &clock, gradients, parameters,
-                                    first, second);
-        definition.operations->advance(definition.backend, &clock);
+        definition.operations->adam(definition.backend, segments, 2, &step_state, gradients,
+                                    parameters, first, second);
+        definition.operations->advance(definition.backend, &step_state);
         for (int i = 0; i < ELEMENTS; i++)
             if (!(fabs(parameters[i] - p[i]) <= 1e-6 * fabs(p[i])))
                 fail_msg("step %d, parameter %d is %.9g, expected %.9g", t, i,
                          (double)parameters[i], p[i]);
     }
-    assert_int_equal(clock.step, STEPS);
-    assert_int_equal(clock.updates, STEPS);
+    assert_int_equal(step_state.step, STEPS);
+    assert_int_equal(step_state.updates, STEPS);
     definition_close();
 }
 

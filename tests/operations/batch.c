@@ -11,7 +11,7 @@ static void call_sample(const Operations *ops, Backend *backend, const void *arg
 
 static void check_sample(Checker *checker)
 {
-    SampleShape s;
+    Sampler s;
     Trial trial = {.arguments = &s, .call = call_sample};
     for (int i = 0; i < random_trials(checker, 48, 4); i++) {
         int count = between(checker, 1, i % 4 ? 300 : 50000);
@@ -25,25 +25,25 @@ static void check_sample(Checker *checker)
             int several = ring ? ring - step % ring : 3;
             now = several * batch_size <= left ? several * batch_size : now;
         }
-        s = (SampleShape){.begin = (size_t)between(checker, 0, 10),
-                          .batch = now,
-                          .batch_size = batch_size,
-                          .shuffle = i % 2 == 0,
-                          .augment = (AugmentKind)(i / 2 % 3),
-                          .colour = i / 6 % 2 == 0,
-                          .slack_y = between(checker, 0, 8),
-                          .slack_x = between(checker, 0, 8),
-                          .seed = (uint64_t)between(checker, 0, 1 << 30) << 20,
-                          .ring_steps = (uint32_t)ring};
+        s = (Sampler){.begin = (size_t)between(checker, 0, 10),
+                      .batch = now,
+                      .batch_size = batch_size,
+                      .shuffle = i % 2 == 0,
+                      .augment = (AugmentKind)(i / 2 % 3),
+                      .colour = i / 6 % 2 == 0,
+                      .slack_y = between(checker, 0, 8),
+                      .slack_x = between(checker, 0, 8),
+                      .seed = (uint64_t)between(checker, 0, 1 << 30) << 20,
+                      .ring_steps = (uint32_t)ring};
         s.end = s.begin + (size_t)count;
         snprintf(
             trial.shape, sizeof trial.shape,
             "images %zu..%zu, batch %d of %d, step %d, ring %u, shuffle %d, augment %d, colour %d",
             s.begin, s.end, s.batch, s.batch_size, step, (unsigned)s.ring_steps, s.shuffle,
             (int)s.augment, s.colour);
-        Clock *clock = trial_bytes(&trial, "clock", INPUT, BYTES, sizeof *clock);
-        clock->epoch = (uint32_t)between(checker, 0, 400);
-        clock->step = (uint32_t)step;
+        StepState *step_state = trial_bytes(&trial, "step_state", INPUT, BYTES, sizeof *step_state);
+        step_state->epoch = (uint32_t)between(checker, 0, 400);
+        step_state->step = (uint32_t)step;
         trial_bytes(&trial, "indices", OUTPUT, BYTES, (size_t)s.batch * sizeof(uint32_t));
         trial_bytes(&trial, "augmentations", OUTPUT, BYTES, (size_t)s.batch * sizeof(Augmentation));
         check_trial(checker, &trial);

@@ -75,7 +75,7 @@ static void compare_totals(Checker *checker, const char *name, const Trial *tria
         report(checker, name, trial, "loss %.12g of the batch %.12g, plain %.12g of %.12g",
                result->loss, result->batch_loss, expected->loss, expected->batch_loss);
     if (result->correct != expected->correct || result->batch_correct != expected->batch_correct ||
-        result->bad_step != expected->bad_step)
+        result->first_nonfinite_step != expected->first_nonfinite_step)
         report(checker, name, trial, "counts of the totals differ");
 }
 

@@ -44,7 +44,7 @@ static void call_loss(const Operations *ops, Backend *backend, const void *argum
 }
 
 /* Fills in probabilities of a kind that depends on `number`; false: they are not finite. */
-static bool loss_probabilities(Checker *checker, const LossShape *s, int number, float *p,
+static bool loss_probabilities(Checker *checker, const LossParams *s, int number, float *p,
                                const uint8_t *labels)
 {
     size_t classes = (size_t)s->classes, count = (size_t)s->batch * classes;
@@ -64,14 +64,14 @@ static bool loss_probabilities(Checker *checker, const LossShape *s, int number,
 static void check_loss(Checker *checker)
 {
     static const double coefficients[][2] = {{0.5, 1.0}, {1.0, 0.0}, {0.0, 2.5}, {-0.5, 1.5}};
-    LossShape s;
+    LossParams s;
     Trial trial = {.arguments = &s, .call = call_loss};
     for (int i = 0, trials = random_trials(checker, 56, 4); i < trials + MANY; i++) {
-        s = (LossShape){.batch = i % 4 == 0 ? 50 : between(checker, 1, 70),
-                        .classes = i % 3 == 0 ? between(checker, 1, 40) : 10,
-                        .kind = i % 2 ? LOSS_CROSS_ENTROPY : LOSS_SBS,
-                        .mse = coefficients[i / 2 % 4][0],
-                        .kl = coefficients[i / 2 % 4][1]};
+        s = (LossParams){.batch = i % 4 == 0 ? 50 : between(checker, 1, 70),
+                         .classes = i % 3 == 0 ? between(checker, 1, 40) : 10,
+                         .kind = i % 2 ? LOSS_CROSS_ENTROPY : LOSS_SBS,
+                         .mse = coefficients[i / 2 % 4][0],
+                         .kl = coefficients[i / 2 % 4][1]};
         if (i >= trials)
             s.batch = 3, s.classes = many[i - trials];
         size_t batch = (size_t)s.batch, count = batch * (size_t)s.classes;
@@ -80,14 +80,14 @@ static void check_loss(Checker *checker)
         for (size_t b = 0; b < batch; b++)
             labels[b] = (uint8_t)between(checker, 0, s.classes < 256 ? s.classes - 1 : 255);
         bool finite = loss_probabilities(checker, &s, i, p, labels);
-        Clock *clock = trial_bytes(&trial, "clock", INPUT, BYTES, sizeof *clock);
-        clock->step = (uint32_t)between(checker, 0, 1000);
+        StepState *step_state = trial_bytes(&trial, "step_state", INPUT, BYTES, sizeof *step_state);
+        step_state->step = (uint32_t)between(checker, 0, 1000);
         Totals *totals = trial_bytes(&trial, "totals", CHANGED, TOTALS, sizeof *totals);
         *totals = (Totals){.loss = uniform(checker, 0.0, 100.0),
                            .batch_loss = 7.0,
                            .correct = (uint64_t)between(checker, 0, 1000),
                            .batch_correct = 99,
-                           .bad_step = i % 14 == 13 ? 5 : 0};
+                           .first_nonfinite_step = i % 14 == 13 ? 5 : 0};
         if (finite && i % 5 != 4)
             trial_result(&trial, "dlogits", count, 0.0);
         else
@@ -104,10 +104,10 @@ static void check_loss(Checker *checker)
 enum { LOSS_BATCH = 4, LOSS_CLASSES = 10, LOSS_COUNT = LOSS_BATCH * LOSS_CLASSES };
 
 typedef struct LossContext {
-    LossShape shape;
+    LossParams shape;
     float logits[LOSS_COUNT], probabilities[LOSS_COUNT];
     uint8_t labels[LOSS_BATCH];
-    Clock clock;
+    StepState step_state;
 } LossContext;
 
 static double loss_value(const void *context)
@@ -117,8 +117,8 @@ static double loss_value(const void *context)
     Totals totals = {0};
     definition.operations->softmax(definition.backend, LOSS_BATCH, LOSS_CLASSES, c->logits,
                                    probabilities);
-    definition.operations->loss(definition.backend, &c->shape, probabilities, c->labels, &c->clock,
-                                &totals, NULL);
+    definition.operations->loss(definition.backend, &c->shape, probabilities, c->labels,
+                                &c->step_state, &totals, NULL);
     return totals.batch_loss;
 }
 
@@ -126,7 +126,7 @@ static void loss_has_its_derivative(void **state)
 {
     (void)state;
     definition_open();
-    static const LossShape shapes[] = {
+    static const LossParams shapes[] = {
         {LOSS_BATCH, LOSS_CLASSES, LOSS_SBS, 0.5, 1.0},
         {LOSS_BATCH, LOSS_CLASSES, LOSS_SBS, 1.0, 0.0},
         {LOSS_BATCH, LOSS_CLASSES, LOSS_SBS, -0.5, 2.0},
@@ -140,7 +140,7 @@ static void loss_has_its_derivative(void **state)
         definition.operations->softmax(definition.backend, LOSS_BATCH, LOSS_CLASSES, c.logits,
                                        c.probabilities);
         definition.operations->loss(definition.backend, &c.shape, c.probabilities, c.labels,
-                                    &c.clock, &totals, dlogits);
+                                    &c.step_state, &totals, dlogits);
         assert_derivative("of the loss", c.logits, dlogits, LOSS_COUNT, 0.05, 1e-4, loss_value, &c);
     }
     definition_close();
@@ -153,39 +153,39 @@ static void loss_adds_up(void **state)
     definition_open();
     const float p[] = {0.5f, 0.5f, 0.0f, 0.0f, 0.25f, 0.25f, 0.25f, 0.25f};
     const uint8_t labels[] = {1, 0};
-    const Clock clock = {.step = 6};
-    LossShape shape = {2, 4, LOSS_SBS, 0.5, 1.0};
+    const StepState step_state = {.step = 6};
+    LossParams shape = {2, 4, LOSS_SBS, 0.5, 1.0};
     Totals totals = {.loss = 10.0, .correct = 3};
     double expected = (0.5 * 0.5 + log(2.0) + 0.5 * 0.75 + log(4.0)) / 4.0 / 1.5;
-    definition.operations->loss(definition.backend, &shape, p, labels, &clock, &totals, NULL);
+    definition.operations->loss(definition.backend, &shape, p, labels, &step_state, &totals, NULL);
     assert_true(fabs(totals.batch_loss - expected) < 1e-12);
     assert_true(fabs(totals.loss - 10.0 - expected) < 1e-12);
     /* Of equal probabilities the first counts: the first image is wrong, the second right. */
     assert_int_equal(totals.batch_correct, 1);
     assert_int_equal(totals.correct, 4);
-    assert_int_equal(totals.bad_step, 0);
+    assert_int_equal(totals.first_nonfinite_step, 0);
 
     shape.kind = LOSS_CROSS_ENTROPY;
     double first = log(2.0 * exp(0.5) + 2.0) - 0.5, second = log(4.0);
     totals.loss = 10.0;
-    definition.operations->loss(definition.backend, &shape, p, labels, &clock, &totals, NULL);
+    definition.operations->loss(definition.backend, &shape, p, labels, &step_state, &totals, NULL);
     assert_true(fabs(totals.batch_loss - 0.5 * (first + second)) < 1e-12);
     assert_true(fabs(totals.loss - 10.0 - (first + second)) < 1e-12);
     assert_int_equal(totals.correct, 5);
     shape.batch = 1; /* a smaller one: an image counts as much as one of a larger */
-    definition.operations->loss(definition.backend, &shape, p, labels, &clock, &totals, NULL);
+    definition.operations->loss(definition.backend, &shape, p, labels, &step_state, &totals, NULL);
     assert_true(fabs(totals.batch_loss - first) < 1e-12);
     assert_true(fabs(totals.loss - 10.0 - (2.0 * first + second)) < 1e-12);
     shape.batch = 2;
 
     const float infinite[] = {INFINITY, 0.5f, 0.0f, 0.0f, 0.25f, 0.25f, 0.25f, 0.25f};
-    const Clock later = {.step = 9};
-    definition.operations->loss(definition.backend, &shape, infinite, labels, &clock, &totals,
+    const StepState later = {.step = 9};
+    definition.operations->loss(definition.backend, &shape, infinite, labels, &step_state, &totals,
                                 NULL);
-    assert_int_equal(totals.bad_step, 7);
+    assert_int_equal(totals.first_nonfinite_step, 7);
     definition.operations->loss(definition.backend, &shape, infinite, labels, &later, &totals,
                                 NULL);
-    assert_int_equal(totals.bad_step, 7); /* the first one is kept */
+    assert_int_equal(totals.first_nonfinite_step, 7); /* the first one is kept */
     definition_close();
 }
 

@@ -57,8 +57,9 @@ static void shortage_after_success(void **state)
         Error error = {0};
         assert_true(device_open_cpu(&device, &(CpuOptions){cpu_instruction_set(set), 2}, &error));
         const Operations *ops = device.operations;
-        NnmfShape small = {.rows = 1, .features = 4, .outputs = 2, .iterations = 3};
-        NnmfShape large = {.rows = ROWS, .features = FEATURES, .outputs = OUTPUTS, .iterations = 3};
+        NnmfParams small = {.rows = 1, .features = 4, .outputs = 2, .iterations = 3};
+        NnmfParams large = {
+            .rows = ROWS, .features = FEATURES, .outputs = OUTPUTS, .iterations = 3};
         ops->nnmf_forward(device.backend, &small, x, w, h);
         assert_true(ops->finish(device.backend, &error));
         memory_fail_after(0);
@@ -84,7 +85,7 @@ static void shortage_after_success(void **state)
 static Operations right; /* the plain table, which the wrong ones wrap */
 static unsigned calls;
 
-static void off_by_a_thousandth(Backend *backend, const NnmfShape *s, const float *x,
+static void off_by_a_thousandth(Backend *backend, const NnmfParams *s, const float *x,
                                 const float *w, float *h)
 {
     right.nnmf_forward(backend, s, x, w, h);
@@ -143,17 +144,17 @@ static void drops_a_nan(Backend *backend, const UnfoldShape *s, const float *in,
 }
 
 static void fills_the_gaps(Backend *backend, const AdamSegment *segments, int segment_count,
-                           const Clock *clock, const float *gradients, float *parameters, float *m,
-                           float *v)
+                           const StepState *step_state, const float *gradients, float *parameters,
+                           float *m, float *v)
 {
     AdamSegment all = {.group = segments[0].group};
     all.elements = segments[segment_count - 1].offset + segments[segment_count - 1].elements;
-    right.adam(backend, &all, 1, clock, gradients, parameters, m, v);
+    right.adam(backend, &all, 1, step_state, gradients, parameters, m, v);
 }
 
 /* A last bit that comes and goes, as a sum in changing order would have it: within every
  * tolerance, but not the same result for any number of threads. */
-static void not_reproducible(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+static void not_reproducible(Backend *backend, const NnmfParams *s, const float *x, const float *w,
                              const float *h, const float *dh, float *dx, float *dw)
 {
     right.nnmf_backward(backend, s, x, w, h, dh, dx, dw);
@@ -163,10 +164,11 @@ static void not_reproducible(Backend *backend, const NnmfShape *s, const float *
     memcpy(dw, &bits, sizeof bits);
 }
 
-static void miscounts(Backend *backend, const LossShape *s, const float *probabilities,
-                      const uint8_t *labels, const Clock *clock, Totals *totals, float *dlogits)
+static void miscounts(Backend *backend, const LossParams *s, const float *probabilities,
+                      const uint8_t *labels, const StepState *step_state, Totals *totals,
+                      float *dlogits)
 {
-    right.loss(backend, s, probabilities, labels, clock, totals, dlogits);
+    right.loss(backend, s, probabilities, labels, step_state, totals, dlogits);
     totals->correct++;
 }
 
@@ -237,7 +239,7 @@ static void wrong_devices_are_found(void **state)
     } while (0)
     EXPECT_FOUND(nnmf_forward, off_by_a_thousandth, "h is off by");
     EXPECT_FOUND(weights_forward, off_in_the_last_element, "w of layer 0 is off by");
-    EXPECT_FOUND(weights_backward, without_the_last_layer, "dW of layer 5[0] is ");
+    EXPECT_FOUND(weights_backward, without_the_last_layer, "d_raw of layer 5[0] is ");
     EXPECT_FOUND(batchnorm_forward, one_past_the_end, "writes 1 bytes past the end of mean");
     EXPECT_FOUND(convolution_forward, one_before_the_begin, "bytes before the begin of out");
     EXPECT_FOUND(softmax, one_not_written, "probabilities[499] is ");

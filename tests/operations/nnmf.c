@@ -7,27 +7,27 @@
 
 enum { RANDOM = 64, QUICK_SHARE = 8 };
 
-static const NnmfShape nnmf_real[] = {
+static const NnmfParams nnmf_real[] = {
     {.rows = 1152, .features = 75, .outputs = 32}, {.rows = 288, .features = 128, .outputs = 32},
     {.rows = 128, .features = 800, .outputs = 64}, {.rows = 32, .features = 256, .outputs = 64},
     {.rows = 2, .features = 1024, .outputs = 96},  {.rows = 2, .features = 96, .outputs = 10},
 };
 
 /* So many features that each block of a GPU's backward rule goes through several tiles of rows. */
-static const NnmfShape nnmf_wide[] = {
+static const NnmfParams nnmf_wide[] = {
     {.rows = 150, .features = 4099, .outputs = 30},
     {.rows = 140, .features = 4100, .outputs = 33, .local_learning = LOCAL_KL},
     {.rows = 60, .features = 4100, .outputs = 66, .local_learning = LOCAL_MSE},
 };
 
-static bool next_nnmf(Checker *checker, int number, bool backward, NnmfShape *shape, char *text)
+static bool next_nnmf(Checker *checker, int number, bool backward, NnmfParams *shape, char *text)
 {
     static const int feature_counts[] = {1,  2,  3,  4,  5,  7,  8,   9,   15,  16,  17,
                                          31, 32, 33, 63, 64, 65, 127, 128, 129, 160, 257};
     static const int row_counts[] = {1, 2, 5, 6, 7, 11, 12, 13, 23, 24, 25, 47, 48, 49, 97, 145};
     static const char *const learning[] = {"", ", local KL", ", local MSE"};
     int variant = number;
-    *shape = (NnmfShape){
+    *shape = (NnmfParams){
         .rows = (size_t)row_counts[between(checker, 0, COUNT(row_counts) - 1)],
         .features = feature_counts[between(checker, 0, COUNT(feature_counts) - 1)],
         .outputs = number % 3 == 0 ? between(checker, 1, 20) : between(checker, 1, 130),
@@ -78,7 +78,7 @@ static void normalised_rows(Checker *checker, float *values, size_t rows, size_t
     }
 }
 
-static void nnmf_inputs(Checker *checker, Trial *trial, const NnmfShape *s, float **x, float **w)
+static void nnmf_inputs(Checker *checker, Trial *trial, const NnmfParams *s, float **x, float **w)
 {
     size_t features = (size_t)s->features, outputs = (size_t)s->outputs;
     *x = trial_floats(trial, "x", INPUT, s->rows * features);
@@ -111,7 +111,7 @@ static void call_nnmf_forward(const Operations *ops, Backend *backend, const voi
 
 static void check_nnmf_forward(Checker *checker)
 {
-    NnmfShape s;
+    NnmfParams s;
     float *x, *w;
     Trial trial = {.arguments = &s, .call = call_nnmf_forward};
     for (int i = 0; next_nnmf(checker, i, false, &s, trial.shape); i++) {
@@ -134,7 +134,7 @@ static void call_nnmf_backward(const Operations *ops, Backend *backend, const vo
 
 /* The sizes that dx and dw would have if the signs of dh were random: with few outputs much of
  * what they sum cancels. */
-static void nnmf_terms(const NnmfShape *s, const float *x, const float *w, const float *h,
+static void nnmf_terms(const NnmfParams *s, const float *x, const float *w, const float *h,
                        const float *dh, double *dx_terms, double *dw_terms)
 {
     size_t features = (size_t)s->features, outputs = (size_t)s->outputs;
@@ -160,14 +160,14 @@ static void nnmf_terms(const NnmfShape *s, const float *x, const float *w, const
 
 static void check_nnmf_backward(Checker *checker)
 {
-    NnmfShape s;
+    NnmfParams s;
     float *x, *w;
     Trial trial = {.arguments = &s, .call = call_nnmf_backward};
     for (int i = 0; next_nnmf(checker, i, true, &s, trial.shape); i++) {
         size_t features = (size_t)s.features, outputs = (size_t)s.outputs;
         nnmf_inputs(checker, &trial, &s, &x, &w);
         float *h = trial_floats(&trial, "h", INPUT, s.rows * outputs);
-        NnmfShape short_forward = s;
+        NnmfParams short_forward = s;
         short_forward.iterations = 2;
         checker->plain.operations->nnmf_forward(checker->plain.backend, &short_forward, x, w, h);
         float *dh = trial_random(checker, &trial, "dh", s.rows * outputs, -1.0, 1.0);
@@ -280,11 +280,11 @@ static void nnmf_backward_follows_its_rule(void **state)
         to_floats(h, m.h[0], RULE_ROWS * RULE_N);
         to_floats(g, m.g[0], RULE_ROWS * RULE_N);
         apply_rule(&m, (LocalLearning)learning);
-        NnmfShape shape = {.rows = RULE_ROWS,
-                           .features = RULE_K,
-                           .outputs = RULE_N,
-                           .iterations = 20,
-                           .local_learning = (LocalLearning)learning};
+        NnmfParams shape = {.rows = RULE_ROWS,
+                            .features = RULE_K,
+                            .outputs = RULE_N,
+                            .iterations = 20,
+                            .local_learning = (LocalLearning)learning};
         definition.operations->nnmf_backward(definition.backend, &shape, x, w, h, g, dx, dw);
         assert_same("dx", dx, m.dx[0], RULE_ROWS * RULE_K);
         assert_same("dw", dw, m.dw[0], RULE_N * RULE_K);

@@ -146,25 +146,25 @@ static size_t weight_elements(const WeightShape *s)
     return (size_t)s->outputs * (size_t)s->channels * (size_t)s->window;
 }
 
-/* W and beta, for the function at hand in the ranges where it is used. */
+/* raw and beta, for the function at hand in the ranges where it is used. */
 static void published_weights(Checker *checker, WeightTrial *t, int layer)
 {
     LayerWeights *l = &t->layers[layer];
     const WeightShape *s = &l->shape;
     size_t count = weight_elements(s), row = count / (size_t)s->outputs;
     bool large = s->function == POSITIVE_EXP && between(checker, 0, 1) == 1;
-    float *W = trial_random(checker, &t->trial, weight_name(t, "W", layer), count,
-                            large ? -120.0 : -1.0, large ? 120.0 : 1.0);
+    float *raw = trial_random(checker, &t->trial, weight_name(t, "raw", layer), count,
+                              large ? -120.0 : -1.0, large ? 120.0 : 1.0);
     for (size_t i = 0; i < count; i++) {
         if (s->function == POSITIVE_IDENTITY)
-            W[i] = fabsf(W[i]) + 0.01f;
+            raw[i] = fabsf(raw[i]) + 0.01f;
         if (s->function == POSITIVE_ABS && between(checker, 0, 7) == 0)
-            W[i] = 0.0f;
+            raw[i] = 0.0f;
     }
     if (s->function == POSITIVE_ABS && s->outputs > 2 && between(checker, 0, 3) == 0)
         for (size_t i = 0; i < row; i++)
-            W[row + i] = 0.0f; /* a row without weight */
-    l->W = W;
+            raw[row + i] = 0.0f; /* a row without weight */
+    l->raw = raw;
     l->beta = NULL;
     if (positive_function_has_beta(s->function))
         l->beta = trial_random(checker, &t->trial, weight_name(t, "beta", layer), 1, -2.0, 2.0);
@@ -179,7 +179,7 @@ static void call_weights_forward(const Operations *ops, Backend *backend, const 
     LayerWeights layers[MAX_WEIGHT_LAYERS];
     for (int i = 0; i < t->count; i++, b += 4)
         layers[i] = (LayerWeights){
-            .shape = t->layers[i].shape, .W = b[0], .beta = b[1], .w = b[2], .scale = b[3]};
+            .shape = t->layers[i].shape, .raw = b[0], .beta = b[1], .w = b[2], .scale = b[3]};
     ops->weights_forward(backend, layers, t->count);
 }
 
@@ -208,7 +208,7 @@ static void call_weights_backward(const Operations *ops, Backend *backend, const
     ops->weights_backward(backend, layers, t->count);
 }
 
-/* The size of the terms of dW, which cancel when a row has few features. */
+/* The size of the terms of d_raw, which cancel when a row has few features. */
 static double weight_terms(const LayerWeights *l)
 {
     const WeightShape *s = &l->shape;
@@ -232,8 +232,8 @@ static void add_backward(Checker *checker, WeightTrial *t, int layer)
     l->scale = trial_floats(trial, weight_name(t, "scale", layer), INPUT, (size_t)l->shape.outputs);
     checker->plain.operations->weights_forward(checker->plain.backend, l, 1);
     l->dw = trial_random(checker, trial, weight_name(t, "dw", layer), count, -1.0, 1.0);
-    double dw = rms(l->dw, count), terms = rms(l->w, count) * rms(l->W, count);
-    trial_result(trial, weight_name(t, "dW", layer), count, dw * weight_terms(l));
+    double dw = rms(l->dw, count), terms = rms(l->w, count) * rms(l->raw, count);
+    trial_result(trial, weight_name(t, "d_raw", layer), count, dw * weight_terms(l));
     if (l->beta)
         trial_result(trial, weight_name(t, "dbeta", layer), 1, dw * terms * sqrt((double)count));
     else
@@ -265,25 +265,25 @@ static double weight_value(const void *context)
 static void check_weights(PositiveFunction function, float beta, double low, double high,
                           double step)
 {
-    float W[WEIGHTS], w[WEIGHTS], scale[4], dw[WEIGHTS], dW[WEIGHTS], dbeta = 0.0f;
+    float raw[WEIGHTS], w[WEIGHTS], scale[4], dw[WEIGHTS], d_raw[WEIGHTS], dbeta = 0.0f;
     bool learned = positive_function_has_beta(function);
     LayerWeights layer = {.shape = {4, 3, 4, function},
-                          .W = W,
+                          .raw = raw,
                           .w = w,
                           .scale = scale,
                           .dw = dw,
-                          .dW = dW,
+                          .d_raw = d_raw,
                           .beta = learned ? &beta : NULL,
                           .dbeta = learned ? &dbeta : NULL};
-    fill(W, WEIGHTS, low, high);
+    fill(raw, WEIGHTS, low, high);
     if (function == POSITIVE_IDENTITY)
         for (int i = 0; i < WEIGHTS; i++)
-            W[i] = fabsf(W[i]);
-    W[17] = (float)copysign(high * 1.2, W[17]); /* the largest by far, when that matters */
+            raw[i] = fabsf(raw[i]);
+    raw[17] = (float)copysign(high * 1.2, raw[17]); /* the largest by far, when that matters */
     fill(dw, WEIGHTS, 0.0, 1.0);
     weight_value(&layer);
     definition.operations->weights_backward(definition.backend, &layer, 1);
-    assert_derivative("of weights", W, dW, WEIGHTS, step, 1e-4, weight_value, &layer);
+    assert_derivative("of weights", raw, d_raw, WEIGHTS, step, 1e-4, weight_value, &layer);
     if (learned)
         assert_derivative("of beta", &beta, &dbeta, 1, 0.01, 1e-4, weight_value, &layer);
 }

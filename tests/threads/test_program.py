@@ -47,7 +47,7 @@ class Threads(ProgramTest):
     def test_nnmf(self):
         self.use(NNMF, self.train(NNMF))
 
-    def test_counterpart(self):
+    def test_baseline(self):
         self.use(CNN, self.train(CNN))
 
 

@@ -18,19 +18,19 @@ enum {
 
 /* Sizes of a problem, padded to what the tiles need. */
 typedef struct Problem {
-    const NnmfShape *shape;
+    const NnmfParams *params;
     size_t features, outputs; /* multiples of VECTOR */
     const float *for_r;       /* w packed for r = h w: depth outputs (unpadded) */
     const float *for_h;       /* w^T packed for s = t w^T: depth features (padded) */
     const float *first_r;     /* r + tiny of the first iteration, the same for all rows */
 } Problem;
 
-static Problem problem(const NnmfShape *shape)
+static Problem problem(const NnmfParams *params)
 {
     return (Problem){
-        .shape = shape,
-        .features = round_up((size_t)shape->features, VECTOR),
-        .outputs = round_up((size_t)shape->outputs, VECTOR),
+        .params = params,
+        .features = round_up((size_t)params->features, VECTOR),
+        .outputs = round_up((size_t)params->outputs, VECTOR),
     };
 }
 
@@ -41,7 +41,7 @@ static size_t packed_elements(const Problem *p)
 
 static void pack(Problem *p, const float *w, float *for_r, float *for_h)
 {
-    size_t features = (size_t)p->shape->features, outputs = (size_t)p->shape->outputs;
+    size_t features = (size_t)p->params->features, outputs = (size_t)p->params->outputs;
     pack_panels(w, outputs, features, features, 1, outputs, for_r);
     p->for_r = for_r;
     if (for_h) {
@@ -54,7 +54,7 @@ static void pack(Problem *p, const float *w, float *for_r, float *for_h)
  * as a tile sums it, to the same bits. Beyond the features it is EPSILON_R. */
 static void sum_first_r(Problem *p, const float *w, float *r)
 {
-    size_t features = (size_t)p->shape->features, outputs = (size_t)p->shape->outputs;
+    size_t features = (size_t)p->params->features, outputs = (size_t)p->params->outputs;
     float h = 1.0f / (float)outputs;
     for (size_t k = 0; k < p->features; k++)
         r[k] = (float)EPSILON_R;
@@ -93,7 +93,7 @@ INLINE void ratio_tile(int vectors, size_t depth, const float *h, size_t h_strid
 /* h = h s, or h (1 + epsilon s), divided by its sum; s is set to 0 for the next iteration. */
 static void update_row(const Problem *p, float *h, float *s)
 {
-    float epsilon = p->shape->epsilon;
+    float epsilon = p->params->epsilon;
     Vector sum = {0};
     for (size_t n = 0; n < p->outputs; n += VECTOR) {
         Vector factor = load(s + n);
@@ -113,7 +113,7 @@ static void update_row(const Problem *p, float *h, float *s)
 static void ratio_block(const Problem *p, size_t rows, size_t block, size_t width, const float *x,
                         const float *h, float *t)
 {
-    size_t depth = (size_t)p->shape->outputs;
+    size_t depth = (size_t)p->params->outputs;
     for (size_t k = 0; k < width; k += PANEL) {
         bool full = width - k >= PANEL;
         const float *panel = p->for_r + (block + k) * depth;
@@ -134,14 +134,14 @@ static void ratio_block(const Problem *p, size_t rows, size_t block, size_t widt
 static void iterate_tile(const Problem *p, size_t rows, const float *x, float *h, float *s,
                          float *t)
 {
-    for (int iteration = 0; iteration < p->shape->iterations; iteration++) {
+    for (int iteration = 0; iteration < p->params->iterations; iteration++) {
         for (size_t block = 0; block < p->features; block += BLOCK) {
             size_t width = smaller(BLOCK, p->features - block);
             if (iteration == 0)
                 first_ratio(p, rows, block, width, x, t);
             else
                 ratio_block(p, rows, block, width, x, h, t);
-            size_t depth = smaller(width, (size_t)p->shape->features - block);
+            size_t depth = smaller(width, (size_t)p->params->features - block);
             multiply_tiles(rows, p->outputs, depth, t, BLOCK, p->for_h, p->features, block, s,
                            p->outputs);
         }
@@ -150,11 +150,11 @@ static void iterate_tile(const Problem *p, size_t rows, const float *x, float *h
     }
 }
 
-static void nnmf_forward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
+static void nnmf_forward(Backend *backend, const NnmfParams *params, const float *x, const float *w,
                          float *h)
 {
-    Problem p = problem(shape);
-    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    Problem p = problem(params);
+    size_t features = (size_t)params->features, outputs = (size_t)params->outputs;
     size_t for_r = packed_elements(&p), for_h = packed_elements(&p);
     size_t x_floats = ROWS * p.features, h_floats = ROWS * p.outputs;
     Scratch scratch;
@@ -166,15 +166,15 @@ static void nnmf_forward(Backend *backend, const NnmfShape *shape, const float *
 
     /* Few rows: smaller tiles, so that every thread has one. A row's result does not depend on
      * the tile that it is in. */
-    size_t share = (shape->rows + (size_t)backend->threads - 1) / (size_t)backend->threads;
+    size_t share = (params->rows + (size_t)backend->threads - 1) / (size_t)backend->threads;
     size_t step = smaller(ROWS, round_up(share, TILE_ROWS));
-    size_t tiles = (shape->rows + step - 1) / step;
+    size_t tiles = (params->rows + step - 1) / step;
 #pragma omp parallel for schedule(dynamic) num_threads(backend->threads)
     for (size_t tile = 0; tile < tiles; tile++) {
         float *mine = scratch.threads + (size_t)omp_get_thread_num() * scratch.stride;
         float *x_tile = mine, *h_tile = x_tile + x_floats, *s = h_tile + h_floats;
         float *t = s + h_floats;
-        size_t first = tile * step, rows = smaller(step, shape->rows - first);
+        size_t first = tile * step, rows = smaller(step, params->rows - first);
         size_t padded = round_up(rows, TILE_ROWS);
         copy_padded(x + first * features, rows, features, padded, p.features, x_tile);
         memset(s, 0, padded * p.outputs * sizeof *s);
@@ -200,9 +200,9 @@ typedef struct BackwardTile {
 INLINE void backward_rows(int vectors, const Problem *p, const BackwardTile *tile, size_t row,
                           size_t column)
 {
-    size_t depth = (size_t)p->shape->outputs;
+    size_t depth = (size_t)p->params->outputs;
     const float *panel = p->for_r + column * depth;
-    LocalLearning local = p->shape->local_learning;
+    LocalLearning local = p->params->local_learning;
     float *a = tile->a + row * PANEL, *b = tile->b + row * PANEL;
     float *x = tile->x + row * p->features + column;
     Vector r[TILE_ROWS][2];
@@ -248,7 +248,7 @@ INLINE void backward_panel(int vectors, const Problem *p, const BackwardTile *ti
     for (size_t n = 0; n < tile->lanes; n += OUTER_ROWS) {
         Vector sum[OUTER_ROWS][2];
         load_tile(vectors, OUTER_ROWS, dw + n * PANEL, PANEL, sum);
-        if (p->shape->local_learning == LOCAL_NONE)
+        if (p->params->local_learning == LOCAL_NONE)
             outer_multiply(vectors, tile->rows, tile->back + n, tile->lanes, tile->a, PANEL, sum);
         outer_multiply(vectors, tile->rows, tile->h + n, tile->lanes, tile->b, PANEL, sum);
         store_tile(vectors, OUTER_ROWS, dw + n * PANEL, PANEL, sum);
@@ -265,10 +265,10 @@ static void backward_tile(const Problem *p, const BackwardTile *tile, float *dw)
 }
 
 /* dw (outputs, features) = the sum over chunks of parts (chunks, panels, lanes, PANEL). */
-static void sum_parts(const Backend *backend, const NnmfShape *shape, const float *parts,
+static void sum_parts(const Backend *backend, const NnmfParams *params, const float *parts,
                       int chunks, size_t lanes, size_t part_floats, float *dw)
 {
-    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    size_t features = (size_t)params->features, outputs = (size_t)params->outputs;
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t column = 0; column < features; column += PANEL) {
         size_t width = smaller(PANEL, features - column);
@@ -290,14 +290,14 @@ static size_t backward_chunk_rows(size_t rows)
     return round_up((rows + chunks - 1) / chunks, TILE_ROWS);
 }
 
-static void nnmf_backward(Backend *backend, const NnmfShape *shape, const float *x, const float *w,
-                          const float *h, const float *dh, float *dx, float *dw)
+static void nnmf_backward(Backend *backend, const NnmfParams *params, const float *x,
+                          const float *w, const float *h, const float *dh, float *dx, float *dw)
 {
-    Problem p = problem(shape);
-    size_t features = (size_t)shape->features, outputs = (size_t)shape->outputs;
+    Problem p = problem(params);
+    size_t features = (size_t)params->features, outputs = (size_t)params->outputs;
     size_t lanes = round_up(outputs, OUTER_ROWS);
-    size_t chunk_rows = backward_chunk_rows(shape->rows);
-    int chunks = (int)((shape->rows + chunk_rows - 1) / chunk_rows);
+    size_t chunk_rows = backward_chunk_rows(params->rows);
+    int chunks = (int)((params->rows + chunk_rows - 1) / chunk_rows);
     size_t part_floats = round_up(features, PANEL) * lanes;
     size_t x_floats = BACKWARD_ROWS * p.features, h_floats = BACKWARD_ROWS * lanes;
     Scratch scratch;
@@ -317,7 +317,7 @@ static void nnmf_backward(Backend *backend, const NnmfShape *shape, const float 
         tile.b = tile.a + BACKWARD_ROWS * PANEL;
         float *part = parts + (size_t)chunk * part_floats;
         memset(part, 0, part_floats * sizeof *part);
-        size_t begin = (size_t)chunk * chunk_rows, end = smaller(begin + chunk_rows, shape->rows);
+        size_t begin = (size_t)chunk * chunk_rows, end = smaller(begin + chunk_rows, params->rows);
         for (size_t first = begin; first < end; first += BACKWARD_ROWS) {
             size_t rows = smaller(BACKWARD_ROWS, end - first);
             tile.rows = round_up(rows, TILE_ROWS);
@@ -332,7 +332,7 @@ static void nnmf_backward(Backend *backend, const NnmfShape *shape, const float 
                        features * sizeof *dx);
         }
     }
-    sum_parts(backend, shape, parts, chunks, lanes, part_floats, dw);
+    sum_parts(backend, params, parts, chunks, lanes, part_floats, dw);
 }
 
 void CPU_NAME(cpu_nnmf_table)(Operations *table)

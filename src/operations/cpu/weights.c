@@ -1,4 +1,4 @@
-/* The published |W|, in one pass per row; the other positive functions are rare and left to the
+/* The published |raw|, in one pass per row; the other positive functions are rare and left to the
  * plain version. */
 #include "operations/cpu/cpu.h"
 
@@ -9,13 +9,13 @@
 static void forward(const Backend *backend, const LayerWeights *l)
 {
     const WeightShape *s = &l->shape;
-    const float *W = l->W;
+    const float *raw = l->raw;
     float *w = l->w, *scale = l->scale;
     size_t channels = (size_t)s->channels, window = (size_t)s->window;
     size_t features = channels * window;
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t n = 0; n < (size_t)s->outputs; n++) {
-        const float *from = W + n * features;
+        const float *from = raw + n * features;
         float *to = w + n * features;
         double sum = 0.0;
 #pragma omp simd reduction(+ : sum)
@@ -43,15 +43,15 @@ static void weights_forward(Backend *backend, const LayerWeights *layers, int co
 static void backward(const Backend *backend, const LayerWeights *l)
 {
     const WeightShape *s = &l->shape;
-    const float *W = l->W, *w = l->w, *scale = l->scale, *dw = l->dw;
-    float *dW = l->dW;
+    const float *raw = l->raw, *w = l->w, *scale = l->scale, *dw = l->dw;
+    float *d_raw = l->d_raw;
     size_t channels = (size_t)s->channels, window = (size_t)s->window;
     size_t features = channels * window;
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t n = 0; n < (size_t)s->outputs; n++) {
-        const float *value = W + n * features, *w_row = w + n * features,
+        const float *value = raw + n * features, *w_row = w + n * features,
                     *dw_row = dw + n * features;
-        float *to = dW + n * features;
+        float *to = d_raw + n * features;
         double dot = 0.0;
 #pragma omp simd reduction(+ : dot)
         for (size_t k = 0; k < features; k++)

@@ -3,14 +3,15 @@
 #include <math.h>
 
 static void adam(Backend *backend, const AdamSegment *segments, int segment_count,
-                 const Clock *clock, const float *gradients, float *parameters, float *m, float *v)
+                 const StepState *state, const float *gradients, float *parameters, float *m,
+                 float *v)
 {
     (void)backend;
-    double updates = (double)clock->updates + 1.0;
+    double updates = (double)state->updates + 1.0;
     double correction1 = 1.0 - pow(ADAM_BETA1, updates),
            correction2 = 1.0 - pow(ADAM_BETA2, updates);
     for (int s = 0; s < segment_count; s++) {
-        double rate = clock->learning_rates[segments[s].group];
+        double rate = state->learning_rates[segments[s].group];
         size_t end = segments[s].offset + segments[s].elements;
         for (size_t i = segments[s].offset; i < end; i++) {
             double g = gradients[i];
@@ -22,11 +23,11 @@ static void adam(Backend *backend, const AdamSegment *segments, int segment_coun
     }
 }
 
-static void advance(Backend *backend, Clock *clock)
+static void advance(Backend *backend, StepState *state)
 {
     (void)backend;
-    clock->step++;
-    clock->updates++;
+    state->step++;
+    state->updates++;
 }
 
 void plain_adam_table(Operations *table)

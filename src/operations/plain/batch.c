@@ -1,12 +1,12 @@
 #include "operations/plain/plain.h"
 
-static void sample(Backend *backend, const SampleShape *shape, const Clock *clock,
+static void sample(Backend *backend, const Sampler *sampler, const StepState *state,
                    uint32_t *indices, Augmentation *augmentations)
 {
     (void)backend;
-    for (int i = 0; i < shape->batch; i++) {
-        indices[i] = sample_index(shape, clock->epoch, clock->step, (uint32_t)i);
-        augmentations[i] = sample_augmentation(shape, clock->epoch, clock->step, (uint32_t)i);
+    for (int i = 0; i < sampler->batch; i++) {
+        indices[i] = sample_index(sampler, state->epoch, state->step, (uint32_t)i);
+        augmentations[i] = sample_augmentation(sampler, state->epoch, state->step, (uint32_t)i);
     }
 }
 

@@ -18,7 +18,7 @@ static void softmax(Backend *backend, int batch, int classes, const float *logit
 }
 
 /* One image's part of the batch's loss, and its derivative with respect to p (classes). */
-static double sbs(const LossShape *s, const float *p, int label, double *dp)
+static double sbs(const LossParams *s, const float *p, int label, double *dp)
 {
     double norm = (fabs(s->mse) + fabs(s->kl)) * s->classes, loss = 0.0;
     for (int c = 0; c < s->classes; c++) {
@@ -33,7 +33,7 @@ static double sbs(const LossShape *s, const float *p, int label, double *dp)
     return loss / norm;
 }
 
-static double cross_entropy(const LossShape *s, const float *p, int label, double *dp)
+static double cross_entropy(const LossParams *s, const float *p, int label, double *dp)
 {
     double sum = 0.0; /* p is within [0, 1]: no overflow */
     for (int c = 0; c < s->classes; c++)
@@ -43,8 +43,8 @@ static double cross_entropy(const LossShape *s, const float *p, int label, doubl
     return (log(sum) - p[label]) / s->batch;
 }
 
-static void loss(Backend *backend, const LossShape *s, const float *probabilities,
-                 const uint8_t *labels, const Clock *clock, Totals *totals, float *dlogits)
+static void loss(Backend *backend, const LossParams *s, const float *probabilities,
+                 const uint8_t *labels, const StepState *state, Totals *totals, float *dlogits)
 {
     (void)backend;
     double batch_loss = 0.0, dp[s->classes];
@@ -70,8 +70,8 @@ static void loss(Backend *backend, const LossShape *s, const float *probabilitie
     totals->batch_loss = batch_loss;
     totals->correct += correct;
     totals->batch_correct = correct;
-    if (!isfinite(batch_loss) && totals->bad_step == 0)
-        totals->bad_step = (int64_t)clock->step + 1;
+    if (!isfinite(batch_loss) && totals->first_nonfinite_step == 0)
+        totals->first_nonfinite_step = (int64_t)state->step + 1;
 }
 
 void plain_loss_table(Operations *table)

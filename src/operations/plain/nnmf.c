@@ -3,7 +3,7 @@
 #include <math.h>
 
 /* h w at feature k, for one position; EPSILON_R is added where the formulas say so. */
-static double reconstruct(const NnmfShape *s, const float *h, const float *w, size_t k)
+static double reconstruct(const NnmfParams *s, const float *h, const float *w, size_t k)
 {
     double r = 0.0;
     for (size_t n = 0; n < (size_t)s->outputs; n++)
@@ -12,7 +12,7 @@ static double reconstruct(const NnmfShape *s, const float *h, const float *w, si
 }
 
 /* h in float between the iterations, as the network's arithmetic is float32. */
-static void iterate(const NnmfShape *s, const float *x, const float *w, float *h)
+static void iterate(const NnmfParams *s, const float *x, const float *w, float *h)
 {
     double update[s->outputs], sum = 0.0;
     for (int n = 0; n < s->outputs; n++)
@@ -31,7 +31,7 @@ static void iterate(const NnmfShape *s, const float *x, const float *w, float *h
         h[n] = (float)(update[n] / (sum + EPSILON_SUM));
 }
 
-static void nnmf_forward(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+static void nnmf_forward(Backend *backend, const NnmfParams *s, const float *x, const float *w,
                          float *h)
 {
     (void)backend;
@@ -45,7 +45,7 @@ static void nnmf_forward(Backend *backend, const NnmfShape *s, const float *x, c
     }
 }
 
-static void nnmf_backward(Backend *backend, const NnmfShape *s, const float *x, const float *w,
+static void nnmf_backward(Backend *backend, const NnmfParams *s, const float *x, const float *w,
                           const float *h, const float *dh, float *dx, float *dw)
 {
     (void)backend;

@@ -4,55 +4,55 @@
 
 static const double EXP_LIMIT = 80.0; /* exp(80) is still a float32 */
 
-/* The largest magnitude of W, and the first element that has it. */
-static double largest(const float *W, size_t count, size_t *where)
+/* The largest magnitude of raw, and the first element that has it. */
+static double largest(const float *raw, size_t count, size_t *where)
 {
     double found = 0.0;
     *where = 0;
     for (size_t i = 0; i < count; i++)
-        if (fabs((double)W[i]) > found) {
-            found = fabs((double)W[i]);
+        if (fabs((double)raw[i]) > found) {
+            found = fabs((double)raw[i]);
             *where = i;
         }
     return found;
 }
 
-/* What POSITIVE_EXP scales W by, so that no magnitude exceeds EXP_LIMIT. */
-static double exp_shrink(const float *W, size_t count, size_t *where)
+/* What POSITIVE_EXP scales raw by, so that no magnitude exceeds EXP_LIMIT. */
+static double exp_shrink(const float *raw, size_t count, size_t *where)
 {
-    double magnitude = largest(W, count, where);
+    double magnitude = largest(raw, count, where);
     return magnitude > EXP_LIMIT ? EXP_LIMIT / magnitude : 1.0;
 }
 
-static double positive(PositiveFunction function, double W, double beta, double shrink)
+static double positive(PositiveFunction function, double raw, double beta, double shrink)
 {
     switch (function) {
-    case POSITIVE_ABS: return fabs(W);
-    case POSITIVE_EXP: return exp((tanh(beta) + 1.0) * 0.5 * (shrink * W));
-    case POSITIVE_TANH: return (tanh(beta * W) + 1.0) * 0.5;
+    case POSITIVE_ABS: return fabs(raw);
+    case POSITIVE_EXP: return exp((tanh(beta) + 1.0) * 0.5 * (shrink * raw));
+    case POSITIVE_TANH: return (tanh(beta * raw) + 1.0) * 0.5;
     case POSITIVE_IDENTITY: break;
     }
-    return W;
+    return raw;
 }
 
 static void forward(const LayerWeights *l)
 {
     const WeightShape *s = &l->shape;
-    const float *W = l->W;
+    const float *raw = l->raw;
     float *w = l->w;
     size_t channels = (size_t)s->channels, window = (size_t)s->window;
     size_t features = channels * window, unused;
-    double shrink = exp_shrink(W, (size_t)s->outputs * features, &unused);
+    double shrink = exp_shrink(raw, (size_t)s->outputs * features, &unused);
     double b = l->beta ? *l->beta : 0.0;
-    for (int n = 0; n < s->outputs; n++, W += features, w += features) {
+    for (int n = 0; n < s->outputs; n++, raw += features, w += features) {
         double sum = 0.0;
         for (size_t i = 0; i < features; i++)
-            sum += positive(s->function, W[i], b, shrink);
+            sum += positive(s->function, raw[i], b, shrink);
         double factor = 1.0 / (sum + EPSILON_SUM);
         for (size_t c = 0; c < channels; c++)
             for (size_t p = 0; p < window; p++)
                 w[p * channels + c] =
-                    (float)(positive(s->function, W[c * window + p], b, shrink) * factor);
+                    (float)(positive(s->function, raw[c * window + p], b, shrink) * factor);
         l->scale[n] = (float)factor;
     }
 }
@@ -67,11 +67,11 @@ static void weights_forward(Backend *backend, const LayerWeights *layers, int co
 static void backward(const LayerWeights *l)
 {
     const WeightShape *s = &l->shape;
-    const float *W = l->W;
-    float *dW = l->dW;
+    const float *raw = l->raw;
+    float *d_raw = l->d_raw;
     size_t channels = (size_t)s->channels, window = (size_t)s->window;
     size_t features = channels * window, count = (size_t)s->outputs * features, top;
-    double shrink = exp_shrink(W, count, &top);
+    double shrink = exp_shrink(raw, count, &top);
     double b = l->beta ? *l->beta : 0.0, db = 0.0, dshrink = 0.0;
     double slope = (tanh(b) + 1.0) * 0.5, slope_db = 0.5 * (1.0 - tanh(b) * tanh(b));
     for (size_t n = 0; n < (size_t)s->outputs; n++) {
@@ -84,27 +84,27 @@ static void backward(const LayerWeights *l)
                 size_t i = n * features + c * window + p;
                 /* with respect to the positive weight, through the row normalisation */
                 double df = (dwn[p * channels + c] - dot) * l->scale[n];
-                double value = W[i], f = positive(s->function, value, b, shrink);
+                double value = raw[i], f = positive(s->function, value, b, shrink);
                 switch (s->function) {
                 case POSITIVE_ABS:
-                    dW[i] = (float)(value > 0.0 ? df : value < 0.0 ? -df : 0.0);
+                    d_raw[i] = (float)(value > 0.0 ? df : value < 0.0 ? -df : 0.0);
                     break;
                 case POSITIVE_EXP:
-                    dW[i] = (float)(df * f * slope * shrink);
+                    d_raw[i] = (float)(df * f * slope * shrink);
                     db += df * f * slope_db * shrink * value;
                     dshrink += df * f * slope * value;
                     break;
                 case POSITIVE_TANH:
-                    dW[i] = (float)(df * 2.0 * f * (1.0 - f) * b);
+                    d_raw[i] = (float)(df * 2.0 * f * (1.0 - f) * b);
                     db += df * 2.0 * f * (1.0 - f) * value;
                     break;
-                case POSITIVE_IDENTITY: dW[i] = (float)df; break;
+                case POSITIVE_IDENTITY: d_raw[i] = (float)df; break;
                 }
             }
     }
-    /* The largest weight also sets the scale: shrink = EXP_LIMIT / |W[top]|. */
+    /* The largest weight also sets the scale: shrink = EXP_LIMIT / |raw[top]|. */
     if (s->function == POSITIVE_EXP && shrink < 1.0)
-        dW[top] -= (float)(dshrink * shrink / W[top]);
+        d_raw[top] -= (float)(dshrink * shrink / raw[top]);
     if (l->dbeta)
         *l->dbeta = (float)db;
 }

@@ -1,4 +1,4 @@
-/* The counterpart without NNMF: all of its gradients are derivatives of the loss, which the plain
+/* The CNN baseline: all of its gradients are derivatives of the loss, which the plain
  * version's are compared with. */
 #include "nnmf/memory.h"
 #include "small_model.h"
@@ -18,7 +18,7 @@
 typedef struct Probe {
     Model model;
     float *host;
-    Clock *clock;
+    StepState *step_state;
     Totals *totals;
 } Probe;
 
@@ -31,7 +31,7 @@ static double loss_at(Probe *p)
     assert_true(model_write(&p->model, p->model.parameters, p->host, &error));
     ops->upload(backend, p->totals, &totals, sizeof totals);
     model_forward(&p->model, BATCH);
-    model_loss(&p->model, BATCH, 0, p->clock, p->totals);
+    model_loss(&p->model, BATCH, 0, p->step_state, p->totals);
     ops->download(backend, &totals, p->totals, sizeof totals);
     return totals.batch_loss;
 }
@@ -64,7 +64,7 @@ static void check_gradients(Probe *p, const Network *network, double tolerance)
     Error error = {0};
     float *gradients = new_buffer(network);
     loss_at(p);
-    model_backward(&p->model, BATCH, p->clock, p->totals);
+    model_backward(&p->model, BATCH, p->step_state, p->totals);
     assert_true(model_read(&p->model, p->model.gradients, gradients, &error));
     for (int i = 0; i < network->parameter_count; i++) {
         const Parameter *parameter = &network->parameters[i];
@@ -80,7 +80,7 @@ static void check_gradients(Probe *p, const Network *network, double tolerance)
         }
         assert_true(3 * smooth > seen);
         /* A bias before a batch norm has none: not compared with rounding errors. */
-        assert_close("counterpart", parameter->name, sqrt(off) / fmax(sqrt(size), 0.1), tolerance);
+        assert_close("baseline", parameter->name, sqrt(off) / fmax(sqrt(size), 0.1), tolerance);
     }
     memory_free(gradients);
 }
@@ -92,7 +92,7 @@ static void check_images(Probe *p, double tolerance)
     double off = 0.0, size = 0.0;
     int seen = 0, smooth = 0;
     loss_at(p);
-    model_backward_to_images(&p->model, BATCH, p->clock, p->totals, dimages);
+    model_backward_to_images(&p->model, BATCH, p->step_state, p->totals, dimages);
     for (int e = 0; e < INPUTS; e += 7, seen++) {
         double expected, found = (double)dimages[e];
         if (!difference(p, &p->model.images[e], fabs(found), &expected))
@@ -102,15 +102,15 @@ static void check_images(Probe *p, double tolerance)
         smooth++;
     }
     assert_true(3 * smooth > seen);
-    assert_close("counterpart", "images", sqrt(off / size), tolerance);
+    assert_close("baseline", "images", sqrt(off / size), tolerance);
 }
 
-static void the_counterpart_has_its_derivative(void **state)
+static void the_baseline_has_its_derivative(void **state)
 {
     (void)state;
     static const LossKind losses[] = {LOSS_SBS, LOSS_CROSS_ENTROPY};
     for (size_t i = 0; i < 2 * COUNT(losses); i++) {
-        NetworkOptions options = counterpart_options();
+        NetworkOptions options = baseline_options();
         options.loss = losses[i / 2];
         Network network;
         Device device;
@@ -126,9 +126,9 @@ static void the_counterpart_has_its_derivative(void **state)
         const uint8_t labels[BATCH] = {3, 0, 9, 3, 5};
         memcpy(p.model.images, images, sizeof images); /* the plain device's memory is the host's */
         memcpy(p.model.labels, labels, sizeof labels);
-        p.clock = memory_allocate(1, sizeof *p.clock, "clock", &error);
+        p.step_state = memory_allocate(1, sizeof *p.step_state, "step_state", &error);
         p.totals = memory_allocate(1, sizeof *p.totals, "totals", &error);
-        assert_true(p.clock && p.totals);
+        assert_true(p.step_state && p.totals);
         /* Logits that are not all the same, for gradients that are not all small. */
         const Parameter *last = &network.parameters[network.parameter_count - 1];
         for (size_t e = 0; e < last->elements; e++)
@@ -138,7 +138,7 @@ static void the_counterpart_has_its_derivative(void **state)
         /* What is off here are the kinks that were not found; the operations have tests to 1e-4. */
         check_gradients(&p, &network, 3e-2);
         check_images(&p, 3e-2);
-        memory_free(p.clock);
+        memory_free(p.step_state);
         memory_free(p.totals);
         memory_free(p.host);
         close_model(&device, &p.model);
@@ -148,7 +148,7 @@ static void the_counterpart_has_its_derivative(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_counterpart_has_its_derivative),
+        cmocka_unit_test(the_baseline_has_its_derivative),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

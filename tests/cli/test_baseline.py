@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The counterpart without NNMF (--arch cnn), and population statistics (--bn-statistics), from
+"""The CNN baseline (--arch cnn), and population statistics (--bn-statistics), from
 outside; both against their PyTorch twin on the real CIFAR-10.
 
 Environment, besides program.py's: NNMF_DATA, the folder with the official CIFAR-10 files. The
@@ -61,7 +61,7 @@ class SmallTest(ProgramTest):
                             "--weights", weights, *options)
 
 
-class Counterpart(SmallTest):
+class Baseline(SmallTest):
     def test_info(self):
         result = self.succeed("info", "--arch", "cnn")
         self.assertIn("\nParameters: cnn_top 14528, nnmf 173344, batchnorm 576, total 188448\n",
@@ -286,7 +286,7 @@ class Twin(ProgramTest):
         print(f"{arch}, {statistics}: {figures}, {flipped} signs differ", flush=True)
         self.assertEqual(wrong, [])
 
-    def test_counterpart(self):
+    def test_baseline(self):
         for statistics in ("batch", "population"):
             with self.subTest(statistics=statistics):
                 self.check("cnn", statistics)

@@ -1,4 +1,4 @@
-#include "commands/ceiling.h"
+#include "commands/peak.h"
 
 #include "base/time.h"
 #include "nnmf/memory.h"
@@ -19,48 +19,48 @@ static bool find(void *library, const char *name, void *function)
     return symbol != NULL;
 }
 
-static void open_cblas(Ceiling *ceiling, int threads)
+static void open_cblas(Peak *peak, int threads)
 {
     static const char *const names[] = {"libopenblas.so.0", "libblas.so.3"};
-    for (size_t i = 0; !ceiling->library && i < sizeof names / sizeof *names; i++) {
-        ceiling->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; !peak->library && i < sizeof names / sizeof *names; i++) {
+        peak->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
         Sgemm *sgemm;
-        if (ceiling->library && !find(ceiling->library, "cblas_sgemm", &sgemm)) {
-            dlclose(ceiling->library);
-            ceiling->library = NULL;
+        if (peak->library && !find(peak->library, "cblas_sgemm", &sgemm)) {
+            dlclose(peak->library);
+            peak->library = NULL;
         }
-        ceiling->name = ceiling->library ? names[i] : NULL;
+        peak->name = peak->library ? names[i] : NULL;
     }
     void (*set_threads)(int);
-    if (ceiling->library && find(ceiling->library, "openblas_set_num_threads", &set_threads))
+    if (peak->library && find(peak->library, "openblas_set_num_threads", &set_threads))
         set_threads(threads);
     char *(*kernels)(void);
-    if (ceiling->library && find(ceiling->library, "openblas_get_corename", &kernels))
-        ceiling->kernels = kernels();
+    if (peak->library && find(peak->library, "openblas_get_corename", &kernels))
+        peak->kernels = kernels();
 }
 
-void ceiling_open(Ceiling *ceiling, const Device *device, int threads)
+void peak_open(Peak *peak, const Device *device, int threads)
 {
-    *ceiling = (Ceiling){.device = device, .side = CPU_SIDE};
+    *peak = (Peak){.device = device, .side = CPU_SIDE};
     if (device->kind == DEVICE_CPU) {
-        open_cblas(ceiling, threads);
+        open_cblas(peak, threads);
     } else {
-        ceiling->name = "cuBLAS";
-        ceiling->side = 0; /* found by the first measuring */
+        peak->name = "cuBLAS";
+        peak->side = 0; /* found by the first measuring */
     }
 }
 
-static void keep_best(Ceiling *ceiling, double seconds)
+static void keep_best(Peak *peak, double seconds)
 {
-    double side = ceiling->side, flops = 2.0 * side * side * side / seconds;
-    ceiling->flops = flops > ceiling->flops ? flops : ceiling->flops;
+    double side = peak->side, flops = 2.0 * side * side * side / seconds;
+    peak->flops = flops > peak->flops ? flops : peak->flops;
 }
 
-static bool measure_cblas(Ceiling *ceiling, Error *error)
+static bool measure_cblas(Peak *peak, Error *error)
 {
     Sgemm *sgemm;
-    int side = ceiling->side;
-    if (!ceiling->library || !find(ceiling->library, "cblas_sgemm", &sgemm))
+    int side = peak->side;
+    if (!peak->library || !find(peak->library, "cblas_sgemm", &sgemm))
         return true;
     size_t elements = (size_t)side * (size_t)side;
     float *a = memory_allocate(3 * elements, sizeof *a, "matrices", error);
@@ -72,18 +72,17 @@ static bool measure_cblas(Ceiling *ceiling, Error *error)
         double started = seconds_now();
         sgemm(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, side, side, side, 1.0f, a, side, a + elements,
               side, 0.0f, a + 2 * elements, side);
-        keep_best(ceiling, seconds_now() - started);
+        keep_best(peak, seconds_now() - started);
     }
     memory_free(a);
     return true;
 }
 
 /* Seconds of one product of matrices in the device's memory (3, side, side). */
-static bool time_product(const Ceiling *ceiling, float *matrices, int side, double *seconds,
-                         Error *error)
+static bool time_product(const Peak *peak, float *matrices, int side, double *seconds, Error *error)
 {
-    const Operations *ops = ceiling->device->operations;
-    Backend *backend = ceiling->device->backend;
+    const Operations *ops = peak->device->operations;
+    Backend *backend = peak->device->backend;
     size_t elements = (size_t)side * (size_t)side;
     ConvolutionShape shape = {.rows = (size_t)side, .in = side, .out = side};
     double started = seconds_now();
@@ -95,53 +94,53 @@ static bool time_product(const Ceiling *ceiling, float *matrices, int side, doub
 }
 
 /* The smallest power of two whose product takes long enough to be timed. */
-static bool find_side(Ceiling *ceiling, Error *error)
+static bool find_side(Peak *peak, Error *error)
 {
-    const Operations *ops = ceiling->device->operations;
-    Backend *backend = ceiling->device->backend;
+    const Operations *ops = peak->device->operations;
+    Backend *backend = peak->device->backend;
     const double least_seconds = 1e-3;
     double seconds = 0.0;
     for (int side = LEAST_SIDE; seconds < least_seconds && side <= MOST_SIDE; side *= 2) {
         size_t bytes = 3 * (size_t)side * (size_t)side * sizeof(float);
         float *matrices = ops->allocate(backend, bytes, "matrices", error);
-        bool good = matrices && time_product(ceiling, matrices, side, &seconds, error) &&
-                    time_product(ceiling, matrices, side, &seconds, error);
+        bool good = matrices && time_product(peak, matrices, side, &seconds, error) &&
+                    time_product(peak, matrices, side, &seconds, error);
         ops->release(backend, matrices);
         if (!good)
             return false;
-        ceiling->side = side;
+        peak->side = side;
     }
     return true;
 }
 
-static bool measure_device(Ceiling *ceiling, Error *error)
+static bool measure_device(Peak *peak, Error *error)
 {
-    const Operations *ops = ceiling->device->operations;
-    Backend *backend = ceiling->device->backend;
-    if (!ceiling->side && !find_side(ceiling, error))
+    const Operations *ops = peak->device->operations;
+    Backend *backend = peak->device->backend;
+    if (!peak->side && !find_side(peak, error))
         return false;
-    size_t bytes = 3 * (size_t)ceiling->side * (size_t)ceiling->side * sizeof(float);
+    size_t bytes = 3 * (size_t)peak->side * (size_t)peak->side * sizeof(float);
     float *matrices = ops->allocate(backend, bytes, "matrices", error);
     bool good = matrices != NULL;
     for (int i = 0; good && i < 3; i++) {
         double seconds;
-        good = time_product(ceiling, matrices, ceiling->side, &seconds, error);
+        good = time_product(peak, matrices, peak->side, &seconds, error);
         if (good)
-            keep_best(ceiling, seconds);
+            keep_best(peak, seconds);
     }
     ops->release(backend, matrices);
     return good;
 }
 
-bool ceiling_measure(Ceiling *ceiling, Error *error)
+bool peak_measure(Peak *peak, Error *error)
 {
-    return ceiling->device->kind == DEVICE_CPU ? measure_cblas(ceiling, error)
-                                               : measure_device(ceiling, error);
+    return peak->device->kind == DEVICE_CPU ? measure_cblas(peak, error)
+                                            : measure_device(peak, error);
 }
 
-void ceiling_close(Ceiling *ceiling)
+void peak_close(Peak *peak)
 {
-    if (ceiling->library)
-        dlclose(ceiling->library);
-    *ceiling = (Ceiling){0};
+    if (peak->library)
+        dlclose(peak->library);
+    *peak = (Peak){0};
 }
