@@ -18,24 +18,31 @@ enum {
     IDX_LIMIT = 1 << 30 /* packed and unpacked: a bound on what a wrong file can allocate */
 };
 
+const char *const dataset_names[DATASET_KINDS + 1] = {
+    [DATASET_CIFAR10] = "cifar10",
+    [DATASET_MNIST] = "mnist",
+    [DATASET_FASHION_MNIST] = "fashion-mnist",
+};
+
+const char *const dataset_split_names[DATASET_SPLITS + 1] = {
+    [SPLIT_TRAIN] = "train",
+    [SPLIT_TEST] = "test",
+};
+
 static const struct {
-    const char *name;
     int channels, height, width;
     const char *classes[DATASET_CLASSES];
 } datasets[DATASET_KINDS] = {
-    [DATASET_CIFAR10] = {.name = "cifar10",
-                         .channels = 3,
+    [DATASET_CIFAR10] = {.channels = 3,
                          .height = 32,
                          .width = 32,
                          .classes = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
                                      "horse", "ship", "truck"}},
-    [DATASET_MNIST] = {.name = "mnist",
-                       .channels = 1,
+    [DATASET_MNIST] = {.channels = 1,
                        .height = 28,
                        .width = 28,
                        .classes = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}},
-    [DATASET_FASHION_MNIST] = {.name = "fashion-mnist",
-                               .channels = 1,
+    [DATASET_FASHION_MNIST] = {.channels = 1,
                                .height = 28,
                                .width = 28,
                                .classes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -44,13 +51,13 @@ static const struct {
 
 const char *dataset_name(DatasetKind kind)
 {
-    return datasets[kind].name;
+    return dataset_names[kind];
 }
 
 bool dataset_from_name(const char *name, DatasetKind *kind)
 {
     for (int i = 0; i < DATASET_KINDS; i++) {
-        if (strcmp(name, datasets[i].name) == 0) {
+        if (strcmp(name, dataset_names[i]) == 0) {
             *kind = (DatasetKind)i;
             return true;
         }

@@ -24,7 +24,8 @@ typedef struct ImageSet {
     uint8_t *labels; /* (count), 0..9 */
 } ImageSet;
 
-/* "cifar10", "mnist", "fashion-mnist" */
+/* "cifar10", "mnist", "fashion-mnist"; NULL at the end. */
+extern const char *const dataset_names[DATASET_KINDS + 1];
 const char *dataset_name(DatasetKind kind);
 bool dataset_from_name(const char *name, DatasetKind *kind);
 
@@ -35,6 +36,9 @@ const char *const *dataset_class_names(DatasetKind kind);
 void dataset_image_shape(DatasetKind kind, int *channels, int *height, int *width);
 
 typedef enum DatasetSplit { SPLIT_TRAIN, SPLIT_TEST, DATASET_SPLITS } DatasetSplit;
+
+/* "train", "test"; NULL at the end. */
+extern const char *const dataset_split_names[DATASET_SPLITS + 1];
 
 /* Reads one split from the files in `folder` (for IDX NAME or NAME.gz). On failure `images` is
  * empty. Errors: a missing or unreadable file, a wrong size, a label above 9, a truncated or

@@ -17,7 +17,8 @@ const NetworkOptions network_default_options = {
 
 _Static_assert((int)GROUPS == (int)LEARNING_RATES, "a learning rate for each group");
 
-const char *const architecture_names[] = {"nnmf", "cnn"};
+const char *const architecture_names[] = {
+    [ARCHITECTURE_NNMF] = "nnmf", [ARCHITECTURE_CNN] = "cnn", NULL};
 
 const char *const parameter_group_names[GROUPS] = {"cnn_top", "nnmf", "batchnorm"};
 

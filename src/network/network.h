@@ -50,7 +50,7 @@ typedef enum Architecture {
     ARCHITECTURE_CNN, /* the CNN baseline: convolutions instead of NNMF */
 } Architecture;
 
-/* "nnmf", "cnn" */
+/* "nnmf", "cnn"; NULL at the end. */
 extern const char *const architecture_names[];
 
 /* The variants of the network; those of NNMF mean nothing to the baseline. */
