@@ -18,7 +18,7 @@ static bool bad_value(Error *error, const OptionSpec *spec, const char *text, co
     return fail_usage(error, "bad value: --%s: '%s' is not %s", spec->name, text, expected);
 }
 
-/* A whole number without a sign, with nothing after it but `end`. */
+/* Parses digits followed by `end`; *rest is the text after it. */
 static bool parse_unsigned(const char *text, char end, uint64_t *value, const char **rest)
 {
     if (*text < '0' || *text > '9')
@@ -35,10 +35,10 @@ static bool parse_integer(const OptionSpec *spec, const char *text, int64_t *val
     uint64_t number;
     const char *rest;
     char expected[96];
-    snprintf(expected, sizeof expected, "a whole number from %.0f to %.0f", spec->least,
-             spec->most);
+    snprintf(expected, sizeof expected, "a whole number from %.0f to %.0f", spec->minimum,
+             spec->maximum);
     if (!parse_unsigned(text, '\0', &number, &rest) || number > INT64_MAX ||
-        (double)number < spec->least || (double)number > spec->most)
+        (double)number < spec->minimum || (double)number > spec->maximum)
         return bad_value(error, spec, text, expected);
     *value = (int64_t)number;
     return true;
@@ -47,12 +47,12 @@ static bool parse_integer(const OptionSpec *spec, const char *text, int64_t *val
 static bool parse_number(const OptionSpec *spec, const char *text, double *value, Error *error)
 {
     char *stop, expected[96];
-    snprintf(expected, sizeof expected, "a number from %g to %g", spec->least, spec->most);
+    snprintf(expected, sizeof expected, "a number from %g to %g", spec->minimum, spec->maximum);
     double number = strtod(text, &stop);
-    /* No leading space, no hexadecimal digits, no names of numbers. */
+    /* strtod also accepts leading space, hexadecimal numbers and "infinity". */
     bool plain = strspn(text, "+-.0123456789eE") == strlen(text);
-    if (!plain || stop == text || *stop || !isfinite(number) || number < spec->least ||
-        number > spec->most)
+    if (!plain || stop == text || *stop || !isfinite(number) || number < spec->minimum ||
+        number > spec->maximum)
         return bad_value(error, spec, text, expected);
     *value = number;
     return true;
@@ -106,14 +106,14 @@ bool option_set(Settings *settings, const OptionSpec *spec, const char *text, Er
         return *(bool *)to || strcmp(text, "false") == 0 ||
                bad_value(error, spec, text, "true or false");
     case OPTION_RANGE: return parse_range(spec, text, to, error);
-    case OPTION_SHOW: settings->show = (SettingsShow)spec->offset; return true;
+    case OPTION_SHOW: settings->show = spec->show; return true;
     }
     return false;
 }
 
 /* ---- the command line ---- */
 
-enum { SHOWN = 200 }; /* bytes of a word in a message */
+enum { SHOWN = 200 }; /* maximum bytes of a word in a message */
 
 typedef struct Words {
     int count;
@@ -121,7 +121,7 @@ typedef struct Words {
     int next;
 } Words;
 
-/* What was meant by `word`, "--name" or "--name=value" of no option of `command`. */
+/* Reports that `word`, "--name" or "--name=value", is no option of `command`. */
 static bool unknown_option(const CommandSpec *command, const char *word, Error *error)
 {
     const char *name = word + strspn(word, "-");
@@ -145,7 +145,7 @@ static bool unknown_option(const CommandSpec *command, const char *word, Error *
                       command->name);
 }
 
-/* The value behind "--name=" or in the next word, which may not look like an option. */
+/* The value is after "--name=" or in the next word, which may not look like an option. */
 static bool take_value(const OptionSpec *spec, const char *word, Words *rest, const char **value,
                        Error *error)
 {
@@ -156,7 +156,7 @@ static bool take_value(const OptionSpec *spec, const char *word, Words *rest, co
                                      spec->name);
     }
     *value = equals ? equals + 1 : rest->next < rest->count ? rest->words[rest->next++] : NULL;
-    /* A shell's variable that is not set: no file is meant by that, nor that the option is not. */
+    /* An empty text usually comes from an unset shell variable. */
     bool empty = spec->type == OPTION_TEXT && *value && !**value;
     if (*value && !empty && (equals || strncmp(*value, "--", 2) != 0))
         return true;
@@ -202,7 +202,8 @@ static const CommandSpec *find_command(const char *name, Error *error)
     return NULL;
 }
 
-/* What is read and written over with something else is lost. `statistics` writes weights. */
+/* Rejects an output file that would replace an input with something else. `statistics` may replace
+ * the weights, because its output holds them. */
 static bool check_outputs(const Settings *settings, Error *error)
 {
     bool statistics = settings->command == COMMAND_STATISTICS;
@@ -215,7 +216,7 @@ static bool check_outputs(const Settings *settings, Error *error)
         for (size_t j = 0; written[i][0] && j < sizeof read / sizeof *read; j++)
             if (read[j][0] && file_same(written[i], read[j]))
                 replaced = "weights";
-        if (written[i][0] && dataset_has_file((DatasetKind)settings->dataset, data, written[i]))
+        if (written[i][0] && dataset_has_file(settings->dataset, data, written[i]))
             replaced = "data";
         if (replaced)
             return fail_usage(error, "output would replace the %s: %s: another file was expected",
@@ -229,36 +230,30 @@ static bool is_given(const Settings *settings, const char *name)
     return option_given(settings, option_find(name, strlen(name)));
 }
 
-/* With --device auto it is not known before which device's options apply. */
+/* With --device auto the device is not known yet, so options of both kinds are accepted. */
 static bool check_device(const Settings *settings, Error *error)
 {
-    static const struct {
-        const char *option, *of;
-        DeviceKind other;
-    } bound[] = {
-        {"cpu", "the CPU", DEVICE_CUDA},
-        {"threads", "the CPU", DEVICE_CUDA},
-        {"nnmf-kernel", "CUDA", DEVICE_CPU},
-        {"precision", "CUDA", DEVICE_CPU},
-    };
-    for (size_t i = 0; i < sizeof bound / sizeof *bound; i++) {
-        if ((DeviceKind)settings->device == bound[i].other && is_given(settings, bound[i].option))
-            return fail_usage(error, "option of %s: --%s: --device %s has none", bound[i].of,
-                              bound[i].option, bound[i].other == DEVICE_CUDA ? "cuda" : "cpu");
+    for (int i = 0; i < option_count && settings->device != DEVICE_AUTO; i++) {
+        const OptionSpec *spec = &option_specs[i];
+        if (spec->device != DEVICE_AUTO && spec->device != settings->device &&
+            option_given(settings, spec))
+            return fail_usage(error, "option of %s: --%s: --device %s has none",
+                              spec->device == DEVICE_CPU ? "the CPU" : "CUDA", spec->name,
+                              settings->device == DEVICE_CPU ? "cpu" : "cuda");
     }
     return true;
 }
 
-/* What would be taken, and kept in config.json, and change nothing. */
+/* Rejects options that would be stored in config.json but have no effect. */
 static bool check_meaning(const Settings *s, Error *error)
 {
     const char *weights = s->weights[0] ? s->weights : s->init;
     bool beta = is_given(s, "beta"), entropy = s->loss == LOSS_CROSS_ENTROPY;
-    if (s->resume[0]) /* what has a meaning is known from its config.json, and none may be given */
+    if (s->resume[0]) /* none of these may be given, which settings_from_config checks */
         return true;
     if (beta && weights[0])
         return fail_usage(error, "option of new weights: --beta: %s has its own", weights);
-    if (beta && !positive_function_has_beta((PositiveFunction)s->positive_function))
+    if (beta && !positive_function_has_beta(s->positive_function))
         return fail_usage(error,
                           "option of exp and tanh: --beta: other positive functions have "
                           "none");
@@ -281,13 +276,13 @@ bool settings_check(const Settings *settings, Error *error)
 bool settings_parse(int count, char **words, Settings *settings, Error *error)
 {
     memset(settings, 0, sizeof *settings);
-    /* Without a command's name the program trains. */
+    /* Without a command's name the command is train. */
     settings->named = count > 0 && words[0][0] != '-';
     const CommandSpec *command = find_command(settings->named ? words[0] : "train", error);
     if (!command)
         return false;
     settings->command = command->command;
-    /* The arguments beside the options are gathered at the front: each was read before. */
+    /* Arguments are moved to the front of `words`, over words that have been read. */
     settings->arguments = words;
     for (int i = 0; i < option_count; i++)
         if (option_specs[i].type != OPTION_SHOW &&
@@ -310,17 +305,17 @@ bool settings_parse(int count, char **words, Settings *settings, Error *error)
     return settings_check(settings, error);
 }
 
-/* ---- what is made of it ---- */
+/* ---- values for other rooms ---- */
 
 NetworkOptions settings_network(const Settings *s)
 {
-    return (NetworkOptions){.architecture = (Architecture)s->arch,
+    return (NetworkOptions){.architecture = s->arch,
                             .iterations = (int)s->iterations,
                             .epsilon = s->epsilon,
-                            .positive_function = (PositiveFunction)s->positive_function,
+                            .positive_function = s->positive_function,
                             .beta = s->beta,
-                            .local_learning = (LocalLearning)s->local_learning,
-                            .loss = (LossKind)s->loss,
+                            .local_learning = s->local_learning,
+                            .loss = s->loss,
                             .loss_mse = s->loss_mse,
                             .loss_kl = s->loss_kl};
 }
@@ -328,9 +323,9 @@ NetworkOptions settings_network(const Settings *s)
 bool settings_open_device(const Settings *s, Device *device, Error *error)
 {
     DeviceOptions options = {
-        .kind = (DeviceKind)s->device,
+        .kind = s->device,
         .cpu = {.instruction_set = cpu_instruction_set_names[s->cpu], .threads = (int)s->threads},
-        .cuda = {.kernel = (NnmfKernel)s->nnmf_kernel, .precision = (Precision)s->precision}};
+        .cuda = {.kernel = s->nnmf_kernel, .precision = s->precision}};
     return device_open(device, &options, error);
 }
 
@@ -341,6 +336,6 @@ const char *settings_data_folder(const Settings *settings, char *buffer, size_t 
     const char *environment = getenv("NNMF_DATA");
     if (environment && environment[0])
         return environment;
-    snprintf(buffer, capacity, "data/%s", dataset_name((DatasetKind)settings->dataset));
+    snprintf(buffer, capacity, "data/%s", dataset_name(settings->dataset));
     return buffer;
 }

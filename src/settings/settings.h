@@ -1,13 +1,12 @@
 /*
- * What the user asked for. One table (options.c) defines every option: name, section,
- * type, default, limits, help, and the commands that take it; the parser of the command line, a
- * run's config.json, the help, the manual page and the shells' completions are made from it.
+ * The command and its options. One table (options.c) defines every option: name, section, type,
+ * default, limits, help, and the commands that take it.
  */
 #ifndef NNMF_SETTINGS_H
 #define NNMF_SETTINGS_H
 
 #include "data/dataset.h"
-#include "network/network.h"
+#include "network/model.h"
 #include "nnmf/augment.h"
 #include "nnmf/device.h"
 #include "nnmf/error.h"
@@ -17,18 +16,18 @@
 #include <stdint.h>
 
 typedef enum Command {
-    COMMAND_TRAIN = 1,
-    COMMAND_EVAL = 2,
-    COMMAND_TRACE = 4,
-    COMMAND_INFO = 8,
-    COMMAND_BENCH = 16,
-    COMMAND_SHOW = 32,
-    COMMAND_PREDICT = 64,
-    COMMAND_STATISTICS = 256,
-    COMMAND_ROBUSTNESS = 512,
+    COMMAND_TRAIN = 1 << 0,
+    COMMAND_EVAL = 1 << 1,
+    COMMAND_TRACE = 1 << 2,
+    COMMAND_INFO = 1 << 3,
+    COMMAND_BENCH = 1 << 4,
+    COMMAND_SHOW = 1 << 5,
+    COMMAND_PREDICT = 1 << 6,
+    COMMAND_STATISTICS = 1 << 7,
+    COMMAND_ROBUSTNESS = 1 << 8,
 } Command;
 
-/* Image numbers, half open; end 0: to the last image. */
+/* Image numbers, half open; end 0: up to the last image. */
 typedef struct Range {
     size_t begin, end;
 } Range;
@@ -37,22 +36,22 @@ typedef enum SettingsShow { SHOW_NOTHING, SHOW_HELP, SHOW_VERSION } SettingsShow
 
 typedef enum LogFormat { LOG_TEXT, LOG_JSON } LogFormat;
 
-/* SETTINGS_OPTIONS and SETTINGS_COMMANDS: at least as many as the table has. */
+/* Capacities: bytes of a text, rows of the tables of options and commands. */
 enum { SETTINGS_PATH = 4096, SETTINGS_OPTIONS = 128, SETTINGS_COMMANDS = 31 };
 
 typedef struct Settings {
     Command command;
-    bool named;        /* was the command named? */
-    SettingsShow show; /* a text to show in place of the command's work */
+    bool named;        /* whether the command was named; by default it is train */
+    SettingsShow show; /* a text to show instead of running the command */
 
-    /* What stood beside the options, where the command takes such. */
+    /* The arguments besides options. */
     int argument_count;
     char **arguments;
 
-    int dataset; /* DatasetKind */
+    DatasetKind dataset;
     char data[SETTINGS_PATH];
     Range train_range, test_range;
-    int split; /* DatasetSplit */
+    DatasetSplit split;
     int64_t offset;
 
     char out[SETTINGS_PATH], resume[SETTINGS_PATH];
@@ -70,43 +69,45 @@ typedef struct Settings {
     int64_t epochs, max_steps, batch_size, batches_at_once, steps, threads;
     uint64_t seed;
     double lr_nnmf, lr_cnn_top, lr_batchnorm, lr_limit;
-    int augment; /* AugmentKind */
+    AugmentKind augment;
     bool no_shuffle, no_population;
 
-    int arch;          /* Architecture */
-    int bn_statistics; /* BatchnormStatistics */
+    Architecture arch;
+    BatchnormStatistics bn_statistics;
     int64_t iterations;
     double epsilon, beta, loss_mse, loss_kl;
-    int positive_function, local_learning, loss;
+    PositiveFunction positive_function;
+    LocalLearning local_learning;
+    LossKind loss;
 
-    int device;      /* DeviceKind */
-    int cpu;         /* index into cpu_instruction_set_names */
-    int nnmf_kernel; /* NnmfKernel */
-    int precision;   /* Precision */
+    DeviceKind device;
+    int cpu; /* index into cpu_instruction_set_names */
+    NnmfKernel nnmf_kernel;
+    Precision precision;
 
     bool quiet;
-    int log_format; /* LogFormat */
+    LogFormat log_format;
 
-    /* By position in the table: given on the command line? */
+    /* By position in the table: whether the option was given on the command line. */
     bool given[SETTINGS_OPTIONS];
 } Settings;
 
-/* Parses the `count` words behind the program's name. For --help and --version only sets `show`,
- * and looks at nothing behind them. Reorders `words`, which have to outlive `settings`. */
+/* Parses the `count` words after the program's name. --help and --version set `show` and end the
+ * parsing. Reorders `words`, which must outlive `settings`. */
 bool settings_parse(int count, char **words, Settings *settings, Error *error);
 
-/* Fails if an option was given that means nothing to the architecture or the device, or if a file
- * that is written is one that is read. Parsing has checked it; a run's config.json, or a weights
- * file, may name another architecture or device. */
+/* Fails if a given option does not apply to the architecture, the device or the other options, or
+ * if an output file would replace an input. settings_parse has checked this already; it has to be
+ * checked again when a config.json or a weights file changed the settings. */
 bool settings_check(const Settings *settings, Error *error);
 
-/* The network's part. */
+/* The options that describe the network. */
 NetworkOptions settings_network(const Settings *settings);
 
-/* Opens the device that was asked for. */
+/* Opens the requested device. */
 bool settings_open_device(const Settings *settings, Device *device, Error *error);
 
-/* The data folder: --data, else $NNMF_DATA, else data/<dataset>. */
+/* Returns the data folder: --data, else $NNMF_DATA, else data/<dataset>, written to `buffer`. */
 const char *settings_data_folder(const Settings *settings, char *buffer, size_t capacity);
 
 #endif
