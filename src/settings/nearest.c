@@ -34,14 +34,14 @@ const char *nearest_name(const char *word, size_t length, const char *const *nam
     if (length == 0 || length > LONGEST)
         return NULL;
     const char *nearest = NULL, *begun = NULL;
-    size_t least = length < 3 ? 2 : length / 3 + 1;
+    size_t bound = length < 3 ? 2 : length / 3 + 1;
     for (; *names; names++) {
         size_t name_length = strlen(*names);
         if (name_length > LONGEST)
             continue;
         size_t distance = edit_distance(word, length, *names, name_length);
-        if (distance < least) {
-            least = distance;
+        if (distance < bound) {
+            bound = distance;
             nearest = *names;
         }
         if (!begun && strncmp(*names, word, length) == 0)

@@ -1,12 +1,13 @@
-/* What somebody meant who mistyped a name. */
+/* Suggests a name for a mistyped word. */
 #ifndef NNMF_NEAREST_H
 #define NNMF_NEAREST_H
 
 #include <stddef.h>
 
-/* The one of `names` (up to NULL) that is nearest to the first `length` bytes of `word` by edits
- * (a byte put in, left out, replaced, or two neighbours swapped), if that takes at most one edit
- * for every three bytes; else the first that begins with `word`; else NULL. */
+/* Returns the one of `names` (NULL at the end) that the fewest edits make from the first `length`
+ * bytes of `word`, if that is at most one edit per three bytes (one edit of a shorter word); else
+ * the first name that begins with `word`; else NULL. An edit inserts, deletes or replaces a byte,
+ * or swaps two adjacent ones. */
 const char *nearest_name(const char *word, size_t length, const char *const *names);
 
 #endif

@@ -17,7 +17,7 @@ json_t *option_to_json(const Settings *settings, const OptionSpec *spec)
     switch (spec->type) {
     case OPTION_TEXT: return json_string(from);
     case OPTION_INTEGER: return json_integer(*(const int64_t *)from);
-    case OPTION_SEED: /* 64 bits do not fit into every reader's number */
+    case OPTION_SEED: /* as text, because JSON readers may round integers above 2^53 */
         snprintf(text, sizeof text, "%" PRIu64, *(const uint64_t *)from);
         return json_string(text);
     case OPTION_NUMBER: return json_real(*(const double *)from);
@@ -27,19 +27,19 @@ json_t *option_to_json(const Settings *settings, const OptionSpec *spec)
         snprintf(text, sizeof text, "%zu:%zu", ((const Range *)from)->begin,
                  ((const Range *)from)->end);
         return json_string(text);
-    case OPTION_SHOW: break; /* is never stored */
+    case OPTION_SHOW: break; /* never stored */
     }
     return NULL;
 }
 
-/* With as many digits as it takes to read the same number. */
+/* Writes 15 digits, or 17 if 15 do not give back the same number. */
 static int number_to_text(double number, char *text, size_t capacity)
 {
     int length = snprintf(text, capacity, "%.15g", number);
     return strtod(text, NULL) == number ? length : snprintf(text, capacity, "%.17g", number);
 }
 
-/* As one would write it on the command line. */
+/* Writes a value in the form of the command line. */
 static bool json_to_text(const json_t *value, char *text, size_t capacity)
 {
     int length = -1;
@@ -57,7 +57,7 @@ static bool json_to_text(const json_t *value, char *text, size_t capacity)
 bool option_from_json(Settings *settings, const OptionSpec *spec, const json_t *value, Error *error)
 {
     char text[SETTINGS_PATH];
-    if (json_is_string(value)) /* of any length */
+    if (json_is_string(value)) /* may be longer than `text` */
         return option_set(settings, spec, json_string_value(value), error);
     return json_to_text(value, text, sizeof text)
                ? option_set(settings, spec, text, error)
@@ -74,7 +74,7 @@ const char *option_text(const Settings *settings, const OptionSpec *spec, char t
     return text;
 }
 
-/* ---- all of them ---- */
+/* ---- all options ---- */
 
 static bool belongs(const OptionSpec *spec, OptionsOf which)
 {
@@ -104,7 +104,7 @@ json_t *settings_to_json(const Settings *settings, OptionsOf which)
 
 /* ---- config.json ---- */
 
-/* "name value, name value", for one warning. */
+/* "name value, name value", for a warning. */
 typedef struct OptionList {
     char text[600];
 } OptionList;
@@ -124,7 +124,7 @@ static void warn_of_unknown(const json_t *options, const char *path)
     json_object_foreach((json_t *)options, name, value)
     {
         const OptionSpec *spec = option_find(name, strlen(name));
-        bool of_older = strcmp(name, "out") == 0; /* version 0.1.0 kept where a run began */
+        bool of_older = strcmp(name, "out") == 0; /* version 0.1.0 stored it */
         if (!of_older && (!spec || !belongs(spec, OPTIONS_OF_CONFIG)))
             add(&unknown, name, "");
     }

@@ -1,5 +1,5 @@
-/* Options as JSON, under their names: in a run's config.json, and as text in the metadata of
- * checkpoints and weights files. */
+/* Options as a JSON object, by name: a run's config.json, and the metadata of checkpoints and
+ * weights files. */
 #ifndef NNMF_SETTINGS_JSON_H
 #define NNMF_SETTINGS_JSON_H
 
@@ -8,19 +8,19 @@
 #include <jansson.h>
 
 typedef enum OptionsOf {
-    OPTIONS_OF_CONFIG,     /* every option that makes up a training run */
-    OPTIONS_OF_CHECKPOINT, /* those that belong to the run: they are not to change in it */
-    OPTIONS_OF_WEIGHTS,    /* those that whoever uses the weights has to know */
+    OPTIONS_OF_CONFIG,     /* every stored option of train */
+    OPTIONS_OF_CHECKPOINT, /* those fixed for the run, and the learning rates */
+    OPTIONS_OF_WEIGHTS,    /* those needed to use the weights */
 } OptionsOf;
 
-/* NULL when out of memory. */
+/* Returns NULL if out of memory. */
 json_t *settings_to_json(const Settings *settings, OptionsOf which);
 
-/* For --resume: replaces the options of a training run by those of its config.json at `path`; those
- * that may be given stay if they were. `version`: of the program that wrote it, NULL: unknown.
- * Options that an older version did not have keep their defaults, which a warning tells, as it
- * does of options that are unknown. Errors: an option that was given and may not be, a missing or
- * bad value. */
+/* For --resume: sets the options to those of the run's config.json at `path`, except options given
+ * on the command line that a run may change. `version`: of the program that wrote it; NULL if
+ * unknown. Options that an older version did not have keep their defaults, with a warning; unknown
+ * options are ignored, with a warning. Errors: a given option that is fixed for the run, a missing
+ * or bad value. */
 bool settings_from_config(const json_t *options, const char *version, const char *path,
                           Settings *settings, Error *error);
 

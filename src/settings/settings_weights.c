@@ -25,7 +25,7 @@ bool weights_options_read(const TensorFile *file, const char *path, json_t **opt
                 CHECKPOINT_OPTIONS);
 }
 
-/* The value that the file has, as text. */
+/* Converts a stored value to the form of the command line. */
 static bool kept_text(const json_t *value, const OptionSpec *spec, const char *path,
                       char text[SETTINGS_PATH], Error *error)
 {
@@ -81,9 +81,8 @@ bool settings_use_weights(Settings *settings, Error *error)
         return !settings->override ||
                fail_usage(error, "option of a weights file: --override: none is given");
     TensorFile file;
-    Error
-        unsaid; /* the command reads the file too: it tells, after what is wrong with its options */
-    if (!safetensors_read(path, &file, &unsaid))
+    Error unused; /* the command reads the file again and reports the error */
+    if (!safetensors_read(path, &file, &unused))
         return true;
     json_t *options;
     bool good = weights_options_read(&file, path, &options, error) &&
@@ -112,7 +111,7 @@ json_t *weights_options_now(const Settings *settings, const json_t *options, Err
     return NULL;
 }
 
-/* ---- going on with a run ---- */
+/* ---- resuming a run ---- */
 
 bool weights_option_differs(const Settings *settings, const json_t *options, const char *name)
 {
