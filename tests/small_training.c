@@ -3,6 +3,10 @@
 #include "nnmf/memory.h"
 #include "nnmf/philox.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 const NnmfKernel kernels[2] = {NNMF_KERNEL_FUSED, NNMF_KERNEL_CUBLAS};
 
 void must(bool good, const Error *error)
@@ -68,4 +72,22 @@ StepState step_state_of(int steps_made)
     return (StepState){.epoch = (uint32_t)(steps_made / STEPS_AN_EPOCH),
                        .updates = (uint64_t)steps_made,
                        .learning_rates = {1e-3, 1e-2, 1e-3}};
+}
+
+double relative_distance(const float *a, const float *b, size_t count)
+{
+    double sum = 0.0, size = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)b[i] * (double)b[i];
+    }
+    return sqrt(sum / fmax(size, 1e-30));
+}
+
+void assert_within(const char *which, const char *what, int step, double off, double bound)
+{
+    if (getenv("NNMF_TEST_VERBOSE"))
+        printf("%s: %s %d: %.1e of %.1e\n", which, what, step, off, bound);
+    if (!(off <= bound))
+        fail_msg("%s: %s %d off by %.2g, allowed %.2g", which, what, step, off, bound);
 }

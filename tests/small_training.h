@@ -28,6 +28,9 @@ enum {
     CLASSES = DATASET_CLASSES,
 };
 
+/* Shared memory that a block may opt in to, in bytes, of different GPUs. */
+enum { LEAST_SHARED = 48 << 10, USUAL_SHARED = 99 << 10, MOST_SHARED = 227 << 10 };
+
 extern const NnmfKernel kernels[2];
 
 /* Fails the test with the error's text. */
@@ -55,5 +58,11 @@ bool load_small(const Device *device, size_t count, size_t begin, size_t end, Ex
 
 /* Of the epoch of so many steps in all; begins it. */
 StepState step_state_of(int steps_made);
+
+/* |a - b| / |b| */
+double relative_distance(const float *a, const float *b, size_t count);
+
+/* `off` must be at most `bound`; with NNMF_TEST_VERBOSE set, prints both. */
+void assert_within(const char *which, const char *what, int step, double off, double bound);
 
 #endif

@@ -62,6 +62,15 @@ template <class T> struct Buffer {
     }
 };
 
+/* Small whole numbers, some of them negative. */
+inline std::vector<float> numbers(size_t count)
+{
+    std::vector<float> values(count);
+    for (size_t i = 0; i < count; i++)
+        values[i] = float(i * 7 % 23) - 11.0f;
+    return values;
+}
+
 /* What a child that runs `body` prints on stderr; it has to die of it. */
 template <class Body> std::string death(Body body)
 {

@@ -1,0 +1,161 @@
+#include "compared_training.h"
+
+#include "training/evaluation.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+Plan usual_plan(int steps)
+{
+    Plan plan = {.options = network_default_options,
+                 .augment = AUGMENT_IMAGE,
+                 .shuffle = true,
+                 .steps = steps};
+    plan.options.iterations = 5; /* for speed */
+    return plan;
+}
+
+/* Makes the step and fetches what it did. */
+static void make_step(Steps *steps, int number, StepOutcome *o)
+{
+    Batches *b = steps->batches;
+    const Operations *ops = b->device->operations;
+    Backend *backend = b->device->backend;
+    Error error = {0};
+    Totals totals;
+    StepState start = step_state_of(number), step_state;
+    uint32_t step = (uint32_t)number % STEPS_AN_EPOCH;
+    if (step == 0)
+        batches_rewind(b, &start, &(Totals){0});
+    must(steps_make(steps, step, &error), &error);
+    ops->download(backend, o->indices, b->indices, sizeof o->indices);
+    ops->download(backend, o->augmentations, b->augmentations, sizeof o->augmentations);
+    must(batches_read(b, &step_state, &totals, &error), &error);
+    assert_int_equal(step_state.step, step + 1);
+    assert_int_equal(step_state.updates, number + 1);
+    assert_int_equal(totals.first_nonfinite_step, 0);
+    o->loss = totals.batch_loss;
+    o->correct = totals.batch_correct;
+}
+
+void train(const Device *device, const Plan *plan, Outcome *o)
+{
+    Network network;
+    Model model;
+    Batches batches;
+    Error error = {0};
+    memset(o, 0, sizeof *o);
+    build_small(&plan->options, &network);
+    must(model_create(&network, device, BATCH, 1, &model, &error), &error);
+    must(load_small(device, IMAGES, FIRST, END, network.input, BATCH, 1, &batches, &error), &error);
+    assert_int_equal(batches.steps, STEPS_AN_EPOCH);
+    must(model_initialise(&model, 3, &error), &error);
+    batches.sample.shuffle = plan->shuffle;
+    batches.sample.augment = plan->augment;
+    batches.sample.seed = 77;
+    Steps steps = {.model = &model, .batches = &batches, .training = true};
+    for (int i = 0; i < plan->steps; i++)
+        make_step(&steps, i, &o->steps[i]);
+
+    /* Each size of batch a second time is recorded, and from then on replayed. */
+    bool can_record = device->operations->record != NULL;
+    assert_int_equal(steps.recordings[1] != NULL, can_record && plan->steps >= 2);
+    assert_int_equal(steps.recordings[0] != NULL, can_record && plan->steps >= 2 * STEPS_AN_EPOCH);
+    assert_int_equal(cuda_host_cold_graph_launches(), 0);
+    steps_forget(&steps);
+
+    bool stopped;
+    Steps tests = {.model = &model, .batches = &batches};
+    batches.sample.augment = AUGMENT_NONE;
+    for (int i = 0; i < 3; i++)
+        must(evaluate(&tests, &o->correct, o->probabilities, NULL, NULL, &stopped, &error), &error);
+    steps_forget(&tests);
+    must(model_read(&model, model.parameters, o->parameters, &error), &error);
+    batches_destroy(&batches);
+    model_destroy(&model);
+}
+
+void train_on_cuda(NnmfKernel kernel, const Plan *plan, Outcome *o)
+{
+    Device device;
+    open_cuda(kernel, PRECISION_FP32, &device);
+    train(&device, plan, o);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+void open_cpu(Device *device)
+{
+    Error error = {0};
+    must(device_open(device, &(DeviceOptions){.kind = DEVICE_CPU, .cpu.threads = 1}, &error),
+         &error);
+}
+
+void train_on_cpu(const Plan *plan, Outcome *o)
+{
+    Device device;
+    open_cpu(&device);
+    train(&device, plan, o);
+    device_close(&device);
+}
+
+void assert_same_images(const Outcome *a, const Outcome *b)
+{
+    for (int i = 0; i < STEPS; i++) {
+        assert_memory_equal(a->steps[i].indices, b->steps[i].indices, sizeof a->steps[i].indices);
+        assert_memory_equal(a->steps[i].augmentations, b->steps[i].augmentations,
+                            sizeof a->steps[i].augmentations);
+    }
+}
+
+double loss_distance(const Outcome *a, const Outcome *b, int step)
+{
+    return fabs(a->steps[step].loss / b->steps[step].loss - 1.0);
+}
+
+/* The largest of the NNMF layers' weights. Biases in front of a batch norm are left out: their
+ * gradients are zero but for rounding, Adam makes full steps of them, and they have no effect. */
+static double weight_distance(const Network *network, const Outcome *a, const Outcome *b)
+{
+    double worst = 0.0;
+    for (int i = 0; i < network->parameter_count; i++) {
+        const Parameter *p = &network->parameters[i];
+        if (p->group == GROUP_NNMF)
+            worst = fmax(worst, relative_distance(a->parameters + p->offset,
+                                                  b->parameters + p->offset, p->elements));
+    }
+    return worst;
+}
+
+/* Sums in another order are off by about 1e-7; training does not amplify that here. With
+ * initial parameters that are 1e-6 off, the CPU's own losses stay within 6e-7 for 40 steps. */
+static void check_trajectory(const char *which, NnmfKernel kernel, const Plan *plan,
+                             const Outcome *cpu)
+{
+    const double loss_bound = 3e-6, weight_bound = 1e-5;
+    static Outcome cuda;
+    Network network;
+    build_small(&plan->options, &network);
+    train_on_cuda(kernel, plan, &cuda);
+    assert_same_images(&cuda, cpu);
+    for (int i = 0; i < plan->steps; i++)
+        assert_within(which, "loss of step", i, loss_distance(&cuda, cpu, i), loss_bound);
+    assert_within(which, "weights after step", plan->steps, weight_distance(&network, &cuda, cpu),
+                  weight_bound);
+    assert_within(
+        which, "probabilities after step", plan->steps,
+        relative_distance(cuda.probabilities, cpu->probabilities, COUNT(cpu->probabilities)),
+        weight_bound);
+}
+
+void check_both_kernels(const char *which, const Plan *plan)
+{
+    static Outcome cpu;
+    char name[64];
+    train_on_cpu(plan, &cpu);
+    for (size_t k = 0; k < COUNT(kernels); k++) {
+        snprintf(name, sizeof name, "%s, %s", which, nnmf_kernel_names[k]);
+        check_trajectory(name, kernels[k], plan, &cpu);
+    }
+}
