@@ -41,8 +41,7 @@ enum {
     MAX_WEIGHT_LAYERS = 32,
 };
 
-/* The function that makes the weights of an NNMF layer positive before their rows are normalised.
- */
+/* Makes the weights of an NNMF layer positive, before their rows are normalised. */
 typedef enum PositiveFunction {
     POSITIVE_ABS,      /* |W| */
     POSITIVE_EXP,      /* exp((tanh(beta) + 1) / 2 * W), W scaled to a maximum magnitude of 80 */
@@ -158,8 +157,7 @@ static inline size_t unfold_features(const UnfoldShape *s)
 }
 
 /* window: positions of a window. Raw weights are (outputs, channels, window), as published; w is
- * (outputs, window, channels), the order of the features in memory, where channels are contiguous.
- */
+ * (outputs, window, channels), the order of the features in memory. */
 typedef struct WeightShape {
     int outputs, channels, window;
     PositiveFunction function;
@@ -321,8 +319,8 @@ typedef struct Operations {
 
     /* Normalises the weights of all layers in one call, because each layer is too small for a
      * launch of its own. layers (count) is host memory, 1 <= count <= MAX_WEIGHT_LAYERS. For each
-     * layer: raw, beta -> w, scale with scale = 1 / (sum over the row of f(raw) + EPSILON_SUM), w =
-     * f(raw) scale. */
+     * layer: raw, beta -> w = f(raw) scale, scale = 1 / (sum over the row of f(raw) + EPSILON_SUM).
+     */
     void (*weights_forward)(Backend *, const LayerWeights *layers, int count);
 
     /* For each layer: raw, beta, w, scale, dw -> d_raw, dbeta, by the chain rule. The derivative of
