@@ -1,19 +1,19 @@
-/* Adam for all parameters in one launch; the step state. */
+/* Adam for all parameters in one launch, and the step state. */
 #include "cuda.cuh"
 #include "quotient.cuh"
 
-/* The segments travel as an argument, so that a recorded launch needs no host memory. */
+/* Passed by value, so that a recorded launch needs no host memory. */
 struct Segments {
     AdamSegment of[MAX_ADAM_SEGMENTS];
 };
 
 /*
- * The rates that all elements of a step share. They need two powers in double, which are slow on a
- * GPU, so `advance` computes them once for the next update. They are used if the step state still
- * matches; after the upload of another state every block computes its own.
+ * The rates that all elements share in an update. They need two powers in double, which are slow on
+ * a GPU, so `advance` computes them once for the next update. The kernel uses them if they match
+ * the step state; after the upload of another state, every block computes its own.
  */
 struct AdamRates {
-    uint64_t update; /* counted from 1; 0: none is ready */
+    uint64_t update; /* counted from 1; 0: no rates are ready */
     double learning_rates[LEARNING_RATES];
     float rates[LEARNING_RATES]; /* learning rate / (1 - ADAM_BETA1^update) */
     float root2;                 /* sqrt(1 - ADAM_BETA2^update) */
@@ -69,16 +69,16 @@ static void adam(Backend *backend, const AdamSegment *segments, int segment_coun
                  float *v)
 {
     /* Blocks per segment. The largest segment of the published network has 98304 elements. */
-    const unsigned threads = 256, most_blocks = 32;
+    const unsigned threads = 256, max_blocks = 32;
     Segments all = {};
-    size_t most = 0;
+    size_t max_elements = 0;
     for (int i = 0; i < segment_count; i++) {
         all.of[i] = segments[i];
-        most = segments[i].elements > most ? segments[i].elements : most;
+        max_elements = segments[i].elements > max_elements ? segments[i].elements : max_elements;
     }
-    unsigned blocks = blocks_for(most, threads);
+    unsigned blocks = blocks_for(max_elements, threads);
     RUN(backend, "Adam", adam_kernel,
-        dim3(blocks < most_blocks ? blocks : most_blocks, (unsigned)segment_count), threads, 0, all,
+        dim3(blocks < max_blocks ? blocks : max_blocks, (unsigned)segment_count), threads, 0, all,
         state, backend->adam_rates, gradients, parameters, m, v);
 }
 

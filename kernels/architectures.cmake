@@ -1,16 +1,16 @@
-# Which GPUs the CUDA back end is built for.
+# Chooses the GPU architectures that the CUDA back end is built for.
 #
 #     nnmf_cuda_architectures(RESULT GPUS KNOWN)
 #
-# GPUS: the compute capabilities of this machine's GPUs, as nvidia-smi lists them ("8.9", a line
-# each), whichever of them CUDA numbers 0. KNOWN: what nvcc compiles for, as --list-gpu-arch says.
-# RESULT: for CMAKE_CUDA_ARCHITECTURES.
+# GPUS: the compute capabilities of this machine's GPUs, as listed by nvidia-smi ("8.9", one per
+# line), whichever of them is CUDA's device 0. KNOWN: the output of nvcc --list-gpu-arch.
+# RESULT: the value for CMAKE_CUDA_ARCHITECTURES.
 #
-# The machine's GPUs get code of their own. Without any it is the usual ones. PTX, which the driver
-# compiles for what has no code, is made for two: 12.0 for GPUs to come, and 9.0 for 10.x and 11.x,
-# which are older than 12.0 by their number. A GPU that nvcc does not know yet gets the PTX.
+# The machine's GPUs get machine code; if there are none, the usual architectures do. If there are
+# none, or nvcc does not know one of them yet, there is also PTX, which the driver compiles for GPUs
+# without machine code: 12.0 for future GPUs, and 9.0 for 10.x and 11.x, which cannot run PTX 12.0.
 function(nnmf_cuda_architectures result gpus known)
-  set(least 80) # tensor cores with TF32
+  set(minimum 80) # tensor cores with TF32
   string(REGEX MATCHALL "compute_[0-9]+" known "${known}")
   list(TRANSFORM known REPLACE "compute_" "")
   string(REGEX MATCHALL "[0-9]+\\.[0-9]+" wanted "${gpus}")
@@ -19,7 +19,7 @@ function(nnmf_cuda_architectures result gpus known)
   set(chosen "")
   set(all_have_code ON)
   foreach(gpu IN LISTS wanted)
-    if(gpu LESS least)
+    if(gpu LESS minimum)
       continue()
     elseif(gpu IN_LIST known)
       list(APPEND chosen ${gpu}-real)

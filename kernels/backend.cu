@@ -1,4 +1,4 @@
-/* The CUDA device: opening and closing, memory, failures, recordings, the table. */
+/* The CUDA device: opening and closing, memory, failures, recordings, and the table. */
 #include "cuda.cuh"
 
 #include "nnmf/device.h"
@@ -61,7 +61,7 @@ void *cuda_allocate(Backend *backend, size_t bytes, const char *what, Error *err
     size_t asked = bytes ? bytes : 1;
     cudaError_t status = cudaMalloc(&memory, asked);
     if (status == cudaErrorMemoryAllocation) {
-        cudaGetLastError(); /* it is told here, so it must not meet the next launch */
+        cudaGetLastError(); /* clears the error, or the next launch would report it again */
         out_of_memory(bytes, what, error);
         return NULL;
     }
@@ -86,7 +86,8 @@ static void upload(Backend *backend, void *device, const void *host, size_t byte
 {
     TRY(backend, "upload",
         cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, backend->stream));
-    TRY(backend, "upload", cudaStreamSynchronize(backend->stream)); /* `host` is the caller's */
+    TRY(backend, "upload",
+        cudaStreamSynchronize(backend->stream)); /* the caller may reuse `host` */
 }
 
 static void download(Backend *backend, void *host, const void *device, size_t bytes)
@@ -111,8 +112,8 @@ static void release_retired(Backend *backend)
     }
 }
 
-/* Lets go of the scratch memory; cudaFree waits for the operations that use it. What recordings may
- * use lives as long as they. */
+/* Releases the scratch memory; cudaFree waits for the operations that use it. Scratch memory that
+ * recordings may use is kept until the last recording is forgotten. */
 static bool retire_scratch(Backend *backend, Error *error)
 {
     if (!backend->scratch || backend->recordings == 0) {
@@ -161,7 +162,7 @@ void cuda_product(Backend *backend, const char *operation, bool transposed_a, bo
                   float beta, float *c)
 {
     const float one = 1.0f;
-    /* cuBLAS is column-major: what it computes is c^T = b^T a^T. */
+    /* cuBLAS is column-major, so it computes c^T = b^T a^T. */
     TRY_BLAS(backend, operation,
              cublasSgemm(backend->blas, transposed_b ? CUBLAS_OP_T : CUBLAS_OP_N,
                          transposed_a ? CUBLAS_OP_T : CUBLAS_OP_N, (int)columns, (int)rows,
@@ -186,7 +187,7 @@ static bool record(Backend *backend, void (*step)(void *context), void *context,
         backend->recording = false;
         TRY(backend, "recording a step", cudaStreamEndCapture(backend->stream, &graph));
     }
-    /* Uploaded here, or the first replay would pay for it. */
+    /* Uploaded here so that the first replay does not have to. */
     if (graph && backend->error.status == STATUS_OK &&
         TRY(backend, "recording a step", cudaGraphInstantiate(&executable, graph, 0)))
         TRY(backend, "recording a step", cudaGraphUpload(executable, backend->stream));
@@ -241,7 +242,7 @@ static Operations make_table()
 
 static void close_device(Backend *backend)
 {
-    /* Nobody is left to tell a failure to. */
+    /* Failures are ignored: there is no one left to report them to. */
     release_retired(backend);
     cudaFree(backend->scratch);
     cudaFree(backend->block_counts);
@@ -256,7 +257,7 @@ static void close_device(Backend *backend)
     memory_free(backend);
 }
 
-/* Is there a GPU that this program can use? */
+/* Fails, with the reason, if there is no driver or GPU that this program can use. */
 static bool find_device(Error *error)
 {
     int count = 0, driver = 0, runtime = 0;
@@ -280,7 +281,7 @@ static bool find_device(Error *error)
     return true;
 }
 
-/* Does nothing, but for telling whether the program has code for this GPU. */
+/* Empty kernel; launching it shows whether the program contains code for this GPU. */
 static __global__ void probe_kernel(bool)
 {
 }
@@ -288,7 +289,7 @@ static __global__ void probe_kernel(bool)
 static bool prepare(Backend *backend, const CudaOptions *options, const cudaDeviceProp *properties,
                     Error *error)
 {
-    enum { BLAS_WORKSPACE = 32 << 20 }; /* what cuBLAS recommends for Hopper; plenty elsewhere */
+    enum { BLAS_WORKSPACE = 32 << 20 }; /* recommended by cuBLAS for Hopper; plenty elsewhere */
     const char *name = "opening the GPU";
     backend->fused = options->kernel == NNMF_KERNEL_FUSED;
     backend->precision = options->precision;
@@ -324,7 +325,7 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
         return false;
     cuda_open_batchnorm(backend);
     TRY_BLAS(backend, name, cublasSetStream(backend->blas, backend->stream));
-    /* A workspace of one's own makes cuBLAS deterministic under graphs too. */
+    /* With a workspace of its own, cuBLAS is deterministic in graphs too. */
     TRY_BLAS(backend, name,
              cublasSetWorkspace(backend->blas, backend->blas_workspace, BLAS_WORKSPACE));
     TRY_BLAS(backend, name,

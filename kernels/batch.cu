@@ -1,5 +1,4 @@
-/* Which images make up a batch, and their augmentation: a thread an image, then a block an image.
- */
+/* Draws the images of a batch, one thread per image, and augments them, one block per image. */
 #include "cuda.cuh"
 
 static __global__ void sample_kernel(Sampler s, const StepState *state, uint32_t *indices,
@@ -22,7 +21,7 @@ static void sample(Backend *backend, const Sampler *s, const StepState *state, u
 
 enum { AUGMENT_THREADS = 256, AUGMENT_WARPS = AUGMENT_THREADS / WARP };
 
-/* The mean of the grey values of `image` (positions, 3), in every thread. */
+/* Returns the mean grey value of `image` (positions, 3) to every thread. */
 static __device__ float mean_grey(const float *image, int positions, double *sums)
 {
     double sum = 0.0;
@@ -60,7 +59,7 @@ static __global__ void augment_kernel(CropShape s, const uint8_t *pixels, const 
     __syncthreads();
     if (s.channels == 3)
         for (int i = 0; i < COLOUR_OPERATIONS; i++) {
-            /* The same for all threads of the block, so the barriers within are met by all. */
+            /* The same for all threads of the block, so all of them reach the barriers below. */
             int operation = a.order[i];
             if (operation == COLOUR_NOTHING)
                 continue;

@@ -1,14 +1,15 @@
 /*
- * Batch norm: sums of chunks of rows, then every element. Where the GPU holds all blocks at once,
- * one kernel does both, with a barrier of the grid between them: a cooperative launch.
+ * Batch norm: first the sums over chunks of rows, then every element. If the GPU can hold all
+ * blocks at once, one kernel does both, with a barrier of the whole grid between them (a
+ * cooperative launch); otherwise there are two kernels.
  */
 #include "columns.cuh"
 
 enum { THREADS = 256 };
 
-/* Where one kernel does it: the columns of a block, so few that there are few chunks, since every
- * block reads all chunks' sums, but not fewer floats than a sector of memory has; and the elements
- * that a thread keeps in registers. */
+/* Single-kernel path. NARROW: columns per block. Few columns mean few chunks, and every block reads
+ * the sums of all chunks; but a block should read at least one memory sector. KEPT: elements that a
+ * thread keeps in registers. */
 enum { NARROW = 8, KEPT = 16 };
 
 /* ---- formulas ---- */
@@ -28,7 +29,7 @@ static __device__ __forceinline__ Moments moments_of(const ColumnSums &sums, siz
 {
     double centre = sums.first / (double)rows;
     double variance = sums.second / (double)rows - centre * centre;
-    if (variance < 0.0) /* a NaN stays one */
+    if (variance < 0.0) /* false for a NaN, which is kept */
         variance = 0.0;
     return {(float)centre, (float)(1.0 / sqrt(variance + EPSILON_VARIANCE))};
 }
@@ -38,12 +39,12 @@ static __device__ __forceinline__ float normalised(float element, const Moments 
     return (element - of.mean) * of.rstd;
 }
 
-/* An element of the input and its output's derivative. */
+/* An element of the input and the derivative of its output. */
 struct Slope {
     float in, dout;
 };
 
-/* dbias: the sums of dout; dweight: of dout times the normalised input. */
+/* Adds to the sums for dbias (of dout) and dweight (of dout times the normalised input). */
 static __device__ __forceinline__ void add_slope(const Slope &slope, const Moments &of,
                                                  ThreadSums &sums)
 {
@@ -60,7 +61,7 @@ static __device__ __forceinline__ float input_gradient(const Slope &slope, const
     return centred * weight * of.rstd;
 }
 
-/* ---- in two kernels: rows are those of a batch, blockIdx.z is the batch ---- */
+/* ---- two kernels; rows: of one batch; blockIdx.z: the batch ---- */
 
 static __global__ void moments_kernel(size_t rows, int channels, const float *in, ColumnWork work,
                                       float *mean, float *rstd)
@@ -79,7 +80,7 @@ static __global__ void moments_kernel(size_t rows, int channels, const float *in
     of_batch(rstd, (size_t)channels)[c] = moments.rstd;
 }
 
-/* elements: of a batch. */
+/* elements: of one batch. */
 static __global__ void normalise_kernel(size_t elements, int channels, const float *in,
                                         const float *mean, const float *rstd, const float *weight,
                                         const float *bias, float *out)
@@ -93,10 +94,10 @@ static __global__ void normalise_kernel(size_t elements, int channels, const flo
         normalised(of_batch(in, elements)[i], moments) * weight[c] + bias[c];
 }
 
-/* So many batches at once as there are counts for, for one at least. */
-static unsigned forward_in_two(Backend *backend, const char *name, size_t rows, int channels,
-                               unsigned batches, const float *in, const float *weight,
-                               const float *bias, float *out, float *mean, float *rstd)
+/* Processes as many batches as there are block counts for, at least one; returns their number. */
+static unsigned forward_two_kernels(Backend *backend, const char *name, size_t rows, int channels,
+                                    unsigned batches, const float *in, const float *weight,
+                                    const float *bias, float *out, float *mean, float *rstd)
 {
     size_t elements = rows * (size_t)channels;
     dim3 grid = column_grid(rows, channels);
@@ -157,10 +158,10 @@ static float share_of_row(size_t rows)
     return (float)(1.0 / (double)rows);
 }
 
-static void backward_in_two(Backend *backend, const char *name, size_t rows, int channels,
-                            const float *in, const float *weight, const float *mean,
-                            const float *rstd, const float *dout, float *din, float *dweight,
-                            float *dbias)
+static void backward_two_kernels(Backend *backend, const char *name, size_t rows, int channels,
+                                 const float *in, const float *weight, const float *mean,
+                                 const float *rstd, const float *dout, float *din, float *dweight,
+                                 float *dbias)
 {
     size_t elements = rows * (size_t)channels;
     ColumnWork work;
@@ -171,9 +172,9 @@ static void backward_in_two(Backend *backend, const char *name, size_t rows, int
         channels, share_of_row(rows), in, weight, mean, rstd, dweight, dbias, dout, din);
 }
 
-/* ---- in one kernel ---- */
+/* ---- one kernel ---- */
 
-/* load(i) of a thread's first elements; i numbers all elements. */
+/* Keeps load(i) of a thread's first KEPT elements; i is the index among all elements. */
 template <class Element, class Load>
 static __device__ __forceinline__ void keep(Element (&kept)[KEPT], const ThreadRows<NARROW> &mine,
                                             int channels, Load load)
@@ -186,7 +187,7 @@ static __device__ __forceinline__ void keep(Element (&kept)[KEPT], const ThreadR
     }
 }
 
-/* use(i, element) for all of them: beyond those kept they are loaded. */
+/* Calls use(i, element) for all elements of a thread: the kept ones, then those loaded again. */
 template <class Element, class Load, class Use>
 static __device__ __forceinline__ void for_elements(const Element (&kept)[KEPT],
                                                     const ThreadRows<NARROW> &mine, int channels,
@@ -203,7 +204,7 @@ static __device__ __forceinline__ void for_elements(const Element (&kept)[KEPT],
         use(row * width + column, load(row * width + column));
 }
 
-/* From the first NARROW threads, one a column, to all of the block. */
+/* Passes a value per column from the first NARROW threads to all threads of the block. */
 template <class Value>
 static __device__ __forceinline__ Value from_first(Value *shared, const Value &value)
 {
@@ -213,7 +214,7 @@ static __device__ __forceinline__ Value from_first(Value *shared, const Value &v
     return shared[threadIdx.x % NARROW];
 }
 
-/* Is this the one thread that writes what all blocks know of a column? */
+/* Returns whether this thread, one of the whole grid, writes the column's results. */
 static __device__ __forceinline__ bool writes(int column, int channels)
 {
     return blockIdx.x == 0 && threadIdx.x < NARROW && column < channels;
@@ -283,9 +284,9 @@ static __global__ void __launch_bounds__(COLUMN_THREADS)
 void cuda_open_batchnorm(Backend *backend)
 {
     const char *name = "opening the GPU";
-    int able = 0, forward = 0, backward = 0;
+    int cooperative = 0, forward = 0, backward = 0;
     if (!TRY(backend, name,
-             cudaDeviceGetAttribute(&able, cudaDevAttrCooperativeLaunch, backend->device)) ||
+             cudaDeviceGetAttribute(&cooperative, cudaDevAttrCooperativeLaunch, backend->device)) ||
         !TRY(backend, name,
              cudaOccupancyMaxActiveBlocksPerMultiprocessor(&forward, norm_kernel, COLUMN_THREADS,
                                                            COLUMN_SHARED)) ||
@@ -293,13 +294,13 @@ void cuda_open_batchnorm(Backend *backend)
              cudaOccupancyMaxActiveBlocksPerMultiprocessor(&backward, norm_gradient_kernel,
                                                            COLUMN_THREADS, COLUMN_SHARED)))
         return;
-    int least = forward < backward ? forward : backward;
-    backend->norm_blocks = able ? (unsigned)(least * backend->multiprocessors) : 0;
+    int blocks = forward < backward ? forward : backward;
+    backend->norm_blocks = cooperative ? (unsigned)(blocks * backend->multiprocessors) : 0;
 }
 
-/* Of one kernel that was launched with all blocks at once: false where the GPU refuses it, since it
- * holds fewer blocks than it had said, as where other programs have a part of it (MPS). From then
- * on one kernel does one batch, and where that was refused it is two kernels. */
+/* Returns false if the GPU refused a cooperative launch because it holds fewer blocks than it
+ * reported, for example when other programs have a part of it (MPS). Launches then have one batch
+ * each; if one batch was refused, the two kernels are used. */
 static bool was_launched(Backend *backend, const char *name, dim3 grid, cudaError_t status)
 {
     if (status == cudaErrorCooperativeLaunchTooLarge) {
@@ -313,20 +314,21 @@ static bool was_launched(Backend *backend, const char *name, dim3 grid, cudaErro
     return true;
 }
 
-/* Of the one kernel; false where it has to be two. */
+/* Computes the grid of the single kernel; false if the two kernels have to be used. */
 static bool grid_at_once(const Backend *backend, size_t rows, int channels, dim3 *grid)
 {
-    const unsigned most = 64, least_rows = 128;
+    const unsigned max_chunks = 64, chunk_rows = 128;
     unsigned room = backend->norm_blocks / blocks_for((size_t)channels, NARROW);
-    *grid = column_grid(rows, channels, NARROW, least_rows, room < most ? room : most);
+    *grid = column_grid(rows, channels, NARROW, chunk_rows, room < max_chunks ? room : max_chunks);
     return room > 0;
 }
 
-/* The batches that one kernel does, as many as the GPU holds at once; 0: none was launched, since
- * it has to be two. Batches are cut into chunks as each alone would be. */
-static unsigned forward_in_one(Backend *backend, const char *name, size_t rows, int channels,
-                               unsigned batches, const float *in, const float *weight,
-                               const float *bias, float *out, float *mean, float *rstd)
+/* Processes as many batches as the GPU holds at once with the single kernel and returns their
+ * number; 0 if the two kernels have to be used. Each batch is divided into the chunks that it has
+ * alone. */
+static unsigned forward_one_kernel(Backend *backend, const char *name, size_t rows, int channels,
+                                   unsigned batches, const float *in, const float *weight,
+                                   const float *bias, float *out, float *mean, float *rstd)
 {
     ColumnWork work;
     dim3 grid;
@@ -340,7 +342,7 @@ static unsigned forward_in_one(Backend *backend, const char *name, size_t rows, 
                        channels, in, work, backend->grid_count, weight, bias, out, mean, rstd);
     if (was_launched(backend, name, grid, cudaGetLastError()))
         return grid.z;
-    return forward_in_one(backend, name, rows, channels, 1, in, weight, bias, out, mean, rstd);
+    return forward_one_kernel(backend, name, rows, channels, 1, in, weight, bias, out, mean, rstd);
 }
 
 static void batchnorm_forward(Backend *backend, size_t rows, int channels, int batches,
@@ -348,14 +350,14 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, int b
                               float *mean, float *rstd)
 {
     const char *name = "batch norm forward";
-    size_t width = (size_t)channels, each = rows / (size_t)batches * width;
+    size_t width = (size_t)channels, elements = rows / (size_t)batches * width;
     for (unsigned left = (unsigned)batches, done; left > 0; left -= done) {
-        done = forward_in_one(backend, name, each / width, channels, left, in, weight, bias, out,
-                              mean, rstd);
-        if (done == 0)
-            done = forward_in_two(backend, name, each / width, channels, left, in, weight, bias,
+        done = forward_one_kernel(backend, name, elements / width, channels, left, in, weight, bias,
                                   out, mean, rstd);
-        in += done * each, out += done * each;
+        if (done == 0)
+            done = forward_two_kernels(backend, name, elements / width, channels, left, in, weight,
+                                       bias, out, mean, rstd);
+        in += done * elements, out += done * elements;
         mean += done * width, rstd += done * width;
     }
 }
@@ -376,8 +378,8 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
         if (was_launched(backend, name, grid, cudaGetLastError()))
             return;
     }
-    backward_in_two(backend, name, rows, channels, in, weight, mean, rstd, dout, din, dweight,
-                    dbias);
+    backward_two_kernels(backend, name, rows, channels, in, weight, mean, rstd, dout, din, dweight,
+                         dbias);
 }
 
 /* ---- sums over several batches ---- */
@@ -398,14 +400,14 @@ static __global__ void accumulate_kernel(size_t rows, int channels, const float 
 static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, int batches,
                                  const float *in, double *sums)
 {
-    size_t each = rows / (size_t)batches;
+    size_t batch_rows = rows / (size_t)batches;
     ColumnWork work;
-    if (!column_work(backend, each, channels, 0, &work))
+    if (!column_work(backend, batch_rows, channels, 0, &work))
         return;
     for (size_t b = 0; b < (size_t)batches; b++)
-        RUN(backend, "batch norm statistics", accumulate_kernel, column_grid(each, channels),
-            COLUMN_THREADS, COLUMN_SHARED, each, channels, in + b * each * (size_t)channels, work,
-            sums);
+        RUN(backend, "batch norm statistics", accumulate_kernel, column_grid(batch_rows, channels),
+            COLUMN_THREADS, COLUMN_SHARED, batch_rows, channels,
+            in + b * batch_rows * (size_t)channels, work, sums);
 }
 
 /* ---- frozen statistics ---- */

@@ -1,7 +1,7 @@
 /*
- * Clusters: neighbouring blocks that run at the same time and reach each other's shared memory, on
+ * Clusters: neighbouring blocks that run at the same time and access each other's shared memory, on
  * GPUs of compute capability 9.0 and newer (PTX ISA, "Cluster of Cooperative Thread Arrays"). On
- * older ones, which are never asked to, these trap.
+ * older GPUs, where they are never called, these functions trap.
  */
 #ifndef NNMF_CLUSTER_CUH
 #define NNMF_CLUSTER_CUH
@@ -10,7 +10,7 @@
 
 #ifdef __CUDACC__
 
-/* The number of this block within its cluster. */
+/* Returns the number of this block within its cluster. */
 static __device__ __forceinline__ unsigned cluster_rank()
 {
     unsigned rank = 0;
@@ -22,7 +22,7 @@ static __device__ __forceinline__ unsigned cluster_rank()
     return rank;
 }
 
-/* Of all threads of the cluster; what they wrote to shared memory before is there for all after. */
+/* Waits for all threads of the cluster; each then sees what the others wrote to shared memory. */
 static __device__ __forceinline__ void cluster_barrier()
 {
 #if __CUDA_ARCH__ >= 900
@@ -35,8 +35,8 @@ static __device__ __forceinline__ void cluster_barrier()
 #endif
 }
 
-/* `address`, in this block's dynamic shared memory, as it lies in that of block `rank`, which must
- * not have ended. */
+/* Maps an address in this block's dynamic shared memory to the same place in that of block `rank`,
+ * which must not have ended. */
 template <class T> static __device__ __forceinline__ T *of_block(T *address, unsigned rank)
 {
     T *there = address;

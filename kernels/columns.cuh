@@ -1,7 +1,7 @@
 /*
- * Two sums over rows for every column, as exact as in double and in a fixed order, by one kernel: a
- * block adds a chunk of rows for some columns, and the chunks are added by whichever block of these
- * columns comes last, or by all of them after a barrier of the grid.
+ * Two sums over rows for every column in one kernel, as exact as in double and in a fixed order. A
+ * block sums a chunk of rows for some columns; the chunks are summed by the block of these columns
+ * that finishes last, or by all of them after a barrier of the grid.
  */
 #ifndef NNMF_COLUMNS_CUH
 #define NNMF_COLUMNS_CUH
@@ -16,9 +16,9 @@ struct ColumnSums {
     double first, second;
 };
 
-/* A thread's own sum of its rows: a float and what its roundings have lost, since most GPUs add 64
- * times as many floats as doubles in a second. (Knuth's two-sum; Ogita, Rump, Oishi, "Accurate Sum
- * and Dot Product", 2005.) */
+/* A thread's sum over its rows: a float and its accumulated rounding error, since most GPUs add
+ * floats 64 times as fast as doubles. (Knuth's two-sum; Ogita, Rump, Oishi, "Accurate Sum and Dot
+ * Product", 2005.) */
 struct CompensatedSum {
     float high, low;
 };
@@ -27,30 +27,29 @@ struct ThreadSums {
     CompensatedSum first, second;
 };
 
-/* Where the chunks' sums wait: parts (batches, chunks, 2, columns), and a count for every batch and
- * WARP columns of the blocks that are done, 0 before and after. */
 struct ColumnWork {
-    double *parts;
-    unsigned *done;
+    double *parts;  /* (batches, chunks, 2, columns): the sums of the chunks */
+    unsigned *done; /* finished blocks, for every batch and WARP columns; 0 before and after */
 };
 
 static const size_t COLUMN_SHARED = COLUMN_THREADS * sizeof(ColumnSums);
 
-/* A block for every chunk and `wide` columns; blockIdx.z is the batch, where there are several. */
-static inline dim3 column_grid(size_t rows, int columns, size_t wide, unsigned least_rows,
-                               unsigned most)
+/* One block for every chunk and `wide` columns; blockIdx.z is the batch if there are several. */
+static inline dim3 column_grid(size_t rows, int columns, size_t wide, unsigned chunk_rows,
+                               unsigned max_chunks)
 {
-    unsigned chunks = blocks_for(rows, least_rows);
-    return dim3(chunks < most ? chunks : most, blocks_for((size_t)columns, wide));
+    unsigned chunks = blocks_for(rows, chunk_rows);
+    return dim3(chunks < max_chunks ? chunks : max_chunks, blocks_for((size_t)columns, wide));
 }
 
-/* For sum_columns. */
+/* The grid of sum_columns. */
 static inline dim3 column_grid(size_t rows, int columns)
 {
     return column_grid(rows, columns, WARP, 64, 128);
 }
 
-/* In scratch memory, before `extra` bytes of the caller's; false after keeping the failure. */
+/* Allocates scratch memory, with `extra` bytes for the caller behind it; false after keeping the
+ * failure. */
 static inline bool column_work(Backend *backend, dim3 grid, int columns, size_t extra,
                                ColumnWork *work)
 {
@@ -60,7 +59,7 @@ static inline bool column_work(Backend *backend, dim3 grid, int columns, size_t 
     return work->parts != NULL;
 }
 
-/* Are there counts for the blocks of the columns? False after keeping the failure. */
+/* Checks that there are counts for the blocks of the columns; false after keeping the failure. */
 static inline bool has_counts(Backend *backend, dim3 grid, int columns)
 {
     if (grid.y <= BLOCK_COUNTS)
@@ -87,10 +86,10 @@ static __device__ __forceinline__ void add_to(CompensatedSum &sum, float value)
     sum.high = high;
 }
 
-/* a b, which two floats hold exactly. */
+/* Adds a b, which is exact as the sum of two floats. */
 static __device__ __forceinline__ void add_product_to(CompensatedSum &sum, float a, float b)
 {
-    float product = __fmul_rn(a, b); /* and not one step with the sum */
+    float product = __fmul_rn(a, b); /* prevents contraction with the sum */
     add_to(sum, product);
     sum.low += __fmaf_rn(a, b, -product);
 }
@@ -101,9 +100,9 @@ static __device__ __forceinline__ ColumnSums in_double(const ThreadSums &sums)
             (double)sums.second.high + (double)sums.second.low};
 }
 
-/* ---- WIDE columns a block, a power of two up to WARP ---- */
+/* ---- WIDE columns per block, a power of two up to WARP ---- */
 
-/* A thread's column, the rows of its block's chunk from its first to the end, and their step. */
+/* A thread's column and its rows: every STEP-th row of the block's chunk, from `first`. */
 template <int WIDE> struct ThreadRows {
     enum { STEP = COLUMN_THREADS / WIDE };
     int column;
@@ -117,7 +116,7 @@ template <int WIDE> static __device__ __forceinline__ ThreadRows<WIDE> rows_of_t
             rows * (blockIdx.x + 1) / gridDim.x};
 }
 
-/* Adds the sums of the block's threads of a column, in a fixed order, into those of its first. */
+/* Sums over the block's threads of a column, in a fixed order, into the column's first thread. */
 template <int WIDE>
 static __device__ __forceinline__ void add_threads_of_block(ColumnSums *shared, ColumnSums &sums)
 {
@@ -133,9 +132,9 @@ static __device__ __forceinline__ void add_threads_of_block(ColumnSums *shared, 
     }
 }
 
-/* The block's sums, which its first threads have, to where all blocks find them. */
+/* Stores the block's sums, held by its first threads, in device memory. */
 template <int WIDE>
-static __device__ __forceinline__ void leave_part(int column, int columns, const ColumnWork &work,
+static __device__ __forceinline__ void store_part(int column, int columns, const ColumnWork &work,
                                                   const ColumnSums &sums)
 {
     if (threadIdx.x >= WIDE || column >= columns)
@@ -145,7 +144,7 @@ static __device__ __forceinline__ void leave_part(int column, int columns, const
     part[columns] = sums.second;
 }
 
-/* The sums of all chunks, in the column's first thread. */
+/* Sums all chunks, into the column's first thread. */
 template <int WIDE>
 static __device__ __forceinline__ void add_parts(int column, int columns, const ColumnWork &work,
                                                  ColumnSums *shared, ColumnSums &sums)
@@ -160,10 +159,10 @@ static __device__ __forceinline__ void add_parts(int column, int columns, const 
     add_threads_of_block<WIDE>(shared, sums);
 }
 
-/* A batch's part of what all have, `each` elements. */
-template <class T> static __device__ __forceinline__ T *of_batch(T *all, size_t each)
+/* Returns this batch's part of `all`; `elements`: of one batch. */
+template <class T> static __device__ __forceinline__ T *of_batch(T *all, size_t elements)
 {
-    return all + blockIdx.z * each;
+    return all + blockIdx.z * elements;
 }
 
 static __device__ __forceinline__ ColumnWork of_batch(const ColumnWork &work, int columns)
@@ -177,8 +176,8 @@ static __device__ __forceinline__ int column_of_thread()
     return (int)(blockIdx.y * WARP + threadIdx.x % WARP);
 }
 
-/* add(row, column, sums) adds what a row has. True in the threads that end up with a column's sums;
- * that column is column_of_thread(). Needs COLUMN_SHARED bytes. */
+/* Sums over all rows; add(row, column, sums) adds one element. Returns true to the threads that
+ * receive a column's sums; that column is column_of_thread(). Needs COLUMN_SHARED bytes. */
 template <class Add>
 static __device__ __forceinline__ bool sum_columns(size_t rows, int columns, const ColumnWork &work,
                                                    Add add, ColumnSums &sums)
@@ -190,15 +189,15 @@ static __device__ __forceinline__ bool sum_columns(size_t rows, int columns, con
         add(row, mine.column, own);
     sums = in_double(own);
     add_threads_of_block<WARP>(shared, sums);
-    leave_part<WARP>(mine.column, columns, work, sums);
+    store_part<WARP>(mine.column, columns, work, sums);
     if (!is_last_block(work.done + blockIdx.y))
         return false;
     add_parts<WARP>(mine.column, columns, work, shared, sums);
     return threadIdx.x < WARP && mine.column < columns;
 }
 
-/* `sums`, a thread's of its rows, become those of all rows in the first WIDE threads of every block
- * of a cooperative grid. Needs COLUMN_SHARED bytes. */
+/* Replaces a thread's sums over its rows by those over all rows, in the first WIDE threads of every
+ * block of a cooperative grid. Needs COLUMN_SHARED bytes. */
 template <int WIDE>
 static __device__ __forceinline__ void sum_over_grid(int column, int columns,
                                                      const ColumnWork &work, unsigned *grid_count,
@@ -208,7 +207,7 @@ static __device__ __forceinline__ void sum_over_grid(int column, int columns,
     add_threads_of_block<WIDE>(shared, sums);
     if (gridDim.x == 1)
         return;
-    leave_part<WIDE>(column, columns, work, sums);
+    store_part<WIDE>(column, columns, work, sums);
     grid_barrier(grid_count);
     add_parts<WIDE>(column, columns, work, shared, sums);
 }

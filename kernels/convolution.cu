@@ -1,4 +1,4 @@
-/* 1x1 convolutions: cuBLAS products; a bias before, its gradient as sums over rows. */
+/* 1x1 convolutions by cuBLAS; the bias is written first, and its gradient is a sum over rows. */
 #include "columns.cuh"
 
 enum { THREADS = 256 };
@@ -17,12 +17,13 @@ static void convolution_forward(Backend *backend, const ConvolutionShape *s, con
     if (bias)
         RUN(backend, "convolution forward", fill_bias_kernel, blocks_for(elements, THREADS),
             THREADS, 0, elements, s->out, bias, out);
-    /* Batch by batch: cuBLAS may have another kernel for another number of rows. */
-    size_t batches = batch_count(s->batches), each = s->rows / batches;
+    /* Batch by batch: cuBLAS may choose another kernel for another number of rows. */
+    size_t batches = batch_count(s->batches), batch_rows = s->rows / batches;
     size_t inputs = (size_t)s->in, outputs = (size_t)s->out;
     for (size_t b = 0; b < batches; b++)
-        cuda_product(backend, "convolution forward", false, true, each, outputs, inputs,
-                     in + b * each * inputs, weight, bias ? 1.0f : 0.0f, out + b * each * outputs);
+        cuda_product(backend, "convolution forward", false, true, batch_rows, outputs, inputs,
+                     in + b * batch_rows * inputs, weight, bias ? 1.0f : 0.0f,
+                     out + b * batch_rows * outputs);
 }
 
 static __global__ void bias_gradient_kernel(size_t rows, int outputs, const float *dout,

@@ -1,10 +1,10 @@
 /*
- * The CUDA back end's own state, and what its files share. Each file has the operations of a family
- * of nnmf/operations.h: an operation queues work on the back end's stream and returns; the first
- * failure is kept and told by `finish`.
+ * The state of the CUDA back end, and what its files share. Each file implements one family of
+ * operations (nnmf/operations.h). An operation queues work on the back end's stream and returns;
+ * the first failure is kept and reported by `finish`.
  *
- * Sums have a fixed order and atomics count blocks but add no floating-point numbers, so that the
- * same command on the same GPU gives the same bits.
+ * Sums have a fixed order, and atomics only count blocks, so the same command on the same GPU gives
+ * bit-identical results.
  */
 #ifndef NNMF_CUDA_CUH
 #define NNMF_CUDA_CUH
@@ -24,41 +24,41 @@ struct AdamRates;
 
 enum { BLOCK_COUNTS = 1024 };
 
-/* Scratch, counts and cuBLAS's work space belong to the operation that runs: one stream, one after
- * another. What runs beside it, on a branch of a graph or before the kernel ahead has ended, would
- * need its own. */
+/* Scratch memory, counts and cuBLAS's workspace belong to the running operation: there is one
+ * stream with one operation after another. An operation that ran beside it, on a branch of a graph
+ * or before the previous kernel had ended, would need its own. */
 struct Backend {
     int device;
     int multiprocessors;
-    size_t shared_limit; /* bytes a block may have when it asks for them */
-    bool clusters;       /* has it clusters of blocks? */
+    size_t shared_limit; /* maximum opt-in shared memory of a block, in bytes */
+    bool clusters;       /* the GPU has clusters of blocks */
     bool fused;          /* --nnmf-kernel */
     Precision precision;
     cudaStream_t stream;
-    cudaStream_t copies; /* of what is sent beside the operations */
+    cudaStream_t copies; /* copies to the device beside the operations */
     cublasHandle_t blas;
     void *blas_workspace;
     unsigned *block_counts; /* (BLOCK_COUNTS), all 0 between operations: last_block.cuh */
-    unsigned *grid_count;   /* 0 between operations but for its upper bit: grid.cuh */
+    unsigned *grid_count;   /* 0 between operations, except for its upper bit: grid.cuh */
     AdamRates *adam_rates;  /* of the next update: adam.cu */
-    unsigned norm_blocks;   /* of a cooperative batch norm, at most; 0: there is none */
-    bool norm_alone;        /* has one of several batches been refused? */
+    unsigned norm_blocks;   /* maximum of a cooperative batch norm; 0: none is possible */
+    bool norm_alone;        /* a cooperative launch of several batches has been refused */
     Error error;            /* the first failure since the last finish */
     void *scratch;
     size_t scratch_bytes;
-    RetiredScratch *retired; /* what was scratch when recordings were made that still live */
+    RetiredScratch *retired; /* former scratch memory that recordings may still use */
     int recordings;
-    bool recording; /* now */
+    bool recording; /* a step is being recorded */
 };
 
-/* Keep the first failure, with the operation and the call; true if there was none. */
+/* Keep the first failure, with the operation and the call. Return true if `status` is success. */
 bool cuda_try(Backend *backend, const char *operation, const char *call, cudaError_t status);
 bool cublas_try(Backend *backend, const char *operation, const char *call, cublasStatus_t status);
 
 #define TRY(backend, operation, call) cuda_try(backend, operation, #call, call)
 #define TRY_BLAS(backend, operation, call) cublas_try(backend, operation, #call, call)
 
-/* Launches on the back end's stream and checks. */
+/* Launches a kernel on the back end's stream and keeps a failure. */
 #define RUN(backend, operation, kernel, grid, block, shared, ...)                                  \
     do {                                                                                           \
         LAUNCH(kernel, grid, block, shared, (backend)->stream, __VA_ARGS__);                       \
@@ -72,17 +72,17 @@ bool cublas_try(Backend *backend, const char *operation, const char *call, cubla
         cuda_try(backend, operation, "launch of " #kernel, cudaGetLastError());                    \
     } while (0)
 
-/* Device memory for the operation at hand, uninitialised; NULL after keeping the failure. It may
- * grow only outside a recording. */
+/* Returns uninitialised device memory for the current operation; NULL after keeping the failure.
+ * Cannot grow during a recording. */
 void *cuda_scratch(Backend *backend, size_t bytes);
 
-/* c (rows, columns) = a b + beta c, all row-major: a (rows, depth), b (depth, columns); with
- * transposed_a a is (depth, rows), with transposed_b b is (columns, depth). */
+/* Computes c (rows, columns) = a b + beta c by cuBLAS, all row-major, with a (rows, depth), or
+ * (depth, rows) if transposed_a, and b (depth, columns), or (columns, depth) if transposed_b. */
 void cuda_product(Backend *backend, const char *operation, bool transposed_a, bool transposed_b,
                   size_t rows, size_t columns, size_t depth, const float *a, const float *b,
                   float beta, float *c);
 
-/* ---- what kernels share ---- */
+/* ---- shared by kernels ---- */
 
 enum { WARP = 32, ALL_LANES = -1 };
 
@@ -101,14 +101,14 @@ static __device__ __forceinline__ float4 four(const float *from)
     return *(const float4 *)from;
 }
 
-/* Do four neighbouring floats lie there as a float4 does? */
+/* Returns whether the pointer has the alignment of a float4. */
 static inline bool is_aligned(const float *pointer)
 {
     return (uintptr_t)pointer % sizeof(float4) == 0;
 }
 
-/* Four neighbouring floats, of which `left` are there; zeros beyond. aligned: do they lie as a
- * float4 does, and are all there or none? */
+/* Loads four neighbouring floats, of which `left` exist; the others become 0. aligned: they have
+ * the alignment of a float4, and either all exist or none. */
 static __device__ __forceinline__ float4 load_four(const float *from, int left, bool aligned)
 {
     if (aligned && left > 0)
@@ -117,7 +117,7 @@ static __device__ __forceinline__ float4 load_four(const float *from, int left, 
                        left > 2 ? from[2] : 0.0f, left > 3 ? from[3] : 0.0f);
 }
 
-/* The sum over a warp, in every lane. */
+/* Returns the sum over a warp to every lane. */
 template <typename T> static __device__ __forceinline__ T warp_sum(T value)
 {
     for (int step = WARP / 2; step > 0; step /= 2)
@@ -125,7 +125,7 @@ template <typename T> static __device__ __forceinline__ T warp_sum(T value)
     return value;
 }
 
-/* ---- tables: each fills in its operations, nnmf/operations.h ---- */
+/* ---- tables: each function fills in the operations of its family (nnmf/operations.h) ---- */
 
 void cuda_transfer_table(Operations *table);
 
@@ -133,9 +133,9 @@ void cuda_transfer_table(Operations *table);
 OPERATION_FAMILIES(CUDA_DECLARE)
 #undef CUDA_DECLARE
 
-/* ---- what operations share between their files ---- */
+/* ---- shared by operations ---- */
 
-/* Device memory, zeroed, as the table's `allocate`. */
+/* The table's `allocate`. */
 void *cuda_allocate(Backend *backend, size_t bytes, const char *what, Error *error);
 
 /* Sets norm_blocks. */
@@ -144,11 +144,11 @@ void cuda_open_batchnorm(Backend *backend);
 /* Sets adam_rates. */
 bool cuda_open_adam(Backend *backend, Error *error);
 
-/* Allows the NNMF kernels that may run their shared memory, all that the GPU has, once and for all:
- * a recorded launch needs it for as long as it is replayed. */
+/* Allows the NNMF kernels all of the GPU's shared memory. This is done once, at opening, because a
+ * recorded launch needs it for as long as it is replayed. */
 void cuda_open_nnmf(Backend *backend);
 
-/* NNMF product by product. */
+/* NNMF by cuBLAS, one product after another. */
 void cuda_nnmf_forward_cublas(Backend *, const NnmfParams *, const float *x, const float *w,
                               float *h);
 void cuda_nnmf_backward_cublas(Backend *, const NnmfParams *, const float *x, const float *w,

@@ -1,11 +1,11 @@
-/* Division by a number that the host knows before the launch: a product and a shift, where the GPU
- * has no division of integers and makes one of some twenty instructions. */
+/* Integer division by a number known before the launch, as a product and a shift: GPUs have no
+ * integer division and need about twenty instructions for one. */
 #ifndef NNMF_DIVISION_CUH
 #define NNMF_DIVISION_CUH
 
 #include "launch.cuh"
 
-/* Of numbers below 2^31, by one from 1 to 2^31. */
+/* Divides numbers below 2^31 by `by`, from 1 to 2^31. */
 struct Divisor {
     unsigned by, multiplier, shift;
 };

@@ -1,4 +1,4 @@
-/* A barrier of all blocks of a grid, for cooperative launches, whose blocks all run at once. */
+/* A barrier for all blocks of a grid, for cooperative launches, whose blocks all run at once. */
 #ifndef NNMF_GRID_CUH
 #define NNMF_GRID_CUH
 
@@ -13,10 +13,11 @@
 #endif
 
 /*
- * What the grid's threads wrote to device memory before is there for all after. The first block
- * adds what the others leave to 2^31, so that the count's upper bit changes when all have arrived
- * and the lower ones are 0 before and after: it can be used again at once, by a grid of any size.
- * Every block's first thread waits for that bit; blocks are of one dimension.
+ * Waits for all threads of the grid; each then sees what the others wrote to device memory. Every
+ * other block adds 1 to the count and the first block adds the remainder to 2^31. So the upper bit
+ * flips when all blocks have arrived, and the lower bits are 0 before and after: the count can be
+ * reused at once, by a grid of any size. The first thread of each block waits for that bit. Blocks
+ * must be one-dimensional.
  */
 static __device__ __forceinline__ void grid_barrier(unsigned *count)
 {
@@ -30,7 +31,7 @@ static __device__ __forceinline__ void grid_barrier(unsigned *count)
             arrived.fetch_add(first ? upper - others : 1u, cuda::memory_order_release);
         while (((arrived.load(cuda::memory_order_relaxed) ^ before) & upper) == 0)
             SPIN();
-        /* Once, and not with every look. */
+        /* One fence after the loop, not one for each load. */
         cuda::atomic_thread_fence(cuda::memory_order_acquire, cuda::thread_scope_device);
     }
     __syncthreads();

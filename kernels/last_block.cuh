@@ -1,7 +1,7 @@
 /*
- * How one kernel adds up what many blocks have summed: each leaves its part in device memory and
- * counts itself, and whichever comes last adds the parts, in an order that does not depend on who
- * that is.
+ * Summation over many blocks in one kernel: each block stores its part in device memory and
+ * increments a count; the block that finishes last sums the parts, in an order that does not depend
+ * on which block that is.
  */
 #ifndef NNMF_LAST_BLOCK_CUH
 #define NNMF_LAST_BLOCK_CUH
@@ -10,10 +10,10 @@
 
 #include <cuda/atomic>
 
-/* Is this the last of the gridDim.x blocks that share the count `done`, for which all others' parts
- * are there to be read? The count is 0 before and after. One thread's atomic releases what its
- * whole block has written before the barrier, and acquires what all threads read behind the other
- * one (PTX ISA, "Memory Consistency Model": causality order goes through barriers). */
+/* Returns whether this is the last of the gridDim.x blocks that share the count `done`; the last
+ * one may read the parts of all others. The count is 0 before and after. The atomic of one thread
+ * releases the writes of its whole block before the first barrier and acquires for all reads after
+ * the second one (PTX ISA, "Memory Consistency Model": causality order goes through barriers). */
 static __device__ __forceinline__ bool is_last_block(unsigned *done)
 {
     SHARED(bool, last);

@@ -1,7 +1,7 @@
 /*
- * What keeps the kernels' sources plain C++ besides the language extensions that a header can
- * define: nvcc compiles them for the GPU, and any compiler for the tests on the CPU
- * (tests/cuda_host). Template kernels with several arguments go in parentheses.
+ * Macros for the CUDA syntax that a header cannot define for a C++ compiler. With them nvcc
+ * compiles the kernels for the GPU, and any compiler for the tests on the CPU (tests/cuda_host).
+ * Put template kernels with several arguments in parentheses.
  */
 #ifndef NNMF_KERNELS_LAUNCH_CUH
 #define NNMF_KERNELS_LAUNCH_CUH
@@ -11,12 +11,14 @@
 /*
  * LAUNCH(kernel, grid, block, shared_bytes, stream, arguments...): the caller checks
  * cudaGetLastError().
- * LAUNCH_CLUSTER(kernel, cluster, grid, ...): the same, in clusters of so many blocks, of which
- * grid.x is a multiple; on GPUs of compute capability 9.0 and newer.
+ * LAUNCH_CLUSTER(kernel, cluster, grid, ...): the same in clusters of `cluster` blocks, which must
+ * divide grid.x; on GPUs of compute capability 9.0 and newer.
  * LAUNCH_COOPERATIVE(kernel, grid, ...): the same with all blocks at once, so that they may wait
- * for each other (grid.cuh). The grid has to fit.
- * DYNAMIC_SHARED(type, name): `type *name` is the block's shared_bytes, 16-byte aligned.
- * SHARED(type, name): a static array or variable in shared memory: SHARED(float[32][33], tile).
+ * for each other (grid.cuh). The grid must fit on the GPU.
+ * DYNAMIC_SHARED(type, name): declares `type *name`, the block's dynamic shared memory, 16-byte
+ * aligned.
+ * SHARED(type, name): declares a variable or array in static shared memory, as in
+ * SHARED(float[32][33], tile).
  */
 template <class T> using SharedType = T; /* so that arrays can be declared by type and name */
 
@@ -70,7 +72,7 @@ static inline cudaLaunchAttribute cooperatively()
 
 #else
 
-/* The stream is among the variable arguments, as ISO C++ wants one of these at least. */
+/* The stream is a variable argument because ISO C++ requires at least one. */
 #define LAUNCH(kernel, grid, block, shared_bytes, ...)                                             \
     ::cuda_host::launch(#kernel, kernel, (grid), (block), (shared_bytes), __VA_ARGS__)
 

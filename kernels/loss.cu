@@ -1,4 +1,4 @@
-/* Softmax and loss: a thread an image; the batch is small, so one block adds it up. */
+/* Softmax and loss, one thread per image. A batch is small, so one block sums its loss. */
 #include "cuda.cuh"
 
 static __global__ void softmax_kernel(int batch, int classes, const float *logits,
@@ -28,7 +28,7 @@ static void softmax(Backend *backend, int batch, int classes, const float *logit
 
 enum { LOSS_THREADS = 128 };
 
-/* The derivative of an image's loss with respect to its probability of class c. */
+/* Returns the derivative of an image's loss with respect to its probability of class c. */
 static __device__ double derivative(const LossParams &s, const float *p, int c, int label,
                                     double exp_sum)
 {
@@ -59,7 +59,7 @@ struct LossSum {
 
 enum { LOSS_WARPS = LOSS_THREADS / WARP };
 
-/* The sum over the block, in its first thread. */
+/* Returns the sum over the block to its first thread. */
 static __device__ __forceinline__ LossSum sum_of_block(LossSum mine)
 {
     SHARED(LossSum[LOSS_WARPS], sums);

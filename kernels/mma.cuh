@@ -1,6 +1,6 @@
 /*
- * Tensor cores: the product of a warp, with TF32 operands. TF32 is float32 with 10 bits of
- * fraction; products of two are exact in float32, sums are float32.
+ * Tensor cores: the matrix product of a warp, with TF32 operands. TF32 is float32 with 10 bits of
+ * fraction; the product of two is exact in float32, and sums are float32.
  *
  * Fragments of mma.m16n8k8 (PTX ISA, "Matrix Fragments for mma.m16n8k8"), for the lane with
  * group = lane / 4 and member = lane % 4:
@@ -15,7 +15,7 @@
 
 enum { MMA_ROWS = 16, MMA_SIDE = 8 };
 
-/* Rounded to TF32, to nearest, ties away from zero; infinities and NaN stay. */
+/* Rounds to the nearest TF32 number, ties away from zero; infinities and NaN are kept. */
 static __device__ __forceinline__ float to_tf32(float value)
 {
 #ifdef __CUDACC__
@@ -28,19 +28,19 @@ static __device__ __forceinline__ float to_tf32(float value)
 #endif
 }
 
-/* value = high + low, with high rounded in the same way for finite values, in half the
- * instructions. For a NaN only low is sure to be one: of the GPU's own, 0x7fffffff, high is -0. */
+/* Splits value into high + low. A finite high is rounded as by to_tf32, in half the instructions.
+ * For a NaN only low is sure to be NaN: of 0x7fffffff, which GPUs produce, high is -0. */
 static __device__ __forceinline__ void split_tf32(float value, float &high, float &low)
 {
     high = __uint_as_float((__float_as_uint(value) + 0x1000u) & 0xffffe000u);
     low = value - high;
 }
 
-/* c += a b, by all 32 lanes; of a and b the last 13 bits are ignored. */
+/* c += a b; all 32 lanes take part. The last 13 bits of a and b are ignored. */
 static __device__ __forceinline__ void mma_tf32(float c[4], const float a[4], const float b[2])
 {
 #ifdef __CUDACC__
-    /* volatile: all lanes take part, so that it must not move into a branch. */
+    /* volatile, so that it does not move into a branch that not all lanes take. */
     asm volatile(
         "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"

@@ -1,12 +1,13 @@
-/* Chooses among the implementations of NNMF, forward and backward. */
+/* Selects an implementation of NNMF, forward and backward. */
 #include "cuda.cuh"
 #include "variants.cuh"
 
 #include <stdio.h>
 
-/* ---- does a variant fit? ---- */
+/* ---- selection ---- */
 
-/* Can a cluster of this variant ever run? A part of a GPU may be too small for it. */
+/* Returns whether the GPU can hold a cluster of this variant at all; a part of a GPU (MIG) may be
+ * too small. */
 static bool cluster_fits(Backend *backend, const Variant &v, size_t shared)
 {
     int clusters = 0;
@@ -22,8 +23,8 @@ static bool cluster_fits(Backend *backend, const Variant &v, size_t shared)
            clusters >= 1;
 }
 
-/* Clusters are for where blocks are few: one for every multiprocessor, at most, of one batch. What
- * is more waits. */
+/* Clusters are for few blocks: at most one for every multiprocessor, counted for one batch; those
+ * of further batches wait. */
 static bool fits(Backend *backend, const Variant &v, const NnmfParams &s, SharedMemory *shared)
 {
     unsigned tiles = blocks_for(s.rows / batch_count(s.batches), v.rows);
@@ -50,7 +51,7 @@ static const V *choose(Backend *backend, const VariantTable<V> &table, const Nnm
     return NULL;
 }
 
-/* NULL: none. */
+/* Returns NULL if no variant fits. */
 static const ForwardVariant *choose_forward(Backend *backend, const NnmfParams &s,
                                             SharedMemory *shared)
 {

@@ -1,37 +1,37 @@
 /*
- * The backward rule of NNMF in one kernel: a block takes a panel of features through a chunk of the
- * rows, a tile of rows at a time. h and h dh of the tile and the panel's columns of w lie in shared
- * memory; r = h w and u = (h dh) w come about in registers, where dx, a and b are made of them; a
+ * The backward rule of NNMF in one kernel. A block processes a panel of features for a chunk of the
+ * rows, one tile of rows at a time. h and h dh of the tile and the panel's columns of w are in
+ * shared memory; r = h w and u = (h dh) w are computed in registers, and from them dx, a and b; a
  * and b pass through shared memory to the sums of dw = h^T b + (h dh)^T a, which stay in registers
- * from the chunk's first tile to its last. So x is read and dx is written once, h and dh are read
- * once for every panel, and w once for every chunk.
+ * for the whole chunk. So x is read once and dx written once, h and dh are read once for every
+ * panel, and w once for every chunk.
  *
- * The same threads fit both products: for the first they are spread over the tile's rows, for the
- * second over the outputs. Where outputs are few several groups of threads share the tile's rows in
- * the second product, and add up their sums at the end.
+ * The same threads compute both products: in the first they are spread over the tile's rows, in the
+ * second over the outputs. If there are few outputs, several groups of threads share the tile's
+ * rows in the second product and add their sums at the end.
  *
- * Every chunk leaves its part of dw in scratch memory, and whichever block of a panel comes last
- * adds the parts in the order of the chunks.
+ * Every chunk stores its part of dw in scratch memory; the block of a panel that finishes last sums
+ * the parts in the order of the chunks.
  */
 #include "last_block.cuh"
 #include "nnmf_terms.cuh"
 #include "variants.cuh"
 
-enum { SIDE = 4, PAD = 4 }; /* of a thread's tile; of a row in shared memory, against conflicts */
+enum { SIDE = 4, PAD = 4 }; /* side of a thread's tile; padding of rows against bank conflicts */
 enum { FEATURES = 32, STRIDE = FEATURES + PAD, ACROSS = FEATURES / SIDE }; /* of a panel */
-enum { BUSY = 512 }; /* threads that keep a multiprocessor busy, and for whom registers suffice */
+enum { BUSY = 512 }; /* threads that keep a multiprocessor busy and have enough registers */
 
-/* A block's work: OUTPUTS outputs (the shape's, rounded up), tiles of ROWS rows, which GROUPS
- * groups of threads share in the second product. */
+/* The work of a block: OUTPUTS outputs (those of the shape, rounded up), and tiles of ROWS rows,
+ * which GROUPS groups of threads share in the second product. */
 template <int OUTPUTS_, int ROWS_, int GROUPS_> struct Panel {
     static constexpr int OUTPUTS = OUTPUTS_, ROWS = ROWS_, GROUPS = GROUPS_;
     static constexpr int GROUP = OUTPUTS / SIDE * ACROSS, THREADS = GROUPS * GROUP;
     static constexpr int EACH = ROWS * ACROSS / THREADS; /* a thread's rows in the first product */
-    static constexpr int FOURS = OUTPUTS * ACROSS;       /* of neighbouring features, in a part */
+    static constexpr int FOURS = OUTPUTS * ACROSS;       /* groups of four features in a part */
     static_assert(EACH * THREADS == ROWS * ACROSS && ROWS % GROUPS == 0, "equal shares");
 };
 
-/* What lies in shared memory; the groups' sums in its place at the end. */
+/* Shared memory of a block. At the end the groups' sums take its place. */
 template <class P> struct Tile {
     float h[P::ROWS][P::OUTPUTS + PAD], h_dh[P::ROWS][P::OUTPUTS + PAD];
     float w[P::OUTPUTS][STRIDE];
@@ -41,17 +41,17 @@ template <class P> struct Tile {
 template <class P> static SharedMemory shared(int, size_t)
 {
     static_assert((size_t)(P::GROUPS * P::FOURS) * sizeof(float4) <= sizeof(Tile<P>),
-                  "the groups' sums fit into the tile's place");
+                  "the groups' sums fit into the tile");
     return {sizeof(Tile<P>), false};
 }
 
-/* The operation's arguments, and how it is divided. */
+/* The arguments of the operation, and how its work is divided. */
 struct Backward {
     NnmfParams params;
     const float *x, *w, *h, *dh;
     float *dx, *dw;
-    bool aligned;   /* do four neighbouring features of x and dx lie as a float4 does? */
-    unsigned tiles; /* of a chunk */
+    bool aligned;   /* four neighbouring features of x and dx have the alignment of a float4 */
+    unsigned tiles; /* in a chunk */
     float4 *parts;  /* (panels, chunks, FOURS) */
     unsigned *done; /* (panels) */
 };
@@ -83,7 +83,7 @@ static __device__ __forceinline__ void add_four(float4 &sum, const float4 &more)
 
 /* ---- loading ---- */
 
-/* The panel's columns of w; zeros beyond its outputs and features. */
+/* Loads the panel's columns of w; zeros beyond its outputs and features. */
 template <class P>
 static __device__ __forceinline__ void load_weights(const Backward &task, int first, Tile<P> *tile)
 {
@@ -95,7 +95,7 @@ static __device__ __forceinline__ void load_weights(const Backward &task, int fi
     }
 }
 
-/* A tile of h and h dh; zeros beyond their rows and outputs. */
+/* Loads a tile of h and h dh; zeros beyond their rows and outputs. */
 template <class P>
 static __device__ __forceinline__ void load_rows(const Backward &task, size_t first_row,
                                                  Tile<P> *tile)
@@ -111,9 +111,9 @@ static __device__ __forceinline__ void load_rows(const Backward &task, size_t fi
     }
 }
 
-/* ---- the first product, and what is made of it ---- */
+/* ---- the first product, and dx, a and b ---- */
 
-/* r = h w and u = (h dh) w for the thread's EACH rows and SIDE neighbouring features. */
+/* Adds r = h w and u = (h dh) w for the thread's EACH rows and SIDE neighbouring features. */
 template <class P>
 static __device__ __forceinline__ void first_product(const Tile<P> *tile, int row, int k,
                                                      float r[P::EACH][SIDE], float u[P::EACH][SIDE])
@@ -138,8 +138,8 @@ static __device__ __forceinline__ void first_product(const Tile<P> *tile, int ro
     }
 }
 
-/* dx of a row's four features from `feature` on; their a and b into shared memory. Beyond the rows
- * and features x, h and w are zeros, and so are a and b. */
+/* Stores dx for four features of a row, from `feature`, and their a and b in shared memory. Beyond
+ * the rows and features x, h and w are 0, so a and b are too. */
 template <class P>
 static __device__ __forceinline__ void
 store_terms(const Backward &task, size_t row, int feature, const float4 &x, const float r[SIDE],
@@ -160,7 +160,7 @@ store_terms(const Backward &task, size_t row, int feature, const float4 &x, cons
     *(float4 *)b_four = four_of(b);
 }
 
-/* x is asked for before the product and used after it. */
+/* Loads x before the product, to use it after the product. */
 template <class P>
 static __device__ __forceinline__ void make_terms(const Backward &task, size_t first_row, int first,
                                                   Tile<P> *tile)
@@ -201,7 +201,7 @@ static __device__ __forceinline__ void second_product(const float (*h)[P::OUTPUT
     }
 }
 
-/* The groups' sums in the order of the groups: the block's part of dw. */
+/* Sums over the groups, in their order, and stores the block's part of dw. */
 template <class P>
 static __device__ __forceinline__ void store_part(const float sums[SIDE][SIDE], float4 *to)
 {
@@ -221,7 +221,7 @@ static __device__ __forceinline__ void store_part(const float sums[SIDE][SIDE], 
     }
 }
 
-/* The panel of dw: the parts of all chunks in their order. */
+/* Sums the parts of all chunks, in their order, and stores the panel of dw. */
 template <class P>
 static __device__ __forceinline__ void add_parts(const Backward &task, int first,
                                                  const float4 *parts)
@@ -268,10 +268,11 @@ static __global__ void __launch_bounds__(P::THREADS, BUSY / P::THREADS) panel_ke
         add_parts<P>(task, first, parts);
 }
 
-/* The tables' `features`: each panel of them counts its chunks. */
-enum { MOST_FEATURES = BLOCK_COUNTS * FEATURES };
+/* Limit of the table: each panel of features needs a count of its blocks. */
+enum { MAX_FEATURES = BLOCK_COUNTS * FEATURES };
 
-/* Chunks of whole tiles, as long as all panels together still keep every multiprocessor busy. */
+/* Divides the rows into chunks of whole tiles, as large as possible while all panels together keep
+ * every multiprocessor busy. */
 template <class P>
 static void run(Backend *backend, const NnmfParams &s, const SharedMemory &shared_memory,
                 const float *x, const float *w, const float *h, const float *dh, float *dx,
@@ -293,9 +294,9 @@ static void run(Backend *backend, const NnmfParams &s, const SharedMemory &share
 
 template <class P> static BackwardVariant variant()
 {
-    constexpr size_t BESIDE = 64; /* what is_last_block has of static shared memory, and more */
-    return {{"fused fp32", (const void *)panel_kernel<P>, P::OUTPUTS, MOST_FEATURES, P::ROWS,
-             P::THREADS, 1, ANY_ROWS, sizeof(Tile<P>) + BESIDE > SHARED_UNASKED, shared<P>},
+    constexpr size_t STATIC = 64; /* bound on the static shared memory of is_last_block */
+    return {{"fused fp32", (const void *)panel_kernel<P>, P::OUTPUTS, MAX_FEATURES, P::ROWS,
+             P::THREADS, 1, ANY_ROWS, sizeof(Tile<P>) + STATIC > SHARED_DEFAULT, shared<P>},
             run<P>};
 }
 

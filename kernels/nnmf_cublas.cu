@@ -1,6 +1,6 @@
-/* NNMF by cuBLAS: the two products of an iteration, and what lies between them, one after the
- * other through device memory. Works for any shape, and is what the fused kernels are compared
- * with. The backward rule likewise. */
+/* NNMF by cuBLAS: the two products of an iteration and the steps between them run one after
+ * another, through device memory; so does the backward rule. Works for any shape, and is the
+ * baseline for the fused kernels. */
 #include "cuda.cuh"
 #include "nnmf_terms.cuh"
 
@@ -13,7 +13,7 @@ static __global__ void fill_kernel(size_t elements, float value, float *to)
         to[i] = value;
 }
 
-/* r = x / (r + tiny), in place */
+/* Replaces r by x / (r + EPSILON_R). */
 static __global__ void ratio_kernel(size_t elements, const float *x, float *r)
 {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
@@ -21,7 +21,7 @@ static __global__ void ratio_kernel(size_t elements, const float *x, float *r)
         r[i] = quotient(x[i], r[i] + (float)EPSILON_R);
 }
 
-/* h = h s or h (1 + epsilon s), divided by its sum: a warp a row. */
+/* Updates h = h s, or h (1 + epsilon s), divided by the sum of its row, one warp per row. */
 static __global__ void update_kernel(size_t rows, int outputs, float epsilon, const float *s,
                                      float *h)
 {
@@ -42,8 +42,8 @@ static __global__ void update_kernel(size_t rows, int outputs, float epsilon, co
         h[n] *= scale;
 }
 
-/* The product of every batch by itself: for another number of rows cuBLAS may take another kernel,
- * and sum in another order. */
+/* Multiplies batch by batch: for another number of rows cuBLAS may choose another kernel, which
+ * sums in another order. */
 static void products(Backend *backend, const char *name, const NnmfParams *params,
                      bool transposed_w, const float *left, const float *w, float *to)
 {
@@ -77,7 +77,7 @@ void cuda_nnmf_forward_cublas(Backend *backend, const NnmfParams *params, const 
     }
 }
 
-/* both (2, elements): h, and behind it h dh. */
+/* both (2, elements): h, then h dh. */
 static __global__ void stack_kernel(size_t elements, const float *h, const float *dh, float *both)
 {
     size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
@@ -87,7 +87,8 @@ static __global__ void stack_kernel(size_t elements, const float *h, const float
     both[elements + i] = h[i] * dh[i];
 }
 
-/* From r = h w and u = (h dh) w: dx, and in their places b and a of dw = h^T b + (h dh)^T a. */
+/* Computes dx from r = h w and u = (h dh) w, and replaces them by b and a of
+ * dw = h^T b + (h dh)^T a. */
 static __global__ void backward_kernel(size_t elements, LocalLearning local, const float *x,
                                        float *r_to_b, float *u_to_a, float *dx)
 {
@@ -101,8 +102,8 @@ static __global__ void backward_kernel(size_t elements, LocalLearning local, con
     u_to_a[i] = terms.a;
 }
 
-/* h and h dh lie behind each other, and so do what is multiplied with them: one product of twice
- * the rows for r and u, and one for both parts of dw. */
+/* h and h dh are stored one after the other, and so are their factors: one product with twice the
+ * rows computes r and u, and one product both parts of dw. */
 void cuda_nnmf_backward_cublas(Backend *backend, const NnmfParams *params, const float *x,
                                const float *w, const float *h, const float *dh, float *dx,
                                float *dw)

@@ -1,14 +1,14 @@
 /*
- * All NNMF iterations in one kernel: a block keeps a tile of rows on chip from the first iteration
- * to the last. h lives in shared memory, r and s in registers, x / r passes from the first product
- * to the second through shared memory; only x and w are read, and h is written once.
+ * All NNMF iterations in one kernel: a block keeps a tile of rows on chip through all iterations. h
+ * is in shared memory, r and s are in registers, and x / r passes from the first product to the
+ * second through shared memory; only x and w are read, and h is written once.
  *
- * The features are worked through in blocks of FEATURES = OUTPUTS columns of w, so that the same
- * threads, each with a tile of 4 x 4, fit both products. Where rows are too few to keep the GPU
- * busy, several groups of threads share them and each takes every GROUPS-th block of features.
- * Where blocks of threads are few too, and the GPU has clusters, those of a cluster do the same
- * among each other. Where shared memory holds all of w that a block of threads needs it is read
- * once; else its blocks are read again in every iteration, from the second-level cache.
+ * The features are processed in blocks of FEATURES = OUTPUTS columns of w, so that the same
+ * threads, each with a tile of 4 x 4, fit both products. If there are too few rows to keep the GPU
+ * busy, several groups of threads share them, and each takes every GROUPS-th block of features. If
+ * there are also few thread blocks and the GPU has clusters, the thread blocks of a cluster divide
+ * the features in the same way. If shared memory holds the part of w that a thread block needs, w
+ * is read once; otherwise its blocks are read from the L2 cache in every iteration.
  */
 #include "cluster.cuh"
 #include "quotient.cuh"
@@ -16,19 +16,19 @@
 
 #include <limits.h>
 
-enum { SIDE = 4, PAD = 4 }; /* of a thread's tile; of a row in shared memory, against conflicts */
+enum { SIDE = 4, PAD = 4 }; /* side of a thread's tile; padding of rows against bank conflicts */
 
-/* A block's work: ROWS rows, OUTPUTS outputs (the shape's, rounded up); the features are shared by
- * the GROUPS of each of the CLUSTER blocks. */
+/* The work of a block: ROWS rows and OUTPUTS outputs (those of the shape, rounded up). The GROUPS
+ * groups of each of the CLUSTER blocks share the features. */
 template <int ROWS_, int OUTPUTS_, int GROUPS_, int CLUSTER_ = 1> struct Tile {
     static constexpr int ROWS = ROWS_, OUTPUTS = OUTPUTS_, GROUPS = GROUPS_, CLUSTER = CLUSTER_;
     static constexpr int FEATURES = OUTPUTS, STRIDE = OUTPUTS + PAD;
     static constexpr int ACROSS = OUTPUTS / SIDE, GROUP = ROWS / SIDE * ACROSS; /* threads */
     static constexpr int THREADS = GROUPS * GROUP;
     static_assert(THREADS % WARP == 0, "whole warps");
-    /* floats: h, and t of a group; one block of w */
+    /* Floats of h, and of t of a group; of one block of w. */
     static constexpr int H = ROWS * STRIDE, W = OUTPUTS * STRIDE;
-    /* In a cluster also the block's own s, of this iteration and of the last, which others may
+    /* In a cluster also the block's own s, of this iteration and of the last one, which others may
      * still read. */
     static constexpr int OWN = CLUSTER > 1 ? 2 * H : 0;
 
@@ -44,8 +44,8 @@ template <int ROWS_, int OUTPUTS_, int GROUPS_, int CLUSTER_ = 1> struct Tile {
     }
 };
 
-/* One block of w into shared memory, by `threads` threads of which this is number `thread`; zeros
- * beyond its outputs and features. */
+/* Loads one block of w into shared memory, by `threads` threads, of which this is number `thread`;
+ * zeros beyond its outputs and features. */
 template <class T>
 static __device__ __forceinline__ void load_weights(const NnmfParams &s, const float *w, int first,
                                                     int thread, int threads, float *to)
@@ -108,8 +108,8 @@ static __device__ __forceinline__ void second_product(const float *t, const floa
     }
 }
 
-/* The thread's part of x, from the features `k` of row `row` of `rows` on; zeros beyond the rows
- * and features. `x` begins with row 0. */
+/* Loads the thread's part of x, from feature `k` of row `row`; zeros beyond the rows and features.
+ * `x` points to row 0 of `rows`. */
 static __device__ __forceinline__ void load_x(const NnmfParams &params, bool aligned,
                                               const float *x, int rows, int row, int k,
                                               float4 values[SIDE])
@@ -121,7 +121,7 @@ static __device__ __forceinline__ void load_x(const NnmfParams &params, bool ali
                               aligned);
 }
 
-/* The thread's part of t = x / (r + tiny); zeros where x has them. */
+/* Stores the thread's part of t = x / (r + EPSILON_R); 0 where x is 0. */
 template <class T>
 static __device__ __forceinline__ void store_ratio(const float4 x[SIDE], const float r[SIDE][SIDE],
                                                    float *t)
@@ -137,8 +137,8 @@ static __device__ __forceinline__ void store_ratio(const float4 x[SIDE], const f
     }
 }
 
-/* In a cluster: the groups' parts of s of all its blocks, added up in their order, in the place of
- * the first part. */
+/* In a cluster: sums the groups' parts of s of all its blocks, in their order, into the first part.
+ */
 template <class T> static __device__ __forceinline__ void add_blocks(float *own, float *parts)
 {
     for (int i = (int)threadIdx.x; i < T::ROWS * T::OUTPUTS; i += T::THREADS) {
@@ -161,8 +161,8 @@ template <class T> static __device__ __forceinline__ void add_blocks(float *own,
     __syncthreads();
 }
 
-/* h = h s or h (1 + epsilon s), divided by the sum of its row: a warp a row. s is the sum of
- * PARTS parts, which lie where the groups' t was. */
+/* Updates h = h s, or h (1 + epsilon s), divided by the sum of its row, one warp per row. s is the
+ * sum of PARTS parts, stored where the groups' t was. */
 template <class T, int PARTS>
 static __device__ __forceinline__ void update(const NnmfParams &params, const float *parts,
                                               float *h)
@@ -208,7 +208,7 @@ static __global__ void __launch_bounds__(T::THREADS)
     x += first_row * (size_t)params.features;
     int blocks = (params.features + T::FEATURES - 1) / T::FEATURES;
     int mine_begin = blocks * rank / T::CLUSTER * T::FEATURES;
-    int mine_end = blocks * (rank + 1) / T::CLUSTER * T::FEATURES; /* or beyond the features */
+    int mine_end = blocks * (rank + 1) / T::CLUSTER * T::FEATURES; /* may exceed the features */
 
     for (int i = (int)threadIdx.x; i < T::ROWS * T::OUTPUTS; i += T::THREADS) {
         int n = i % T::OUTPUTS;
@@ -223,7 +223,7 @@ static __global__ void __launch_bounds__(T::THREADS)
         float s[SIDE][SIDE] = {};
         for (int begin = mine_begin; begin < mine_end; begin += T::GROUPS * T::FEATURES) {
             int first = begin + group * T::FEATURES;
-            bool mine = first < mine_end; /* all groups come to the barriers */
+            bool mine = first < mine_end; /* all groups must reach the barriers */
             float *block = weights + (resident ? (first - mine_begin) / T::FEATURES : group) * T::W;
             if (!resident) {
                 if (mine)
@@ -231,7 +231,7 @@ static __global__ void __launch_bounds__(T::THREADS)
                 __syncthreads();
             }
             if (mine) {
-                float4 u[SIDE]; /* needed after the product, and there by then */
+                float4 u[SIDE]; /* loaded before the product, used after it */
                 float r[SIDE][SIDE];
                 load_x(params, aligned, x, rows, row, first + across * SIDE, u);
                 first_product<T>(h, block, row, across * SIDE, r);

@@ -1,20 +1,21 @@
 /*
- * All NNMF iterations in one kernel on the tensor cores. A warp has a tile of 16 rows and keeps its
- * h in registers from the first iteration to the last, and r, x / r and s of the features at
- * hand too: the accumulators of one product are, lane by lane, the operand of the next, since in
- * which order a product goes through its sum is free. Shared memory holds only w.
+ * All NNMF iterations in one kernel on the tensor cores. A warp has a tile of 16 rows. It keeps h
+ * in registers through all iterations, and r, x / r and s of the current features too: lane by
+ * lane, the accumulators of one product are the operand of the next, because the order of summation
+ * in a product is free. Shared memory holds only w.
  *
- * Where rows are few, the warps of a block take the same rows and each a part of the features,
- * and add up their s. Where they are so few that blocks are too, and the GPU has clusters, those of
- * a cluster do the same among each other: each holds its part of w.
+ * If there are few rows, the warps of a block share the same rows, divide the features and sum
+ * their s. If there are also few blocks and the GPU has clusters, the blocks of a cluster do the
+ * same; each holds its part of w.
  *
- * TERMS 1 rounds the operands to TF32. TERMS 3 splits each into a TF32 number and the rest, and
- * leaves out the product of the rests: an error like float32's (CUTLASS calls it 3xTF32).
+ * TERMS 1 rounds the operands to TF32. TERMS 3 splits each operand into a TF32 number and a
+ * remainder and omits the product of the remainders: the error is like that of float32 (3xTF32 in
+ * CUTLASS).
  *
- * w is used in blocks of 8 outputs by 8 features, one after the other in 64 floats, block (f, j)
- * being number f * (outputs / 8) + j: warps then read both products' fragments without conflicts.
- * Where a block of threads keeps w, or its part of it, in shared memory, it brings it into that
- * order on the way; elsewhere a kernel does before.
+ * w is stored in blocks of 8 outputs by 8 features, 64 consecutive floats each; block (f, j) has
+ * the number f * (outputs / 8) + j. Warps then read the fragments of both products without bank
+ * conflicts. A thread block that keeps w, or its part of it, in shared memory reorders it while
+ * loading; otherwise another kernel does so first.
  */
 #include "cluster.cuh"
 #include "mma.cuh"
@@ -23,15 +24,15 @@
 
 #include <limits.h>
 
-enum { BLOCK = MMA_SIDE * MMA_SIDE, C = 4 /* of a lane in an accumulator */ };
+enum { BLOCK = MMA_SIDE * MMA_SIDE, C = 4 /* elements of a lane in an accumulator */ };
 
 /* ---- w in blocks ---- */
 
-enum { PACK_THREADS = 256, FOURS = BLOCK / 4 /* of a block */ };
+enum { PACK_THREADS = 256, FOURS = BLOCK / 4 /* groups of four floats in a block */ };
 
-/* Four floats of w in blocks, number `i` of block `block`, of `blocks` side by side: of one output,
- * for four features. Zeros beyond the shape's outputs and features. ALIGNED: are rows multiples of
- * four? Loads without a branch, so that several can be under way. */
+/* Returns four floats of w, group `i` of block `block`: one output, four features. `blocks`: number
+ * of blocks side by side. Zeros beyond the outputs and features. ALIGNED: the features are a
+ * multiple of four. Loads without a branch, so that several loads overlap. */
 template <bool ALIGNED>
 static __device__ __forceinline__ float4 four_of(const NnmfParams &params, int blocks, bool round,
                                                  const float *w, int block, int i)
@@ -66,7 +67,7 @@ static __global__ void pack_kernel(NnmfParams params, int blocks, bool round, si
                                  : four_of<false>(params, blocks, round, w, block, i);
 }
 
-/* w in blocks from block `first` on, so many fours, by all threads of a block. */
+/* Stores `fours` groups of four floats of w, from block `first`, by all threads of a block. */
 template <class P, bool ALIGNED>
 static __device__ __forceinline__ void pack_on_chip(const NnmfParams &params, const float *w,
                                                     int first, int fours, float4 *to)
@@ -89,12 +90,12 @@ static __device__ __forceinline__ void pack_on_chip(const NnmfParams &params, co
 
 /* ---- products ---- */
 
-/* c += a b, the operands split as TERMS says; a as (high, low), b as it is. */
+/* c += a b with TERMS products; a is split into (high, low), b is not split yet. */
 template <int TERMS>
 static __device__ __forceinline__ void multiply(float c[C], const float high[4], const float low[4],
                                                 const float b[2])
 {
-    if (TERMS == 1) { /* b is rounded already */
+    if (TERMS == 1) { /* b has been rounded */
         mma_tf32(c, high, b);
         return;
     }
@@ -106,7 +107,7 @@ static __device__ __forceinline__ void multiply(float c[C], const float high[4],
     mma_tf32(c, high, b_high);
 }
 
-/* With one term the products never see `low`, which holds what a NaN or an infinity leaves. */
+/* With one term, `low` is not used in products; it only keeps NaN and infinities. */
 template <int TERMS>
 static __device__ __forceinline__ void split(float value, float &high, float &low)
 {
@@ -118,7 +119,7 @@ static __device__ __forceinline__ void split(float value, float &high, float &lo
     }
 }
 
-/* Hides the value from the optimiser, which would keep in registers what is computed from it. */
+/* Hides the value from the optimiser, which would otherwise keep its parts in registers. */
 static __device__ __forceinline__ float opaque(float value)
 {
 #ifdef __CUDACC__
@@ -127,7 +128,7 @@ static __device__ __forceinline__ float opaque(float value)
     return value;
 }
 
-/* h as a lane keeps it from iteration to iteration; its parts, or it and zeros. */
+/* Stores h as a lane keeps it between iterations: its two parts, or the value and 0. */
 template <class P> static __device__ __forceinline__ void keep(float value, float &high, float &low)
 {
     high = value;
@@ -136,7 +137,7 @@ template <class P> static __device__ __forceinline__ void keep(float value, floa
         split<P::TERMS>(value, high, low);
 }
 
-/* Its parts for a product. */
+/* Returns the parts of h for a product. */
 template <class P>
 static __device__ __forceinline__ void parts_of(const float kept_high[4], const float kept_low[4],
                                                 float high[4], float low[4])
@@ -152,21 +153,22 @@ static __device__ __forceinline__ void parts_of(const float kept_high[4], const 
 
 /* ---- the kernel ---- */
 
-/* SPLIT: do the warps share their rows? RESIDENT: is w in shared memory, or read from the
- * second-level cache? CLUSTER: so many blocks share their rows. */
+/* SPLIT: the warps share their rows and divide the features. RESIDENT: w is in shared memory,
+ * otherwise it is read from the L2 cache. CLUSTER: number of blocks that share their rows. */
 template <int OUTPUTS_, int WARPS_, bool SPLIT_, bool RESIDENT_, int TERMS_, int CLUSTER_ = 1>
 struct Plan {
     static constexpr int OUTPUTS = OUTPUTS_, WARPS = WARPS_, TERMS = TERMS_, CLUSTER = CLUSTER_;
     static constexpr bool SPLIT = SPLIT_, RESIDENT = RESIDENT_;
-    static_assert(SPLIT || CLUSTER == 1, "blocks share rows where warps do");
+    static_assert(SPLIT || CLUSTER == 1, "blocks share rows only if warps do");
     static constexpr int PARTS = SPLIT ? WARPS * CLUSTER : 1; /* of the features */
     static constexpr int BLOCKS = OUTPUTS / MMA_SIDE, THREADS = WARPS * WARP;
     static constexpr int BLOCK_ROWS = SPLIT ? MMA_ROWS : WARPS * MMA_ROWS;
-    /* of s, in the order block, lane, number; and how many floats the warps add at a time */
+    /* Floats of s, in the order (block, lane, element). */
     static constexpr int SUMS = BLOCKS * WARP * C;
-    /* of s in shared memory: the sum, and in a cluster the block's own, of this iteration and of
-     * the last, which others may still read */
+    /* Floats of s in shared memory: the sum and, in a cluster, the block's own s of this iteration
+     * and of the last one, which others may still read. */
     static constexpr int ALL_SUMS = CLUSTER > 1 ? 3 * SUMS : SUMS;
+    /* Blocks and floats that the warps sum at a time. */
     static constexpr int STAGE_BLOCKS = BLOCKS < 4 ? BLOCKS : 4;
     static constexpr int STAGE = STAGE_BLOCKS * WARP * C;
     static_assert(BLOCKS % STAGE_BLOCKS == 0, "whole stages");
@@ -175,7 +177,7 @@ struct Plan {
     {
         return (size_t)blocks_for((size_t)features, MMA_SIDE) * MMA_SIDE * OUTPUTS;
     }
-    /* h is split once an iteration while registers suffice for both parts, else at every use. */
+    /* Split h once an iteration if there are enough registers for both parts, else at every use. */
     static constexpr bool KEEPS_PARTS = OUTPUTS <= 96;
     static constexpr int FLOATS = SPLIT ? ALL_SUMS + WARPS * STAGE : 0; /* besides w */
     static SharedMemory shared(int features, size_t)
@@ -188,10 +190,10 @@ struct Plan {
 /* A lane's place in its warp's fragments. */
 struct Lane {
     int group, member;
-    int swapped; /* which of its two neighbouring outputs it takes first: banks differ so */
+    int swapped; /* takes the second of its two neighbouring outputs first, for other banks */
 };
 
-/* x of the lane's four elements of an accumulator for the features 8 f .. 8 f + 7; `x` begins at
+/* Loads x for the lane's four elements of an accumulator, features 8 f .. 8 f + 7. `x` begins at
  * the warp's rows, of which there are `rows`. */
 static __device__ __forceinline__ void load_x(const NnmfParams &params, const float *x, int rows,
                                               Lane lane, int f, float values[C])
@@ -205,13 +207,13 @@ static __device__ __forceinline__ void load_x(const NnmfParams &params, const fl
     }
 }
 
-/* s += (x / (h w)) w^T for the features 8 f .. 8 f + 7, with `w` their blocks. */
+/* s += (x / (h w)) w^T for features 8 f .. 8 f + 7; `w`: the blocks of these features. */
 template <class P>
 static __device__ __forceinline__ void
 add_features(const float *w, Lane lane, const float x[C], const float high[P::BLOCKS][4],
              const float low[P::BLOCKS][4], float s[P::BLOCKS][C])
 {
-    /* Two sums, of every other block: a product need not wait for the one before. */
+    /* Two sums, over even and odd blocks, so that a product need not wait for the previous one. */
     float r[2][C] = {};
     int first = 2 * lane.member + lane.swapped, second = 2 * lane.member + 1 - lane.swapped;
 #pragma unroll
@@ -237,7 +239,7 @@ add_features(const float *w, Lane lane, const float x[C], const float high[P::BL
     }
 }
 
-/* s of all warps added up, in their order, into `sums`. */
+/* Sums s over all warps, in their order, into `sums`. */
 template <class P>
 static __device__ __forceinline__ void add_warps(const float s[P::BLOCKS][C], float *sums,
                                                  float *stage)
@@ -263,7 +265,7 @@ static __device__ __forceinline__ void add_warps(const float s[P::BLOCKS][C], fl
     }
 }
 
-/* The sums of all blocks of a cluster added up, in their order; `own` is this block's. */
+/* Adds the sums of all blocks of a cluster, in their order; `own`: those of this block. */
 template <class P> static __device__ __forceinline__ void add_blocks(float *own, float *sums)
 {
     cluster_barrier();
@@ -279,9 +281,9 @@ template <class P> static __device__ __forceinline__ void add_blocks(float *own,
     __syncthreads();
 }
 
-/* h = h s or h (1 + epsilon s), divided by the sum of its row. h is kept as a high and a low part
- * in the order of the operand a: (group, first), (group + 8, first), (group, second), ... s is in
- * registers, or the warps' sum in `sums`. */
+/* Updates h = h s, or h (1 + epsilon s), divided by the sum of its row. h is kept as a high and a
+ * low part in the order of the operand a: (group, first), (group + 8, first), (group, second), ...
+ * s is in registers, or summed over the warps in `sums`. */
 template <class P>
 static __device__ __forceinline__ void update(const NnmfParams &params, Lane lane,
                                               const float *sums, const float s[P::BLOCKS][C],
@@ -301,7 +303,7 @@ static __device__ __forceinline__ void update(const NnmfParams &params, Lane lan
             float factor = lane.swapped ? v[row * 2 + 1 - second] : v[row * 2 + second];
             if (params.epsilon != 0.0f)
                 factor = 1.0f + params.epsilon * factor;
-            high[j][i] = (high[j][i] + low[j][i]) * factor; /* all of h, until it is split again */
+            high[j][i] = (high[j][i] + low[j][i]) * factor; /* all of h, to be split again below */
             sum[row] += high[j][i];
         }
     }
@@ -319,13 +321,13 @@ static __device__ __forceinline__ void update(const NnmfParams &params, Lane lan
             keep<P>(high[j][i] * scale[i % 2], high[j][i], low[j][i]);
 }
 
-/* The output that element i of the operand a stands for. */
+/* Returns the output that corresponds to element i of the operand a. */
 static __device__ __forceinline__ int output_of(Lane lane, int j, int i)
 {
     return j * MMA_SIDE + 2 * lane.member + (i / 2 ? 1 - lane.swapped : lane.swapped);
 }
 
-/* w comes as it is where the plan is RESIDENT, else in blocks. */
+/* w is in its usual order if the plan is RESIDENT, otherwise in blocks. */
 template <class P>
 static __global__ void __launch_bounds__(P::THREADS)
     tensor_kernel(NnmfParams params, float start, const float *x, const float *w, float *h_out)
@@ -345,15 +347,15 @@ static __global__ void __launch_bounds__(P::THREADS)
     int rows = left < MMA_ROWS ? (int)left : MMA_ROWS;
     x += first_row * (size_t)params.features;
 
-    int at_hand = 0; /* the group of features that `weights` begin with */
+    int first_group = 0; /* of features, in `weights` */
     const float *weights = w;
     if (P::RESIDENT) { /* the block's part of w */
-        at_hand = groups * rank / P::CLUSTER;
-        int fours = (groups * (rank + 1) / P::CLUSTER - at_hand) * P::BLOCKS * FOURS;
+        first_group = groups * rank / P::CLUSTER;
+        int fours = (groups * (rank + 1) / P::CLUSTER - first_group) * P::BLOCKS * FOURS;
         if (params.features % 4 == 0)
-            pack_on_chip<P, true>(params, w, at_hand * P::BLOCKS, fours, (float4 *)resident);
+            pack_on_chip<P, true>(params, w, first_group * P::BLOCKS, fours, (float4 *)resident);
         else
-            pack_on_chip<P, false>(params, w, at_hand * P::BLOCKS, fours, (float4 *)resident);
+            pack_on_chip<P, false>(params, w, first_group * P::BLOCKS, fours, (float4 *)resident);
         __syncthreads();
         weights = resident;
     }
@@ -366,9 +368,9 @@ static __global__ void __launch_bounds__(P::THREADS)
 
     for (int iteration = 0; iteration < params.iterations; iteration++) {
         float s[P::BLOCKS][C] = {};
-        const float *group = weights + (first - at_hand) * P::BLOCKS * BLOCK;
+        const float *group = weights + (first - first_group) * P::BLOCKS * BLOCK;
         for (int f = first; f < end; f++, group += P::BLOCKS * BLOCK) {
-            float u[C]; /* needed after the first product, and there by then */
+            float u[C]; /* loaded before the first product, used after it */
             load_x(params, x, rows, lane, f, u);
             add_features<P>(group, lane, u, high, low, s);
         }
@@ -395,7 +397,7 @@ static __global__ void __launch_bounds__(P::THREADS)
 
 /* ---- the variants ---- */
 
-/* w in blocks, in scratch memory; NULL after keeping the failure. */
+/* Reorders w into blocks, in scratch memory; NULL after keeping the failure. */
 template <class P>
 static const float *pack(Backend *backend, const char *name, const NnmfParams &s, const float *w)
 {
@@ -425,15 +427,15 @@ static void run(Backend *backend, const NnmfParams &s, const SharedMemory &share
 
 template <class P> static ForwardVariant variant()
 {
-    constexpr bool large = P::RESIDENT || P::FLOATS * sizeof(float) > SHARED_UNASKED;
+    constexpr bool large = P::RESIDENT || P::FLOATS * sizeof(float) > SHARED_DEFAULT;
     return {{P::TERMS == 1 ? "tensor cores tf32" : "tensor cores 3xtf32",
              (const void *)tensor_kernel<P>, P::OUTPUTS, INT_MAX, P::BLOCK_ROWS, P::THREADS,
              P::CLUSTER, ANY_ROWS, large, P::shared},
             run<P>};
 }
 
-/* The rows that one warp each would have keep a GPU busy only where they are many; layers with
- * many outputs have few. */
+/* Only layers with few outputs have enough rows to keep a GPU busy with one warp per tile of rows.
+ */
 template <int TERMS> static VariantTable<ForwardVariant> variants()
 {
     static const ForwardVariant all[] = {

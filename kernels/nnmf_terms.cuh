@@ -1,4 +1,4 @@
-/* What the backward rule of NNMF makes of one feature of one row. */
+/* The backward rule of NNMF (nnmf/operations.h) for one feature of one row. */
 #ifndef NNMF_TERMS_CUH
 #define NNMF_TERMS_CUH
 
@@ -6,12 +6,12 @@
 
 #include "nnmf/operations.h"
 
-/* dx, and the terms of dw = h^T b + (h dh)^T a; a belongs to LOCAL_NONE alone. */
+/* dx, and the terms of dw = h^T b + (h dh)^T a; only LOCAL_NONE has an a. */
 struct BackwardTerms {
     float dx, a, b;
 };
 
-/* From x, r = h w and u = (h dh) w. */
+/* Computes the terms from x, r = h w and u = (h dh) w. */
 static __device__ __forceinline__ BackwardTerms backward_terms(LocalLearning local, float x,
                                                                float r, float u)
 {

@@ -1,14 +1,15 @@
 /*
- * Division without the way out that x / y has for divisors beyond the usual range, a call that a
- * whole warp waits for. NaN and infinities of x or y give no finite number, but that x / infinity
- * may.
+ * Division without the slow path of x / y, a call that a whole warp waits for and that zeros and
+ * very large or small numbers take. If x or y is NaN or infinite the result is not finite, except
+ * that x / infinity may be.
  */
 #ifndef NNMF_QUOTIENT_CUH
 #define NNMF_QUOTIENT_CUH
 
 #include "launch.cuh"
 
-/* 1 / y with an error of at most 2^-23 (PTX ISA, "rcp"), for y from 1e-37 to 1e37. */
+/* Returns 1 / y with a maximum relative error of 2^-23 (PTX ISA, "rcp"), for y from 1e-37 to 1e37.
+ */
 static __device__ __forceinline__ float approximate_reciprocal(float y)
 {
 #ifdef __CUDACC__
@@ -20,13 +21,13 @@ static __device__ __forceinline__ float approximate_reciprocal(float y)
 #endif
 }
 
-/* x / y for these y, with an error of at most 2^-22: where operands have no more bits. */
+/* Returns x / y for these y with a maximum relative error of 2^-22, enough for TF32 operands. */
 static __device__ __forceinline__ float approximate_quotient(float x, float y)
 {
     return x * approximate_reciprocal(y);
 }
 
-/* x / y for these y, with the last bit right or next to it: a step of Newton's. */
+/* Returns x / y for these y, correct to one unit in the last place, by one Newton step. */
 static __device__ __forceinline__ float quotient(float x, float y)
 {
     float reciprocal = approximate_reciprocal(y), q = x * reciprocal;

@@ -1,4 +1,4 @@
-/* ReLU, a thread an element; so written, a NaN stays one, and is seen in the loss. */
+/* ReLU, one thread per element. The comparisons keep a NaN, so that it shows in the loss. */
 #include "cuda.cuh"
 
 enum { THREADS = 256 };

@@ -1,7 +1,7 @@
 /*
- * Transfers: page-locked host memory, which the GPU reads and writes by itself. What is sent to the
- * GPU goes through a stream of its own, so that it travels while kernels run; events order the two
- * streams. What is fetched goes through the stream of the operations, between two of them.
+ * Transfers through pinned host memory. Copies to the GPU have a stream of their own, so that they
+ * run beside kernels; events order the two streams. Copies from the GPU are queued on the stream of
+ * the operations, between two of them.
  */
 #include "cuda.cuh"
 
@@ -11,8 +11,8 @@
 
 struct Transfer {
     void *host;
-    cudaEvent_t called; /* the operations that were called before the last `send` are done */
-    cudaEvent_t done;   /* so is the last copy */
+    cudaEvent_t called; /* the operations called before the last `send` are done */
+    cudaEvent_t done;   /* the last copy is done */
 };
 
 static size_t available(Backend *backend)
@@ -27,10 +27,10 @@ static bool allocate_host(Backend *backend, size_t bytes, const char *what, void
     cudaError_t status = cudaHostAlloc(host, bytes, cudaHostAllocDefault);
     if (status != cudaErrorMemoryAllocation)
         return cuda_try(backend, what, "cudaHostAlloc", status);
-    cudaGetLastError(); /* it is told here, so it must not meet the next launch */
+    cudaGetLastError(); /* clears the error, or the next launch would report it again */
     return fail(error,
-                "out of page-locked memory: %s: %zu bytes were asked for: a smaller "
-                "--batch-size needs less",
+                "out of pinned memory: %s: %zu bytes were asked for: a smaller --batch-size needs "
+                "less",
                 what, bytes);
 }
 
@@ -39,7 +39,7 @@ static void close_transfer(Backend *backend, Transfer *transfer)
     if (!transfer)
         return;
     if (transfer->done) {
-        /* Waits for the streams: where recording the event failed, it misses the last copy. */
+        /* Waits for the streams: if recording the event failed, it does not cover the last copy. */
         TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->copies));
         TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->stream));
         TRY(backend, "closing a transfer", cudaEventDestroy(transfer->done));
@@ -101,7 +101,7 @@ static bool arrived(Backend *backend, Transfer *transfer, bool *yes, Error *erro
     cudaError_t status = cudaEventQuery(transfer->done);
     *yes = status == cudaSuccess;
     if (status == cudaErrorNotReady)
-        cudaGetLastError(); /* no failure, so it must not meet the next launch */
+        cudaGetLastError(); /* not a failure: clears it, or the next launch would report it */
     else
         cuda_try(backend, "asking for the end of a transfer", "cudaEventQuery", status);
     if (backend->error.status == STATUS_OK)

@@ -1,23 +1,25 @@
-/* ReLU, unfold and L1 norm: a warp a row, or a block where a row is more than a warp's registers
- * hold. Back likewise where every pixel is in one window; elsewhere the rows' dot products, then a
- * thread for every element of the image, which gathers from the windows that hold it. */
+/* ReLU, unfold and L1 norm: one warp per row, or one block if a row does not fit into the registers
+ * of a warp. The backward operation does the same if every pixel is in exactly one window;
+ * otherwise it first computes the dot products of the rows, then one thread per element of the
+ * image gathers from the windows that contain it. */
 #include "cuda.cuh"
 #include "division.cuh"
 
 enum { THREADS = 128, WARPS = THREADS / WARP };
 enum { EACH = 8 }; /* features of a row that a thread holds in registers */
 
-/* The shape, and what kernels divide by. */
+/* The shape, and the divisors of the kernels. */
 struct Windows {
     UnfoldShape shape;
-    unsigned rows; /* below 2^31, as the image's elements */
+    unsigned rows; /* below 2^31, like the elements of the images */
     int features;
-    Divisor positions, out_width;           /* of an image's windows */
-    Divisor run;                            /* floats of a window's row */
-    Divisor pixels, line, channels, stride; /* floats of an image, and of a line of it */
+    Divisor positions, out_width; /* windows of an image, and of a row of windows */
+    Divisor run;                  /* floats in a row of a window */
+    Divisor pixels, line;         /* floats in an image, and in a line of it */
+    Divisor channels, stride;
 };
 
-/* How far behind the first image's first element the window of a row begins. */
+/* Returns the offset of the window that belongs to a row, from the first element of all images. */
 static __device__ __forceinline__ size_t window_of(const Windows &w, unsigned row)
 {
     const UnfoldShape &s = w.shape;
@@ -27,20 +29,20 @@ static __device__ __forceinline__ size_t window_of(const Windows &w, unsigned ro
     return (y * (size_t)s.width + at.remainder * (unsigned)s.stride) * (size_t)s.channels;
 }
 
-/* A NaN stays one, and is seen in the loss; fmaxf would drop it. */
+/* Keeps a NaN, so that it shows in the loss; fmaxf would drop it. */
 static __device__ float relu(float value)
 {
     return value < 0.0f ? 0.0f : value;
 }
 
-/* ---- a row and its team, the TEAM threads of a warp or of a block ---- */
+/* ---- a row and its team: the TEAM threads of a warp or of a block ---- */
 
 template <int TEAM> static __device__ __forceinline__ unsigned row_of_team()
 {
     return blockIdx.x * (THREADS / TEAM) + threadIdx.x / TEAM;
 }
 
-/* The sum over a team, in each of its threads; once a kernel. */
+/* Returns the sum over a team to each of its threads. May be called once in a kernel. */
 template <int TEAM> static __device__ __forceinline__ float team_sum(float value)
 {
     value = warp_sum(value);
@@ -56,17 +58,17 @@ template <int TEAM> static __device__ __forceinline__ float team_sum(float value
     return value;
 }
 
-/* A team's thread takes every TEAM-th feature of a row, from its own on. */
+/* A thread processes every TEAM-th feature of a row, from this one. */
 template <int TEAM> static __device__ __forceinline__ int first_feature()
 {
     return (int)threadIdx.x % TEAM;
 }
 
-/* Where these lie in the image, found without a division for each. */
+/* Iterates over the offsets of these features in the image, without a division for each. */
 struct Walk {
-    int at, column;    /* from the window's begin; from the begin of the window's row */
-    int step, columns; /* what a step adds to them */
-    int run, gap;      /* floats of a window's row, and from its end to where the next begins */
+    int at, column;    /* offset in the window; offset in the row of the window */
+    int step, columns; /* their increments */
+    int run, gap;      /* floats in a row of the window; floats between its end and the next row */
 };
 
 template <int TEAM> static __device__ __forceinline__ Walk walk_of(const Windows &w)
@@ -94,8 +96,8 @@ static __device__ __forceinline__ void take_step(Walk &walk)
     }
 }
 
-/* A thread's next EACH elements of a window, 0 behind its end; `left` features are left from the
- * first of these on. */
+/* Reads a thread's next EACH elements of a window, 0 past its end; `left`: features from the first
+ * of these to the end. */
 template <int TEAM>
 static __device__ __forceinline__ void read_window(const float *window, int left, Walk &walk,
                                                    float *values)
@@ -107,7 +109,7 @@ static __device__ __forceinline__ void read_window(const float *window, int left
 
 /* ---- forward ---- */
 
-/* Reads the window again only where it is more than the team's registers hold. */
+/* Reads the window a second time only if it does not fit into the team's registers. */
 template <int TEAM>
 static __global__ void unfold_forward_kernel(Windows w, const float *in, float *x, float *scale)
 {
@@ -140,17 +142,17 @@ static __global__ void unfold_forward_kernel(Windows w, const float *in, float *
         scale[row] = factor;
 }
 
-/* False after keeping the failure. */
+/* Returns false after keeping the failure. */
 static bool windows_of(Backend *backend, const UnfoldShape *s, Windows *windows)
 {
     size_t rows = unfold_rows(s), line = (size_t)s->width * (size_t)s->channels;
-    size_t pixels = (size_t)s->height * line, most = (size_t)1 << 31;
-    if (rows >= most || (size_t)s->batch * pixels >= most) {
+    size_t pixels = (size_t)s->height * line, limit = (size_t)1 << 31;
+    if (rows >= limit || (size_t)s->batch * pixels >= limit) {
         if (backend->error.status == STATUS_OK)
             fail(&backend->error,
                  "batch too large: %d images of %zu values, %zu windows: fewer than %zu of each "
                  "were expected",
-                 s->batch, pixels, rows, most);
+                 s->batch, pixels, rows, limit);
         return false;
     }
     *windows = {*s,
@@ -180,9 +182,9 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
             scale);
 }
 
-/* ---- back, where every pixel is in one window and a block holds a row ---- */
+/* ---- backward, if every pixel is in exactly one window and a block holds a row ---- */
 
-/* Is every pixel in exactly one window, in one direction? */
+/* Returns whether every pixel is in exactly one window, in one direction. */
 static bool is_tiled(int size, int windows, const UnfoldShape *s)
 {
     return (windows == 1 || s->stride == s->kernel) && windows * s->kernel == size;
@@ -218,7 +220,7 @@ static __global__ void tile_backward_kernel(Windows w, const float *in, const fl
             din[window + walk.at] = u[i] > 0.0f ? (d[i] - dot) * factor : 0.0f;
 }
 
-/* False where the shape does not fit, having queued nothing. */
+/* Returns false, without queueing anything, if the shape does not fit. */
 static bool backward_of_tiles(Backend *backend, const Windows &w, const float *in, const float *x,
                               const float *scale, const float *dx, float *din)
 {
@@ -235,9 +237,9 @@ static bool backward_of_tiles(Backend *backend, const Windows &w, const float *i
     return true;
 }
 
-/* ---- back, elsewhere ---- */
+/* ---- backward, other shapes ---- */
 
-/* What all elements of a row share; aligned so that it is read at once. */
+/* Shared by all elements of a row; aligned to be read by one load. */
 struct alignas(8) RowTerms {
     float dot, scale;
 };
@@ -259,7 +261,7 @@ static __global__ void dot_kernel(unsigned rows, int features, const float *x, c
         terms[row] = {sum, scale[row]};
 }
 
-/* The windows that hold a pixel, in one direction; none where `last` comes before `first`. */
+/* The windows that contain a pixel, in one direction; none if last < first. */
 struct Span {
     int first, last;
 };
@@ -284,7 +286,7 @@ static __global__ void fold_kernel(Windows w, unsigned elements, const float *in
     int y = (int)of_line.quotient, x = (int)of_pixel.quotient, c = (int)of_pixel.remainder;
     Span down = windows_with(y, s.out_height, w), across = windows_with(x, s.out_width, w);
     float sum = 0.0f;
-    /* Windows in the order in which the plain version adds them. */
+    /* Adds the windows in the same order as the plain version. */
     for (int oy = down.first; oy <= down.last; oy++)
         for (int ox = across.first; ox <= across.last; ox++) {
             unsigned row = image.quotient * w.positions.by + (unsigned)(oy * s.out_width + ox);

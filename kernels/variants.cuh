@@ -1,32 +1,34 @@
 /*
- * The fused NNMF kernels' variants as tables: what each is for, and what it takes. Of a table the
- * first that fits a shape is taken. nnmf.cu chooses, from what a GPU has and from the rows of one
- * batch, so that several batches at once have the bits of one alone.
+ * Tables of the variants of the fused NNMF kernels: what each is for and what it needs. nnmf.cu
+ * takes the first that fits the shape, the GPU and the rows of one batch; counting the rows of one
+ * batch keeps the results of several batches at once bit-identical to those of each alone.
  */
 #ifndef NNMF_VARIANTS_CUH
 #define NNMF_VARIANTS_CUH
 
 #include "cuda.cuh"
 
-enum { SHARED_UNASKED = 48 << 10 }; /* bytes that every GPU gives a block */
+enum { SHARED_DEFAULT = 48 << 10 }; /* bytes of a block on every GPU, without opt-in */
 
 /* A block's dynamic shared memory. */
 struct SharedMemory {
     size_t bytes;
-    bool resident; /* does it, of a block or of a cluster together, hold all of w? */
+    bool resident; /* that of a block, or of a cluster together, holds all of w */
 };
 
-enum WhichRows { ANY_ROWS, MANY_ROWS /* two blocks for every multiprocessor, or more */ };
+enum WhichRows { ANY_ROWS, MANY_ROWS /* at least two blocks for every multiprocessor */ };
 
 struct Variant {
     const char *family;
     const void *kernel;
-    int outputs, features;     /* at most */
-    unsigned rows;             /* of a tile, which the blocks of a cluster share */
-    unsigned threads, cluster; /* of a block; blocks */
+    int outputs, features; /* maximum */
+    unsigned rows;         /* in a tile, shared by the blocks of a cluster */
+    unsigned threads;      /* in a block */
+    unsigned cluster;      /* blocks in a cluster; 1: no clusters */
     WhichRows which_rows;
-    bool large; /* may a block need more than SHARED_UNASKED? */
-    /* What a block needs for so many features, given `limit` bytes of which to make use. */
+    bool large; /* a block may need more than SHARED_DEFAULT */
+    /* Returns the shared memory of a block for `features` features, if `limit` bytes are available.
+     */
     SharedMemory (*shared)(int features, size_t limit);
 };
 
@@ -58,7 +60,7 @@ template <class V, size_t COUNT> static VariantTable<V> table_of(const V (&varia
     return {variants, COUNT};
 }
 
-/* In their order of preference: on the float32 units, and on tensor cores with that precision. */
+/* In order of preference: on the float32 units, and on the tensor cores. */
 VariantTable<ForwardVariant> cuda_nnmf_forward_fused();
 VariantTable<ForwardVariant> cuda_nnmf_forward_tensor(Precision precision);
 VariantTable<BackwardVariant> cuda_nnmf_backward_fused();

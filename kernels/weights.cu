@@ -1,17 +1,17 @@
-/* The weights of all NNMF layers: positive function and row normalisation, a block a row. Each has
- * so little work that a launch of its own would cost more. */
+/* The weights of all NNMF layers: positive function and row normalisation, one block per row. One
+ * launch serves all layers, because each is too small for a launch of its own. */
 #include "cuda.cuh"
 
 enum { THREADS = 256, WARPS = THREADS / WARP };
 
-/* The layers travel as an argument, so that a recorded launch needs no host memory. */
+/* Passed by value, so that a recorded launch needs no host memory. */
 struct Layers {
     LayerWeights of[MAX_WEIGHT_LAYERS];
 };
 
-static const double EXP_LIMIT = 80.0; /* exp(80) is still a float32 */
+static const double EXP_LIMIT = 80.0; /* exp(80) is finite in float32 */
 
-/* The sum over the block, in every thread; `sums` holds one value a warp. */
+/* Returns the sum over the block to every thread; `sums` has one element for each warp. */
 static __device__ double block_sum(double value, double *sums)
 {
     value = warp_sum(value);
@@ -25,13 +25,14 @@ static __device__ double block_sum(double value, double *sums)
     return all;
 }
 
-/* The largest magnitude of a layer's raw and the first element that has it. */
+/* The maximum magnitude of a layer's raw weights, and the first element that has it. */
 struct Largest {
     double magnitude;
     unsigned long long where;
 };
 
-/* largest (layers), of those where the positive function needs it: blockIdx.x is the layer. */
+/* Fills in largest (layers) for the layers whose positive function needs it; blockIdx.x: the layer.
+ */
 static __global__ void largest_kernel(Layers layers, Largest *largest)
 {
     DYNAMIC_SHARED(Largest, found);
@@ -58,7 +59,7 @@ static __global__ void largest_kernel(Layers layers, Largest *largest)
     largest[blockIdx.x] = mine;
 }
 
-/* What POSITIVE_EXP scales raw by; the other functions have no `largest`. */
+/* Returns the factor by which POSITIVE_EXP scales raw; other functions have no `largest`. */
 static __device__ double shrink_of(PositiveFunction function, const Largest *largest)
 {
     if (function != POSITIVE_EXP || largest->magnitude <= EXP_LIMIT)
@@ -77,7 +78,7 @@ static __device__ double positive(PositiveFunction function, double raw, double 
     return raw;
 }
 
-/* blockIdx.x is the row, blockIdx.y the layer; layers with fewer rows have idle blocks. */
+/* blockIdx.x: the row; blockIdx.y: the layer. Layers with fewer rows have idle blocks. */
 static __global__ void weights_forward_kernel(Layers layers, const Largest *largest)
 {
     DYNAMIC_SHARED(double, sums);
@@ -101,18 +102,18 @@ static __global__ void weights_forward_kernel(Layers layers, const Largest *larg
         layer.scale[blockIdx.x] = (float)factor;
 }
 
-/* A row's share of the sums that go beyond rows. */
+/* A row's contribution to the sums over all rows of a layer. */
 struct RowSums {
     double beta, shrink;
 };
 
-/* Do gradients hang on sums over all rows of a layer? */
-static __host__ __device__ bool goes_beyond_rows(PositiveFunction function)
+/* Returns whether gradients depend on sums over all rows of a layer. */
+static __host__ __device__ bool needs_row_sums(PositiveFunction function)
 {
     return function == POSITIVE_EXP || function == POSITIVE_TANH;
 }
 
-/* Blocks as above; rows (layers, gridDim.x), of those that go beyond. */
+/* Blocks as above; rows (layers, gridDim.x) is filled in for layers that need it. */
 static __global__ void weights_backward_kernel(Layers layers, const Largest *largest, RowSums *rows)
 {
     DYNAMIC_SHARED(double, sums);
@@ -151,7 +152,7 @@ static __global__ void weights_backward_kernel(Layers layers, const Largest *lar
         }
         d_raw[row + (size_t)i] = (float)d;
     }
-    if (!goes_beyond_rows(s.function))
+    if (!needs_row_sums(s.function))
         return;
     db = block_sum(db, sums);
     dshrink = block_sum(dshrink, sums);
@@ -159,17 +160,17 @@ static __global__ void weights_backward_kernel(Layers layers, const Largest *lar
         rows[(size_t)blockIdx.y * gridDim.x + blockIdx.x] = {db, dshrink};
 }
 
-/* dbeta, and what the largest weight gets for setting the scale: shrink = EXP_LIMIT / |raw|. rows
- * (layers, most); blockIdx.x is the layer. */
+/* Computes dbeta, and adds the gradient of the scale, shrink = EXP_LIMIT / |raw|, to the largest
+ * weight. rows (layers, max_rows); blockIdx.x: the layer. */
 static __global__ void add_rows_kernel(Layers layers, const Largest *largest, const RowSums *rows,
-                                       unsigned most)
+                                       unsigned max_rows)
 {
     const LayerWeights &layer = layers.of[blockIdx.x];
     const WeightShape s = layer.shape;
-    if (!goes_beyond_rows(s.function))
+    if (!needs_row_sums(s.function))
         return;
     largest += blockIdx.x;
-    rows += (size_t)blockIdx.x * most;
+    rows += (size_t)blockIdx.x * max_rows;
     double db = 0.0, dshrink = 0.0, shrink = shrink_of(s.function, largest);
     for (int n = 0; n < s.outputs; n++) {
         db += rows[n].beta;
@@ -181,10 +182,10 @@ static __global__ void add_rows_kernel(Layers layers, const Largest *largest, co
         layer.d_raw[largest->where] -= (float)(dshrink * shrink / layer.raw[largest->where]);
 }
 
-enum { MOST_PARAMETERS = 4096 }; /* bytes that CUDA gives a kernel for its parameters */
+enum { MAX_PARAMETER_BYTES = 4096 }; /* CUDA's limit on the parameters of a kernel */
 
 static_assert(sizeof(Layers) + sizeof(Largest *) + sizeof(RowSums *) + sizeof(unsigned) <=
-                  MOST_PARAMETERS,
+                  MAX_PARAMETER_BYTES,
               "all layers fit into a kernel's parameters");
 
 /* ---- launching ---- */
@@ -197,7 +198,7 @@ static Layers as_argument(const LayerWeights *layers, int count)
     return all;
 }
 
-/* A block for every row of the layer that has the most; blockIdx.y is the layer. */
+/* One block for every row of the layer with the most rows; blockIdx.y: the layer. */
 static dim3 grid_of(const LayerWeights *layers, int count)
 {
     int rows = 0;
@@ -206,7 +207,7 @@ static dim3 grid_of(const LayerWeights *layers, int count)
     return dim3((unsigned)rows, (unsigned)count);
 }
 
-/* Finds the largest weights where a layer's positive function needs them. */
+/* Finds the largest weights if the positive function of a layer needs them. */
 static void find_largest(Backend *backend, const char *operation, const Layers &all, int count,
                          Largest *largest)
 {
@@ -246,7 +247,7 @@ static void weights_backward(Backend *backend, const LayerWeights *layers, int c
         sums);
     bool summed = false;
     for (int i = 0; i < count; i++)
-        summed = summed || goes_beyond_rows(layers[i].shape.function);
+        summed = summed || needs_row_sums(layers[i].shape.function);
     if (summed)
         RUN(backend, name, add_rows_kernel, (unsigned)count, 1, 0, all, largest, sums, grid.x);
 }

@@ -1,6 +1,6 @@
 /*
- * How an image of a batch is augmented: the draws, and the colour operations on one pixel. Inline,
- * so that every device computes the same. The colour operations are those of torchvision 0.14
+ * Augmentation of one image: the random draws, and the colour operations on one pixel. Inline, so
+ * that every device computes the same result. The colour operations are those of torchvision 0.14
  * (torchvision/transforms/functional_tensor.py) on values in [0, 1].
  */
 #ifndef NNMF_AUGMENT_H
@@ -14,7 +14,7 @@
 typedef enum AugmentKind {
     AUGMENT_NONE,      /* centre crop */
     AUGMENT_REFERENCE, /* as published: one draw for the whole batch */
-    AUGMENT_IMAGE,     /* a draw for each image */
+    AUGMENT_IMAGE,     /* one draw for each image */
 } AugmentKind;
 
 typedef enum ColourOperation {
@@ -28,26 +28,28 @@ typedef enum ColourOperation {
 enum { COLOUR_OPERATIONS = 4 };
 
 typedef struct Augmentation {
-    int32_t top, left;                      /* of the crop, in pixels */
-    int32_t flip;                           /* 1: horizontally */
+    int32_t top, left;                      /* corner of the crop, in pixels */
+    int32_t flip;                           /* 1: flip horizontally */
     int32_t order[COLOUR_OPERATIONS];       /* ColourOperation, first to last */
-    float brightness, contrast, saturation; /* factors, 1 changes nothing */
+    float brightness, contrast, saturation; /* factors; 1 has no effect */
     float hue;                              /* shift in turns of the colour circle */
 } Augmentation;
 
-/* Uniform in 0 .. bound - 1. */
+/* Maps 32 random bits to a uniform integer in [0, bound). */
 static inline NNMF_HD uint32_t augment_below(uint32_t bits, uint32_t bound)
 {
     return (uint32_t)(((uint64_t)bits * bound) >> 32);
 }
 
+/* Maps 32 random bits to a uniform float in [low, high). */
 static inline NNMF_HD float augment_between(uint32_t bits, float low, float high)
 {
     return low + (high - low) * philox_uniform(bits);
 }
 
-/* The augmentation of image `position` of the batch of (epoch, step). slack: image size minus crop
- * size. colour: three channels, so flips and colours too; else the random crop only. */
+/* Draws the augmentation of image `position` in the batch of (epoch, step). slack_y, slack_x: image
+ * size minus crop size, in pixels. colour: the images have three channels and are also flipped and
+ * recoloured; otherwise they are only cropped. */
 static inline NNMF_HD Augmentation augment_draw(AugmentKind kind, uint64_t seed, uint32_t epoch,
                                                 uint32_t step, uint32_t position, int slack_y,
                                                 int slack_x, bool colour)
@@ -105,13 +107,13 @@ static inline NNMF_HD void augment_blend(float rgb[3], float other, float factor
         rgb[c] = augment_clamp(factor * rgb[c] + (1.0f - factor) * other);
 }
 
-/* -1 <= value < 2 less its floor: exactly, and without a call. */
-static inline NNMF_HD float augment_turn(float value)
+/* Returns value - floor(value) for -1 <= value < 2; exact, and without a library call. */
+static inline NNMF_HD float augment_wrap(float value)
 {
     return value < 0.0f ? value + 1.0f : value >= 1.0f ? value - 1.0f : value;
 }
 
-/* Turns the hue by `shift` turns: RGB to HSV and back. */
+/* Rotates the hue by `shift` turns of the colour circle: RGB to HSV and back. */
 static inline NNMF_HD void augment_hue(float rgb[3], float shift)
 {
     float r = rgb[0], g = rgb[1], b = rgb[2];
@@ -124,15 +126,15 @@ static inline NNMF_HD void augment_hue(float rgb[3], float shift)
         saturation = range / high;
         float rc = (high - r) / range, gc = (high - g) / range, bc = (high - b) / range;
         hue = high == r ? bc - gc : high == g ? 2.0f + rc - bc : 4.0f + gc - rc;
-        hue = augment_turn(hue / 6.0f + 1.0f);
+        hue = augment_wrap(hue / 6.0f + 1.0f);
     }
-    hue = augment_turn(hue + shift);
+    hue = augment_wrap(hue + shift);
 
     int sixth = (int)(hue * 6.0f);
-    float rest = hue * 6.0f - (float)sixth;
+    float fraction = hue * 6.0f - (float)sixth;
     float p = augment_clamp(high * (1.0f - saturation));
-    float q = augment_clamp(high * (1.0f - saturation * rest));
-    float t = augment_clamp(high * (1.0f - saturation * (1.0f - rest)));
+    float q = augment_clamp(high * (1.0f - saturation * fraction));
+    float t = augment_clamp(high * (1.0f - saturation * (1.0f - fraction)));
     switch (sixth % 6) {
     case 0: rgb[0] = high, rgb[1] = t, rgb[2] = p; break;
     case 1: rgb[0] = q, rgb[1] = high, rgb[2] = p; break;
@@ -143,7 +145,7 @@ static inline NNMF_HD void augment_hue(float rgb[3], float shift)
     }
 }
 
-/* One colour operation on one pixel; `mean_grey` of its whole image as it is before. */
+/* Applies one colour operation to one pixel. mean_grey: of the whole image before the operation. */
 static inline NNMF_HD void augment_colour(const Augmentation *a, int operation, float mean_grey,
                                           float rgb[3])
 {

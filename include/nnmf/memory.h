@@ -1,4 +1,4 @@
-/* Allocation with the two checks that are easily forgotten: the product and the result. */
+/* Checked allocation: reports overflow of count * size and exhausted memory as an Error. */
 #ifndef NNMF_MEMORY_H
 #define NNMF_MEMORY_H
 
@@ -10,16 +10,16 @@
 extern "C" {
 #endif
 
-/* `count` elements of `size` bytes, zeroed, aligned to 64 bytes (a cache line and the widest
- * vector register). Fails with the number of bytes and `what` it was for. Free with
- * memory_free(). A count of 0 gives a valid pointer. */
+/* Allocates `count` elements of `size` bytes, zeroed and aligned to 64 bytes (a cache line and the
+ * widest vector register). On failure returns NULL; the error states the number of bytes and `what`
+ * they were for. A count of 0 returns a valid pointer. Free with memory_free(). */
 void *memory_allocate(size_t count, size_t size, const char *what, Error *error);
 
 /* NULL is allowed. */
 void memory_free(void *pointer);
 
-/* For tests of the error paths: after `allocations` more successful calls every further one
- * fails as if memory were exhausted. A negative number, the initial state, never fails. */
+/* For tests of error paths: after `allocations` more successful calls, every further one fails as
+ * if memory were exhausted. Negative, the initial state: none fails. */
 void memory_fail_after(long allocations);
 
 #ifdef __cplusplus

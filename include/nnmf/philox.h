@@ -1,8 +1,8 @@
 /*
  * Random numbers as a function of where they are used: Philox 4x32-10 (Salmon, Moraes, Dror,
  * Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) turns a counter and a key into
- * 128 random bits. With no state, every thread of the processor or of a device draws the same
- * number for the same place, in any order. Compiles as C11 and as CUDA.
+ * 128 random bits. It has no state, so every CPU or GPU thread draws the same number for the same
+ * place, in any order. Compiles as C11 and as CUDA.
  */
 #ifndef NNMF_PHILOX_H
 #define NNMF_PHILOX_H
@@ -39,30 +39,32 @@ NNMF_HD static inline Philox philox(uint32_t counter0, uint32_t counter1, uint32
     return result;
 }
 
-/* In [0, 1): the upper 24 bits, which a float holds exactly. */
+/* Returns a float in [0, 1) from the upper 24 bits, which it holds exactly. */
 NNMF_HD static inline float philox_uniform(uint32_t bits)
 {
     return (float)(bits >> 8) * (1.0f / 16777216.0f);
 }
 
-/* What a number is drawn for. Part of the counter, so that purposes never share numbers. */
+/* Purpose of a draw. Part of the counter, so that no two purposes share numbers. */
 typedef enum { DRAW_WEIGHTS, DRAW_SHUFFLE, DRAW_AUGMENT, DRAW_NOISE } Draw;
 
+/* Returns the 128 random bits of element `index` of (seed, purpose, epoch, step). */
 NNMF_HD static inline Philox draw(uint64_t seed, Draw purpose, uint32_t epoch, uint32_t step,
                                   uint32_t index)
 {
     return philox(index, step, epoch, (uint32_t)purpose, (uint32_t)seed, (uint32_t)(seed >> 32));
 }
 
-/* With 8, a chi-square test over 480000 permutations of 4 elements still fails. */
+/* Rounds of the Feistel network below. With 8, a chi-square test over 480000 permutations of 4
+ * elements fails. */
 enum { DRAW_ROUNDS = 12 };
 
-/* Element `position` < `count` of a pseudo-random permutation of 0..count-1 that belongs to
- * (seed, epoch), computed alone, without a table (Mitchell, Stokes, Frank, Holmes,
- * "Bandwidth-Optimal Random Shuffling for GPUs", 2022): a Feistel network permutes the numbers of
- * the smallest even number of bits that covers `count`; a result outside is permuted again until
- * it is inside, after four turns at most on average. Over more than two bits such a network makes
- * even permutations only, half of all; the places of single elements do not show that. */
+/* Returns element `position` < `count` of the pseudo-random permutation of 0 .. count - 1 that
+ * belongs to (seed, epoch), without a table (Mitchell, Stokes, Frank, Holmes, "Bandwidth-Optimal
+ * Random Shuffling for GPUs", 2022). A Feistel network permutes the numbers with the smallest even
+ * number of bits that covers `count`; a result outside the range is permuted again, until it is
+ * inside: on average after at most four passes. Over more than two bits such a network produces
+ * only the even permutations, half of all; positions of single elements do not reveal that. */
 NNMF_HD static inline uint32_t draw_permuted(uint64_t seed, uint32_t epoch, uint32_t count,
                                              uint32_t position)
 {

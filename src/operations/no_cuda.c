@@ -1,4 +1,4 @@
-/* What a program that was built without CUDA has in place of kernels/. */
+/* Replaces kernels/ in a build without CUDA. */
 #include "nnmf/device.h"
 
 const bool cuda_is_built = false;

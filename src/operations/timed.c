@@ -2,7 +2,7 @@
 
 #include "base/time.h"
 
-/* Multiplications and additions of one rows x outputs x features product. */
+/* Returns the multiplications plus additions of one rows x outputs x features product. */
 static double nnmf_product(const NnmfParams *s)
 {
     return 2.0 * (double)s->rows * s->features * s->outputs;
@@ -13,8 +13,8 @@ static double convolution_product(const ConvolutionShape *s)
     return 2.0 * (double)s->rows * s->in * s->out;
 }
 
-/* A row for each operation, in the table's order: member, name, FLOPs of a call, parameters,
- * arguments. All else is made from it. */
+/* A row for each operation, in the order of the table: member, name, FLOPs of a call, parameters,
+ * arguments. The rest of this file is generated from it. */
 /* clang-format off */
 #define TIMED_OPERATIONS(T)                                                                        \
     T(sample, "sample", 0.0,                                                                       \
@@ -122,7 +122,7 @@ const char *const timed_members[OPERATION_COUNT] = {
 #undef MEMBER
 };
 
-/* Operations get no context of ours, so the table beneath and the sums are the file's own. */
+/* Operations cannot be passed a context, so the timed table and the sums are static. */
 static const Operations *inner;
 static Operations timed_operations;
 static Timing timing;
@@ -130,7 +130,7 @@ static bool paused;
 
 static double begin(Backend *backend)
 {
-    Error ignored; /* bench asks for failures once, at the end */
+    Error ignored; /* bench checks for failures once, at the end */
     if (paused)
         return 0.0;
     inner->finish(backend, &ignored);

@@ -1,13 +1,13 @@
-/* Batch norm, row by row with a running sum for every channel, in double. */
+/* Batch norm, row by row, with a running sum in double for every channel. */
 #include "operations/cpu/cpu.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { LEAST_CHUNK = 64 };
+enum { CHUNK_ROWS = 64 };
 
-/* The chunks' sums of two values per channel: (chunks, 2, channels) doubles, zero. *row: (channels)
- * floats more; NULL: not wanted. */
+/* Returns (chunks, 2, channels) zeros for the chunks' sums of two values per channel, and in *row
+ * (channels) more floats unless `row` is NULL. */
 static double *sums_scratch(Backend *backend, int chunks, size_t width, float **row)
 {
     Scratch scratch;
@@ -21,7 +21,7 @@ static double *sums_scratch(Backend *backend, int chunks, size_t width, float **
     return (double *)scratch.shared;
 }
 
-/* The sum over chunks, for value 0 or 1 of channel c. */
+/* Returns the sum over chunks of value 0 or 1 of channel c. */
 static double total(const double *sums, int chunks, size_t width, size_t value, size_t c)
 {
     double sum = 0.0;
@@ -34,11 +34,12 @@ static void forward_batch(Backend *backend, size_t rows, size_t width, const flo
                           const float *weight, const float *bias, float *out, float *mean,
                           float *rstd)
 {
-    int chunks = cpu_chunks(rows, LEAST_CHUNK);
+    int chunks = cpu_chunks(rows, CHUNK_ROWS);
     double *sums = sums_scratch(backend, chunks, width, NULL);
     if (!sums)
         return;
-        /* About the first row: that is near the mean, so in double hardly anything cancels. */
+        /* Moments about the first row: it is near the mean, so hardly anything cancels in double.
+         */
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (int chunk = 0; chunk < chunks; chunk++) {
         double *sum = sums + (size_t)chunk * 2 * width, *squares = sum + width;
@@ -67,18 +68,18 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, int b
                               const float *in, const float *weight, const float *bias, float *out,
                               float *mean, float *rstd)
 {
-    size_t width = (size_t)channels, each = rows / (size_t)batches;
+    size_t width = (size_t)channels, batch_rows = rows / (size_t)batches;
     for (size_t b = 0; b < (size_t)batches; b++)
-        forward_batch(backend, each, width, in + b * each * width, weight, bias,
-                      out + b * each * width, mean + b * width, rstd + b * width);
+        forward_batch(backend, batch_rows, width, in + b * batch_rows * width, weight, bias,
+                      out + b * batch_rows * width, mean + b * width, rstd + b * width);
 }
 
-/* dbias: the sums of dout; dweight: of dout times the normalised input. sums: zero. */
+/* Sums dout into dbias, and dout times the normalised input into dweight. `sums` must be zero. */
 static void parameter_gradients(const Backend *backend, double *sums, size_t rows, size_t width,
                                 const float *in, const float *mean, const float *rstd,
                                 const float *dout, float *dweight, float *dbias)
 {
-    int chunks = cpu_chunks(rows, LEAST_CHUNK);
+    int chunks = cpu_chunks(rows, CHUNK_ROWS);
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (int chunk = 0; chunk < chunks; chunk++) {
         double *sum = sums + (size_t)chunk * 2 * width, *dot = sum + width;
@@ -102,11 +103,11 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
                                const float *dout, float *din, float *dweight, float *dbias)
 {
     size_t width = (size_t)channels;
-    double *sums = sums_scratch(backend, cpu_chunks(rows, LEAST_CHUNK), width, NULL);
+    double *sums = sums_scratch(backend, cpu_chunks(rows, CHUNK_ROWS), width, NULL);
     if (!sums)
         return;
     parameter_gradients(backend, sums, rows, width, in, mean, rstd, dout, dweight, dbias);
-    /* The rounding of dweight and dbias does not matter here. */
+    /* dweight and dbias are rounded to float; here that does not matter. */
     float share = (float)(1.0 / (double)rows);
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (size_t row = 0; row < rows; row++)
@@ -121,7 +122,7 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
 static void accumulate_batch(Backend *backend, size_t rows, size_t width, const float *in,
                              double *sums)
 {
-    int chunks = cpu_chunks(rows, LEAST_CHUNK);
+    int chunks = cpu_chunks(rows, CHUNK_ROWS);
     double *parts = sums_scratch(backend, chunks, width, NULL);
     if (!parts)
         return;
@@ -145,9 +146,9 @@ static void accumulate_batch(Backend *backend, size_t rows, size_t width, const 
 static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, int batches,
                                  const float *in, double *sums)
 {
-    size_t width = (size_t)channels, each = rows / (size_t)batches;
+    size_t width = (size_t)channels, batch_rows = rows / (size_t)batches;
     for (size_t b = 0; b < (size_t)batches; b++)
-        accumulate_batch(backend, each, width, in + b * each * width, sums);
+        accumulate_batch(backend, batch_rows, width, in + b * batch_rows * width, sums);
 }
 
 static void rstd_of(const float *variance, size_t width, float *rstd)
@@ -178,7 +179,7 @@ static void batchnorm_frozen_backward(Backend *backend, size_t rows, int channel
 {
     size_t width = (size_t)channels;
     float *rstd;
-    double *sums = sums_scratch(backend, cpu_chunks(rows, LEAST_CHUNK), width, &rstd);
+    double *sums = sums_scratch(backend, cpu_chunks(rows, CHUNK_ROWS), width, &rstd);
     if (!sums)
         return;
     rstd_of(variance, width, rstd);

@@ -4,9 +4,9 @@
 
 #include <omp.h>
 
-enum { ROWS = 48, LEAST_CHUNK = 2 * ROWS };
+enum { ROWS = 48, CHUNK_ROWS = 2 * ROWS };
 
-/* A tile of rows as it lies in memory, or where it must be padded, a padded copy. */
+/* Returns a tile of rows in place, or a padded copy if it needs padding. */
 static const float *in_tile(const float *from, size_t rows, size_t columns, size_t padded_rows,
                             size_t stride, float *copy)
 {
@@ -51,7 +51,7 @@ static void convolution_backward(Backend *backend, const ConvolutionShape *s, co
     size_t width = (size_t)s->in, outputs = (size_t)s->out;
     size_t padded_width = round_up(width, VECTOR);
     size_t outer_rows = round_up(outputs, OUTER_ROWS);
-    int chunks = cpu_chunks(s->rows, LEAST_CHUNK);
+    int chunks = cpu_chunks(s->rows, CHUNK_ROWS);
     size_t packed = outputs * padded_width, part_floats = outer_rows * padded_width;
     size_t bias_floats = outputs * (sizeof(double) / sizeof(float));
     Scratch scratch;
@@ -59,7 +59,7 @@ static void convolution_backward(Backend *backend, const ConvolutionShape *s, co
                      ROWS * (outer_rows + 2 * padded_width), &scratch))
         return;
     pack_panels(weight, outputs, width, width, 1, outputs, scratch.shared);
-    /* A gradient that is zero but for rounding is not rare here: sums of dout in double. */
+    /* The gradient of the bias is often zero except for rounding, so dout is summed in double. */
     double *bias_parts = (double *)(scratch.shared + round_up(packed, 2));
     float *parts = (float *)(bias_parts + (size_t)chunks * outputs);
 

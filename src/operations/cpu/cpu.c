@@ -1,5 +1,4 @@
-/* The fast CPU device: its scratch memory and failures, the choice of an instruction set, its
- * threads. */
+/* The fast CPU device: scratch memory, failures, choice of the instruction set, threads. */
 #include "operations/cpu/cpu.h"
 
 #include "nnmf/device.h"
@@ -15,9 +14,9 @@
 
 bool cpu_scratch(Backend *backend, size_t shared, size_t each, Scratch *scratch)
 {
-    enum { LINE = 16 }; /* floats of a cache line */
+    enum { LINE = 16 }; /* floats in a cache line */
     size_t shared_rounded = (shared + LINE - 1) / LINE * LINE;
-    /* A line of its own between threads, so that none waits for another's writes. */
+    /* An unused line between the parts of two threads avoids false sharing. */
     scratch->stride = (each + LINE - 1) / LINE * LINE + LINE;
     size_t all = shared_rounded + scratch->stride * (size_t)backend->threads;
     if (all * sizeof(float) > backend->scratch_bytes) {
@@ -128,8 +127,8 @@ static void *wait_at_gate(void *gate)
     return NULL;
 }
 
-/* OpenMP ends the program when it cannot start its threads. So that it can, as many are started
- * and ended first; the C library keeps their stacks for the next ones. */
+/* OpenMP exits if it cannot start its threads. So as many threads are started and joined first, to
+ * report a failure instead; the C library keeps their stacks for the next ones. */
 static bool start_threads(int threads, Error *error)
 {
     pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
@@ -155,21 +154,22 @@ static bool start_threads(int threads, Error *error)
     return true;
 }
 
-/* NULL with an error that names the sets that are there. */
+/* Returns NULL, with an error that lists the supported sets, if there is no such set. */
 static const InstructionSet *choose_set(const char *name, Error *error)
 {
     if (!name || strcmp(name, cpu_instruction_set_names[0]) == 0)
         return set_number(0);
-    char there[64] = "";
+    char supported_names[64] = "";
     const InstructionSet *set;
     for (int i = 0; (set = set_number(i)); i++) {
         if (strcmp(set->name, name) == 0)
             return set;
-        size_t length = strlen(there);
-        snprintf(there + length, sizeof there - length, "%s%s", i ? ", " : "", set->name);
+        size_t length = strlen(supported_names);
+        snprintf(supported_names + length, sizeof supported_names - length, "%s%s", i ? ", " : "",
+                 set->name);
     }
     fail(error, "no such instruction set: --cpu %s: this program on this processor has: %s", name,
-         there);
+         supported_names);
     return NULL;
 }
 

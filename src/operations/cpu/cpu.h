@@ -1,6 +1,6 @@
 /*
- * The fast CPU version. The sources of this folder but cpu.c are compiled once for each
- * instruction set, with CPU_SET naming it; CPU_NAME(f) is f's name in that set.
+ * The fast CPU version. All sources of this folder except cpu.c are compiled once for each
+ * instruction set, which CPU_SET names; CPU_NAME(f) is the name of f in that set.
  */
 #ifndef NNMF_CPU_H
 #define NNMF_CPU_H
@@ -14,27 +14,30 @@ struct Backend {
     size_t scratch_bytes;
 };
 
-/* Scratch memory for the operation at hand, uninitialised, aligned to 64 bytes: `shared` floats
- * for all threads and after them `each` floats for every thread. Both are rounded up to whole
- * cache lines. NULL after recording the failure. */
 typedef struct Scratch {
-    float *shared;
-    float *threads;
-    size_t stride; /* floats from one thread's part to the next */
+    float *shared;  /* for all threads */
+    float *threads; /* the part of the first thread */
+    size_t stride;  /* floats from one thread's part to the next */
 } Scratch;
 
+/* Provides uninitialised scratch memory for the current operation, aligned to 64 bytes: `shared`
+ * floats for all threads, then `each` floats for every thread, both rounded up to whole cache
+ * lines. Returns false after keeping the failure. */
 bool cpu_scratch(Backend *backend, size_t shared, size_t each, Scratch *scratch);
 
-/* Sums over rows are made of the sums of at most this many chunks of rows, added in order: the
- * chunks depend on the rows alone, so the result does not depend on the threads. */
-enum { CPU_CHUNKS = 32 };
+/* Maximum number of chunks of rows in a sum over rows. The sums of the chunks are added in order,
+ * and the chunks depend only on the number of rows, so the result does not depend on the threads.
+ */
+enum { MAX_CPU_CHUNKS = 32 };
 
-static inline int cpu_chunks(size_t rows, size_t least)
+/* Returns the number of chunks of chunk_rows rows, or MAX_CPU_CHUNKS, which are then larger. */
+static inline int cpu_chunks(size_t rows, size_t chunk_rows)
 {
-    size_t chunks = (rows + least - 1) / least;
-    return chunks < CPU_CHUNKS ? (int)chunks : CPU_CHUNKS;
+    size_t chunks = (rows + chunk_rows - 1) / chunk_rows;
+    return chunks < MAX_CPU_CHUNKS ? (int)chunks : MAX_CPU_CHUNKS;
 }
 
+/* Returns the first row of a chunk. */
 static inline size_t cpu_chunk_begin(size_t rows, int chunks, int chunk)
 {
     return rows * (size_t)chunk / (size_t)chunks;
@@ -44,7 +47,7 @@ static inline size_t cpu_chunk_begin(size_t rows, int chunks, int chunk)
 #define CPU_JOIN(a, b) CPU_JOIN2(a, b)
 #define CPU_NAME(f) CPU_JOIN(f, CPU_SET)
 
-/* Each fills in its family's operations, for one instruction set. */
+/* Each function fills in the operations of its family, for one instruction set. */
 #define CPU_DECLARE(family)                                                                        \
     void cpu_##family##_table_avx512(Operations *table);                                           \
     void cpu_##family##_table_avx2(Operations *table);                                             \

@@ -1,7 +1,7 @@
 /*
- * NNMF, a tile of rows at a time: x, h and what lies between the two products of an iteration stay
- * in the caches of one core through all the iterations. The features are worked through in blocks,
- * so that x / r of a block is still in the first-level cache when the second product reads it.
+ * NNMF, one tile of rows at a time: x, h and the intermediate values of an iteration stay in the
+ * caches of one core through all iterations. The features are processed in blocks, so that x / r of
+ * a block is still in the L1 cache when the second product reads it.
  */
 #include "operations/cpu/cpu.h"
 #include "operations/cpu/tile.h"
@@ -10,19 +10,19 @@
 #include <omp.h>
 
 enum {
-    ROWS = 24,          /* of a tile, a multiple of TILE_ROWS */
-    BLOCK = 128,        /* features of a block, a multiple of PANEL */
-    BACKWARD_ROWS = 48, /* of a tile of the backward rule, likewise of TILE_ROWS */
-    LEAST_CHUNK = 2 * ROWS,
+    ROWS = 24,          /* in a tile, a multiple of TILE_ROWS */
+    BLOCK = 128,        /* features in a block, a multiple of PANEL */
+    BACKWARD_ROWS = 48, /* in a tile of the backward rule, a multiple of TILE_ROWS */
+    CHUNK_ROWS = 2 * ROWS,
 };
 
-/* Sizes of a problem, padded to what the tiles need. */
+/* A shape, padded for the tiles, and its packed weights. */
 typedef struct Problem {
     const NnmfParams *params;
     size_t features, outputs; /* multiples of VECTOR */
-    const float *for_r;       /* w packed for r = h w: depth outputs (unpadded) */
-    const float *for_h;       /* w^T packed for s = t w^T: depth features (padded) */
-    const float *first_r;     /* r + tiny of the first iteration, the same for all rows */
+    const float *for_r;       /* w packed for r = h w, of depth outputs (unpadded) */
+    const float *for_h;       /* w^T packed for s = t w^T, of depth features (padded) */
+    const float *first_r;     /* r + EPSILON_R of the first iteration, the same for all rows */
 } Problem;
 
 static Problem problem(const NnmfParams *params)
@@ -50,8 +50,9 @@ static void pack(Problem *p, const float *w, float *for_r, float *for_h)
     }
 }
 
-/* In the first iteration h is 1 / outputs everywhere, so that r is the same in every row: summed
- * as a tile sums it, to the same bits. Beyond the features it is EPSILON_R. */
+/* Computes r + EPSILON_R of the first iteration, where h is 1 / outputs and r is the same in every
+ * row. The order of summation is that of a tile, so the result is bit-identical. Beyond the
+ * features it is EPSILON_R. */
 static void sum_first_r(Problem *p, const float *w, float *r)
 {
     size_t features = (size_t)p->params->features, outputs = (size_t)p->params->outputs;
@@ -64,7 +65,7 @@ static void sum_first_r(Problem *p, const float *w, float *r)
     p->first_r = r;
 }
 
-/* t = x / r with that r, for one block of features. */
+/* t = x / first_r for one block of features. */
 static void first_ratio(const Problem *p, size_t rows, size_t block, size_t width, const float *x,
                         float *t)
 {
@@ -74,7 +75,7 @@ static void first_ratio(const Problem *p, size_t rows, size_t block, size_t widt
                   load(x + row * p->features + block + k) / load(p->first_r + block + k));
 }
 
-/* t = x / (h w + tiny) for TILE_ROWS rows of one panel. */
+/* t = x / (h w + EPSILON_R) for TILE_ROWS rows of one panel. */
 INLINE void ratio_tile(int vectors, size_t depth, const float *h, size_t h_stride,
                        const float *panel, const float *x, size_t x_stride, float *t)
 {
@@ -90,7 +91,7 @@ INLINE void ratio_tile(int vectors, size_t depth, const float *h, size_t h_strid
                   load(x + (size_t)i * x_stride + v * VECTOR) / r[i][v]);
 }
 
-/* h = h s, or h (1 + epsilon s), divided by its sum; s is set to 0 for the next iteration. */
+/* Updates h = h s, or h (1 + epsilon s), divided by its sum; sets s to 0 for the next iteration. */
 static void update_row(const Problem *p, float *h, float *s)
 {
     float epsilon = p->params->epsilon;
@@ -109,7 +110,7 @@ static void update_row(const Problem *p, float *h, float *s)
         store(h + n, load(h + n) * scale);
 }
 
-/* The same for `rows` rows and one block of features. */
+/* t = x / (h w + EPSILON_R) for `rows` rows and one block of features. */
 static void ratio_block(const Problem *p, size_t rows, size_t block, size_t width, const float *x,
                         const float *h, float *t)
 {
@@ -129,8 +130,8 @@ static void ratio_block(const Problem *p, size_t rows, size_t block, size_t widt
     }
 }
 
-/* All iterations for `rows` (a multiple of TILE_ROWS) positions.
- * x (rows, p->features), h and s (rows, p->outputs), t (rows, BLOCK); h is in and out, s is 0. */
+/* Runs all iterations for `rows` rows, a multiple of TILE_ROWS. x (rows, p->features); h, s (rows,
+ * p->outputs); t (rows, BLOCK). h is input and output; s must be 0. */
 static void iterate_tile(const Problem *p, size_t rows, const float *x, float *h, float *s,
                          float *t)
 {
@@ -164,8 +165,8 @@ static void nnmf_forward(Backend *backend, const NnmfParams *params, const float
     pack(&p, w, scratch.shared, scratch.shared + for_r);
     sum_first_r(&p, w, scratch.shared + for_r + for_h);
 
-    /* Few rows: smaller tiles, so that every thread has one. A row's result does not depend on
-     * the tile that it is in. */
+    /* With few rows the tiles are smaller, so that every thread has one. The result of a row does
+     * not depend on its tile. */
     size_t share = (params->rows + (size_t)backend->threads - 1) / (size_t)backend->threads;
     size_t step = smaller(ROWS, round_up(share, TILE_ROWS));
     size_t tiles = (params->rows + step - 1) / step;
@@ -187,16 +188,16 @@ static void nnmf_forward(Backend *backend, const NnmfParams *params, const float
     }
 }
 
-/* A tile of rows of the backward rule, which goes through it a panel of features at a time. */
+/* A tile of rows of the backward rule, which processes it one panel of features at a time. */
 typedef struct BackwardTile {
     size_t rows;     /* a multiple of TILE_ROWS */
     size_t lanes;    /* outputs, padded to OUTER_ROWS */
-    float *x;        /* (rows, features): x, of which each panel is replaced by its dx */
+    float *x;        /* (rows, features): x, replaced panel by panel by dx */
     float *h, *back; /* (rows, lanes): h and h dh */
     float *a, *b;    /* (rows, PANEL): dw += back^T a + h^T b */
 } BackwardTile;
 
-/* r and u = (h dh) w for TILE_ROWS rows of one panel, and from them dx, a and b. */
+/* Computes r = h w and u = (h dh) w for TILE_ROWS rows of one panel, and from them dx, a and b. */
 INLINE void backward_rows(int vectors, const Problem *p, const BackwardTile *tile, size_t row,
                           size_t column)
 {
@@ -211,7 +212,7 @@ INLINE void backward_rows(int vectors, const Problem *p, const BackwardTile *til
     for (int i = 0; i < TILE_ROWS; i++)
         r[i][0] = r[i][1] = (Vector){0};
     tile_multiply(vectors, depth, tile->h + row * tile->lanes, tile->lanes, panel, r);
-    /* Registers do not hold both products: q waits in the place of x. */
+    /* There are not enough registers for both products, so q is stored in place of x. */
 #pragma GCC unroll 12
     for (int i = 0; i < TILE_ROWS; i++)
         for (int v = 0; v < vectors; v++) {
@@ -239,7 +240,7 @@ INLINE void backward_rows(int vectors, const Problem *p, const BackwardTile *til
         }
 }
 
-/* Adds the tile's part of one panel to dw (tile->lanes, PANEL) and leaves dx in the place of x. */
+/* Adds the tile's part of one panel to dw (tile->lanes, PANEL) and replaces x by dx. */
 INLINE void backward_panel(int vectors, const Problem *p, const BackwardTile *tile, size_t column,
                            float *dw)
 {
@@ -264,7 +265,7 @@ static void backward_tile(const Problem *p, const BackwardTile *tile, float *dw)
             backward_panel(1, p, tile, column, dw + column * tile->lanes);
 }
 
-/* dw (outputs, features) = the sum over chunks of parts (chunks, panels, lanes, PANEL). */
+/* Sums parts (chunks, panels, lanes, PANEL) over the chunks into dw (outputs, features). */
 static void sum_parts(const Backend *backend, const NnmfParams *params, const float *parts,
                       int chunks, size_t lanes, size_t part_floats, float *dw)
 {
@@ -283,10 +284,10 @@ static void sum_parts(const Backend *backend, const NnmfParams *params, const fl
     }
 }
 
-/* Rows of a chunk whose sums are added up apart: whole tiles, so that few rows are padding. */
+/* Returns the rows of a chunk: whole tiles, so that few rows are padding. */
 static size_t backward_chunk_rows(size_t rows)
 {
-    size_t chunks = (size_t)cpu_chunks(rows, LEAST_CHUNK);
+    size_t chunks = (size_t)cpu_chunks(rows, CHUNK_ROWS);
     return round_up((rows + chunks - 1) / chunks, TILE_ROWS);
 }
 

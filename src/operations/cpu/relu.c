@@ -1,4 +1,4 @@
-/* ReLU, element by element; so written, a NaN stays one, and is seen in the loss. */
+/* ReLU, element by element. The comparisons keep a NaN, so that it shows in the loss. */
 #include "operations/cpu/cpu.h"
 
 static void relu_forward(Backend *backend, size_t elements, const float *in, float *out)

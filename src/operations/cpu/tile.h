@@ -1,8 +1,8 @@
 /*
- * Register tiles of matrix products, on the vectors of the instruction set that this is compiled
- * for (GCC and Clang vector extensions). A tile is TILE_ROWS rows by one panel of columns; a panel
- * is two vectors wide, or one at a matrix' right edge, and is held in registers through the whole
- * depth of a product. The right factors are packed panel after panel, each (depth, width).
+ * Register tiles of matrix products, with the vectors of the instruction set that this is compiled
+ * for (GCC and Clang vector extensions). A tile is TILE_ROWS rows by one panel of columns, and
+ * stays in registers through the whole depth of a product. A panel is two vectors wide, or one at
+ * the right edge of a matrix. Right factors are packed panel after panel, each (depth, width).
  */
 #ifndef NNMF_TILE_H
 #define NNMF_TILE_H
@@ -45,7 +45,7 @@ INLINE Vector broadcast(float value)
     return value - (Vector){0};
 }
 
-/* By halves, so that few additions wait for each other. */
+/* Adds halves, which keeps the chain of dependent additions short. */
 INLINE float vector_sum(Vector value)
 {
     enum { QUADS = VECTOR / 4 };
@@ -70,7 +70,8 @@ static inline size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* c += a b over `depth`; a: TILE_ROWS rows, `stride` apart; b: a packed panel of `vectors`. */
+/* c += a b over `depth`. a: TILE_ROWS rows, `stride` floats apart; b: a packed panel of `vectors`
+ * vectors. */
 INLINE void tile_multiply(int vectors, size_t depth, const float *a, size_t stride, const float *b,
                           Vector c[TILE_ROWS][2])
 {
@@ -111,8 +112,8 @@ INLINE void add_product(int vectors, size_t depth, const float *a, size_t a_stri
     store_tile(vectors, TILE_ROWS, c, c_stride, sum);
 }
 
-/* c (rows, columns) += a (rows, depth) b. rows: a multiple of TILE_ROWS; columns: of VECTOR. b is
- * packed with `packed_depth` rows, of which this product begins at `first`. */
+/* c (rows, columns) += a (rows, depth) b. rows is a multiple of TILE_ROWS, columns of VECTOR. b is
+ * packed with `packed_depth` rows; this product uses those from `first`. */
 INLINE void multiply_tiles(size_t rows, size_t columns, size_t depth, const float *a,
                            size_t a_stride, const float *b, size_t packed_depth, size_t first,
                            float *c, size_t c_stride)
@@ -131,7 +132,7 @@ INLINE void multiply_tiles(size_t rows, size_t columns, size_t depth, const floa
     }
 }
 
-/* c += a^T b over `depth` rows, OUTER_ROWS columns of a by `vectors` of b. */
+/* c += a^T b over `depth` rows, for OUTER_ROWS columns of a and `vectors` vectors of b. */
 INLINE void outer_multiply(int vectors, size_t depth, const float *a, size_t a_stride,
                            const float *b, size_t b_stride, Vector c[OUTER_ROWS][2])
 {
@@ -156,8 +157,8 @@ INLINE void add_outer(int vectors, size_t depth, const float *a, size_t a_stride
     store_tile(vectors, OUTER_ROWS, c, c_stride, sum);
 }
 
-/* c (rows, columns) += a^T b with a (depth, rows), b (depth, columns). rows: a multiple of
- * OUTER_ROWS; columns: of VECTOR. */
+/* c (rows, columns) += a^T b with a (depth, rows), b (depth, columns). rows is a multiple of
+ * OUTER_ROWS, columns of VECTOR. */
 INLINE void outer_tiles(size_t rows, size_t columns, size_t depth, const float *a, size_t a_stride,
                         const float *b, size_t b_stride, float *c, size_t c_stride)
 {
@@ -171,9 +172,9 @@ INLINE void outer_tiles(size_t rows, size_t columns, size_t depth, const float *
         }
 }
 
-/* Packs b (depth, columns), whose element (d, column) lies at b[d * down + column * right], into
- * panels of `packed_depth` rows; what is beyond depth or columns becomes 0. `packed` has
- * packed_depth * round_up(columns, VECTOR) floats. */
+/* Packs b (depth, columns), whose element (d, column) is b[d * down + column * right], into panels
+ * of `packed_depth` rows, with zeros beyond depth and columns. `packed` has packed_depth *
+ * round_up(columns, VECTOR) floats. */
 static inline void pack_panels(const float *b, size_t depth, size_t columns, size_t down,
                                size_t right, size_t packed_depth, float *packed)
 {
@@ -187,8 +188,8 @@ static inline void pack_panels(const float *b, size_t depth, size_t columns, siz
     }
 }
 
-/* Copies `rows` rows of `columns` into rows of `stride`, and fills what is beyond, up to
- * `padded_rows` and `stride`, with zeros. */
+/* Copies `rows` rows of `columns` floats into rows of `stride` floats, and fills the rest of these
+ * and the rows up to `padded_rows` with zeros. */
 static inline void copy_padded(const float *from, size_t rows, size_t columns, size_t padded_rows,
                                size_t stride, float *to)
 {
@@ -199,8 +200,8 @@ static inline void copy_padded(const float *from, size_t rows, size_t columns, s
     memset(to, 0, (padded_rows - rows) * stride * sizeof *to);
 }
 
-/* to (rows, columns) = the sum over chunks of parts (chunks, rows, columns), which lie
- * `chunk_stride` and `row_stride` apart. */
+/* Sums parts (chunks, rows, columns), `chunk_stride` and `row_stride` floats apart, over the chunks
+ * into to (rows, columns). */
 static inline void sum_chunks(const Backend *backend, const float *parts, int chunks, size_t rows,
                               size_t columns, size_t chunk_stride, size_t row_stride, float *to)
 {

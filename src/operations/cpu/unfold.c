@@ -1,9 +1,10 @@
-/* Unfold: a window's row is one run of memory, in the image and in the features. */
+/* Unfold: a row of a window is contiguous, in the image and in the features. */
 #include "operations/cpu/cpu.h"
 
 #include <string.h>
 
-/* values = max(values, 0); their sum, in parts so that rounding does not grow with a long row. */
+/* Sets values = max(values, 0) and returns their sum, in parts so that the rounding error does not
+ * grow with the length of a row. */
 static double rectify(size_t count, float *values)
 {
     enum { PART = 128 };
@@ -13,7 +14,7 @@ static double rectify(size_t count, float *values)
         float part = 0.0f;
 #pragma omp simd reduction(+ : part)
         for (size_t k = begin; k < end; k++) {
-            /* So written, a NaN stays one, and is seen in the loss. */
+            /* Keeps a NaN, so that it shows in the loss. */
             values[k] = values[k] < 0.0f ? 0.0f : values[k];
             part += values[k];
         }
@@ -37,7 +38,7 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
         const float *window = in + (image * (size_t)s->height + oy * stride) * line +
                               ox * stride * (size_t)s->channels;
         float *to = x + row * features;
-        /* Runs may be too short for vectors, so what is computed goes over all features. */
+        /* A run may be too short for vectors, so the loops below cover all features. */
         for (size_t ky = 0; ky < (size_t)s->kernel; ky++)
             memcpy(to + ky * run, window + ky * line, run * sizeof *to);
         float factor = (float)(1.0 / (rectify(features, to) + EPSILON_SUM));
@@ -54,7 +55,7 @@ static void unfold_backward(Backend *backend, const UnfoldShape *s, const float 
     size_t run = (size_t)s->kernel * (size_t)s->channels;
     size_t line = (size_t)s->width * (size_t)s->channels, image = (size_t)s->height * line;
     size_t out_width = (size_t)s->out_width, stride = (size_t)s->stride;
-/* Windows overlap: an image is one thread's, and its windows are added in order. */
+/* Windows overlap, so one thread adds all windows of an image, in order. */
 #pragma omp parallel for schedule(dynamic) num_threads(backend->threads)
     for (size_t b = 0; b < (size_t)s->batch; b++) {
         float *to = din + b * image;

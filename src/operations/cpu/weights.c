@@ -1,5 +1,5 @@
-/* The published |raw|, in one pass per row; the other positive functions are rare and left to the
- * plain version. */
+/* The published positive function, |raw|, in one pass per row. The other functions are rare and use
+ * the plain version. */
 #include "operations/cpu/cpu.h"
 
 #include "operations/plain/plain.h"

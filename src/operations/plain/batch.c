@@ -10,7 +10,7 @@ static void sample(Backend *backend, const Sampler *sampler, const StepState *st
     }
 }
 
-/* One image: crop and flip, then each colour operation over all its pixels. */
+/* Augments one image: crop and flip, then each colour operation on all pixels. */
 static void augment_image(const CropShape *s, const uint8_t *pixels, const Augmentation *a,
                           float *image)
 {
@@ -48,7 +48,7 @@ static void augment(Backend *backend, const CropShape *s, const uint8_t *pixels,
     (void)backend;
     size_t stored = (size_t)s->channels * (size_t)s->height * (size_t)s->width;
     size_t cropped = (size_t)s->channels * (size_t)s->crop_height * (size_t)s->crop_width;
-/* Images are independent, so spreading them over threads changes no result. */
+/* Images are independent, so the result does not depend on the threads. */
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < s->batch; i++) {
         augment_image(s, pixels + indices[i] * stored, &augmentations[i],

@@ -26,10 +26,10 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, int b
                               float *mean, float *rstd)
 {
     (void)backend;
-    size_t width = (size_t)channels, each = rows / (size_t)batches;
+    size_t width = (size_t)channels, batch_rows = rows / (size_t)batches;
     for (size_t b = 0; b < (size_t)batches; b++)
-        forward_batch(each, width, in + b * each * width, weight, bias, out + b * each * width,
-                      mean + b * width, rstd + b * width);
+        forward_batch(batch_rows, width, in + b * batch_rows * width, weight, bias,
+                      out + b * batch_rows * width, mean + b * width, rstd + b * width);
 }
 
 static void batchnorm_backward(Backend *backend, size_t rows, int channels, const float *in,
@@ -55,7 +55,7 @@ static void batchnorm_backward(Backend *backend, size_t rows, int channels, cons
     }
 }
 
-/* Row by row, so that it makes no difference whose rows they are. */
+/* Adds row by row, so the result does not depend on the division into batches. */
 static void batchnorm_accumulate(Backend *backend, size_t rows, int channels, int batches,
                                  const float *in, double *sums)
 {

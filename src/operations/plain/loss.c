@@ -17,7 +17,9 @@ static void softmax(Backend *backend, int batch, int classes, const float *logit
     }
 }
 
-/* One image's part of the batch's loss, and its derivative with respect to p (classes). */
+/* Returns one image's part of the batch's loss, and in dp its derivative with respect to p
+ * (classes).
+ */
 static double sbs(const LossParams *s, const float *p, int label, double *dp)
 {
     double norm = (fabs(s->mse) + fabs(s->kl)) * s->classes, loss = 0.0;

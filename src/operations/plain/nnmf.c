@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-/* h w at feature k, for one position; EPSILON_R is added where the formulas say so. */
+/* Returns r = h w at feature k for one row, without EPSILON_R. */
 static double reconstruct(const NnmfParams *s, const float *h, const float *w, size_t k)
 {
     double r = 0.0;
@@ -11,7 +11,7 @@ static double reconstruct(const NnmfParams *s, const float *h, const float *w, s
     return r;
 }
 
-/* h in float between the iterations, as the network's arithmetic is float32. */
+/* h is float between iterations, because the network's arithmetic is float32. */
 static void iterate(const NnmfParams *s, const float *x, const float *w, float *h)
 {
     double update[s->outputs], sum = 0.0;

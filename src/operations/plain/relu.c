@@ -4,7 +4,7 @@ static void relu_forward(Backend *backend, size_t elements, const float *in, flo
 {
     (void)backend;
     for (size_t i = 0; i < elements; i++)
-        out[i] = in[i] < 0.0f ? 0.0f : in[i]; /* NaN stays: the loss shows it */
+        out[i] = in[i] < 0.0f ? 0.0f : in[i]; /* keeps a NaN: it shows in the loss */
 }
 
 static void relu_backward(Backend *backend, size_t elements, const float *in, const float *dout,

@@ -20,7 +20,8 @@ static void unfold_forward(Backend *backend, const UnfoldShape *s, const float *
                                 ((size_t)b * (size_t)s->height + (size_t)y) * (size_t)s->width +
                                 (size_t)column;
                             float value = in[pixel * (size_t)s->channels + (size_t)c];
-                            *to = value < 0.0f ? 0.0f : value; /* NaN stays: the loss shows it */
+                            *to =
+                                value < 0.0f ? 0.0f : value; /* keeps a NaN: it shows in the loss */
                             sum += *to++;
                         }
                 double factor = 1.0 / (sum + EPSILON_SUM);

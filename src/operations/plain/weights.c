@@ -2,9 +2,9 @@
 
 #include <math.h>
 
-static const double EXP_LIMIT = 80.0; /* exp(80) is still a float32 */
+static const double EXP_LIMIT = 80.0; /* exp(80) is finite in float32 */
 
-/* The largest magnitude of raw, and the first element that has it. */
+/* Returns the maximum magnitude of raw, and in *where the first element that has it. */
 static double largest(const float *raw, size_t count, size_t *where)
 {
     double found = 0.0;
@@ -17,7 +17,7 @@ static double largest(const float *raw, size_t count, size_t *where)
     return found;
 }
 
-/* What POSITIVE_EXP scales raw by, so that no magnitude exceeds EXP_LIMIT. */
+/* Returns the factor by which POSITIVE_EXP scales raw, so that no magnitude exceeds EXP_LIMIT. */
 static double exp_shrink(const float *raw, size_t count, size_t *where)
 {
     double magnitude = largest(raw, count, where);
@@ -102,7 +102,7 @@ static void backward(const LayerWeights *l)
                 }
             }
     }
-    /* The largest weight also sets the scale: shrink = EXP_LIMIT / |raw[top]|. */
+    /* The largest weight also determines the scale: shrink = EXP_LIMIT / |raw[top]|. */
     if (s->function == POSITIVE_EXP && shrink < 1.0)
         d_raw[top] -= (float)(dshrink * shrink / raw[top]);
     if (l->dbeta)
