@@ -299,8 +299,8 @@ static void writing_refuses_impossible_places(void **state)
     write_text("a", "old");
     assert_unwritable("a/b", "cannot write: a/b: Not a directory");
     assert_unwritable("none/b", "cannot write: none/b: No such file or directory");
-    assert_unwritable(".", "cannot write: .: it exists and is no regular file");
-    assert_unwritable("/dev/null", "cannot write: /dev/null: it exists and is no regular file");
+    assert_unwritable(".", "cannot write: .: it exists and is not a regular file");
+    assert_unwritable("/dev/null", "cannot write: /dev/null: it exists and is not a regular file");
     assert_text("a", "old");
     unlink("a");
     if (geteuid() != 0) { /* root may write everywhere */
@@ -381,7 +381,7 @@ static void folders_are_made_with_those_above(void **state)
     assert_string_equal(error.text, "cannot make folder: x/a/b: x/a is a file");
     assert_int_equal(symlink("nowhere", "x/l"), 0);
     assert_false(file_make_folder("x/l/b", &error));
-    assert_string_equal(error.text, "cannot make folder: x/l/b: x/l is a link that leads nowhere");
+    assert_string_equal(error.text, "cannot make folder: x/l/b: x/l is a dangling symbolic link");
     unlink("x/l");
     assert_false(file_make_folder("", &error));
     assert_false(file_make_folder("/dev/null/b", &error));

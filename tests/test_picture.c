@@ -320,8 +320,8 @@ static void sizes_beyond_all_memory(void **state)
 static void no_png(void **state)
 {
     (void)state;
-    assert_refused((const uint8_t *)"\xff\xd8\xff\xe0 JFIF", 9, "no PNG");
-    assert_refused((const uint8_t *)"", 0, "no PNG");
+    assert_refused((const uint8_t *)"\xff\xd8\xff\xe0 JFIF", 9, "not a PNG");
+    assert_refused((const uint8_t *)"", 0, "not a PNG");
     assert_refused((const uint8_t *)"\x89PNG\r\n\x1a\n", 8, "corrupt or truncated PNG");
 }
 

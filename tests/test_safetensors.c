@@ -228,7 +228,7 @@ static void a_wrong_header_size_is_refused(void **state)
     assert_refused(make_bytes(UINT64_C(1) << 63, "{}", 2, NULL, 0), 10,
                    "its size is given as 9223372036854775808 bytes, at most 2");
     assert_refused(make_bytes(UINT64_MAX, "{}", 2, NULL, 0), 10, "at most 2");
-    assert_refused(make_bytes(1, "{}", 2, NULL, 0), 10, "no valid JSON");
+    assert_refused(make_bytes(1, "{}", 2, NULL, 0), 10, "invalid JSON");
 }
 
 static void a_header_over_the_limit_is_refused(void **state)
@@ -246,10 +246,10 @@ static void a_header_over_the_limit_is_refused(void **state)
 static void embedded_nuls_are_refused(void **state)
 {
     (void)state;
-    assert_refused(make_bytes(3, "{}\0", 3, NULL, 0), 11, "no valid JSON");
-    assert_refused(make_bytes(3, "{\0}", 3, NULL, 0), 11, "no valid JSON");
+    assert_refused(make_bytes(3, "{}\0", 3, NULL, 0), 11, "invalid JSON");
+    assert_refused(make_bytes(3, "{\0}", 3, NULL, 0), 11, "invalid JSON");
     static const char name[] = "{\"a\0b\":{}}";
-    assert_refused(make_bytes(10, name, 10, NULL, 0), 18, "no valid JSON");
+    assert_refused(make_bytes(10, name, 10, NULL, 0), 18, "invalid JSON");
 }
 
 #define ENTRY(type, shape, begin, end)                                                             \
@@ -264,20 +264,20 @@ static const struct {
     {"", "it does not start with '{'"},
     {" {}", "it does not start with '{'"},
     {"[]", "it does not start with '{'"},
-    {"{", "no valid JSON"},
-    {"{} {}", "no valid JSON"},
-    {"{'a':1}", "no valid JSON"},
-    {"{\"\\u0000\":1}", "no valid JSON"},
-    {"{\"\xff\":1}", "no valid JSON"},
+    {"{", "invalid JSON"},
+    {"{} {}", "invalid JSON"},
+    {"{'a':1}", "invalid JSON"},
+    {"{\"\\u0000\":1}", "invalid JSON"},
+    {"{\"\xff\":1}", "invalid JSON"},
     {"{\"a\":1,\"a\":1}", "duplicate object key"},
     {"{\"a\":" ENTRY("U8", "[8]", "0", "8") ",\"a\":" ENTRY("U8", "[8]", "0", "8") "}",
      "duplicate object key"},
     {"{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", "duplicate object key"},
     {"{\"__metadata__\":[],\"a\":" ENTRY("U8", "[8]", "0", "8") "}",
-     "__metadata__ is no JSON object"},
+     "__metadata__ is not a JSON object"},
     {"{\"4.weight\":" ENTRY("U8", "[8]", "0", "8") ",\"__metadata__\":{\"k\":1}}",
-     "bad safetensors header: x: __metadata__ 'k' is no string"},
-    {"{\"a\":7}", "tensor 'a' is no JSON object"},
+     "bad safetensors header: x: __metadata__ 'k' is not a string"},
+    {"{\"a\":7}", "tensor 'a' is not a JSON object"},
     {"{\"a\":{}}", "tensor 'a' has no dtype"},
     {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,8]}}", "tensor 'a' has no shape"},
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[8]}}", "tensor 'a' has no data_offsets"},
@@ -285,7 +285,7 @@ static const struct {
      "tensor 'a' has 4 fields"},
     {ONE("F16", "[4]", "0", "8"), "tensor '4.weight': dtype is F16, F32, F64, I64 or U8 was"},
     {ONE("f32", "[2]", "0", "8"), "dtype is f32"},
-    {"{\"a\":{\"dtype\":1,\"shape\":[8],\"data_offsets\":[0,8]}}", "dtype is no string"},
+    {"{\"a\":{\"dtype\":1,\"shape\":[8],\"data_offsets\":[0,8]}}", "dtype is not a string"},
     {ONE("U8", "8", "0", "8"), "a shape of at most 8 sizes"},
     {ONE("U8", "[8,1,1,1,1,1,1,1,1]", "0", "8"), "a shape of at most 8 sizes"},
     {ONE("U8", "[-8]", "0", "8"), "a shape of whole numbers from 0"},
