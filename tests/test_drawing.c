@@ -101,16 +101,16 @@ static void numbers_become_squares(void **state)
     (void)state;
     static const float values[] = {0, 1, 2, -1, NAN, 0.5f};
     Picture p = white(10, 8);
-    NumberImage grey = {.values = values, .height = 2, .width = 3, .channels = 1, .white = 2};
-    draw_numbers(&p, 1, 1, 2, &grey);
+    FloatImage grey = {.values = values, .height = 2, .width = 3, .channels = 1, .white = 2};
+    draw_image(&p, 1, 1, 2, &grey);
     static const uint8_t expected[] = {0, 128, 255, 0, 0, 64};
     for (int i = 0; i < 6; i++)
         for (int part = 0; part < 4; part++) {
             Colour c = at(&p, 1 + i % 3 * 2 + part % 2, 1 + i / 3 * 2 + part / 2);
             assert_true(same(c, (Colour){expected[i], expected[i], expected[i]}));
         }
-    NumberImage rgb = {.values = values, .height = 1, .width = 2, .channels = 3, .white = 2};
-    draw_numbers(&p, 8, 0, 1, &rgb);
+    FloatImage rgb = {.values = values, .height = 1, .width = 2, .channels = 3, .white = 2};
+    draw_image(&p, 8, 0, 1, &rgb);
     assert_true(same(at(&p, 8, 0), (Colour){0, 128, 255}));
     assert_true(same(at(&p, 9, 0), (Colour){0, 0, 64}));
     picture_free(&p);
