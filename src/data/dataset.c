@@ -47,17 +47,6 @@ const char *dataset_name(DatasetKind kind)
     return datasets[kind].name;
 }
 
-bool dataset_from_name(const char *name, DatasetKind *kind)
-{
-    for (int i = 0; i < DATASET_KINDS; i++) {
-        if (strcmp(name, datasets[i].name) == 0) {
-            *kind = (DatasetKind)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 const char *const *dataset_class_names(DatasetKind kind)
 {
     return datasets[kind].classes;

@@ -26,7 +26,6 @@ typedef struct ImageSet {
 
 /* "cifar10", "mnist", "fashion-mnist" */
 const char *dataset_name(DatasetKind kind);
-bool dataset_from_name(const char *name, DatasetKind *kind);
 
 /* Names of the ten classes. */
 const char *const *dataset_class_names(DatasetKind kind);
