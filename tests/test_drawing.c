@@ -89,14 +89,14 @@ static void text_goes_from_left_to_right(void **state)
     for (int y = 0; y < TEXT_HEIGHT; y++)
         for (int x = 0; x < TEXT_WIDTH; x++)
             assert_true(same(at(&p, 2 * TEXT_WIDTH + x, y), at(&one, x, y)));
-    /* Partly outside. */
+    /* Partly outside the picture. */
     draw_text(&p, -3, -5, black, "WWWW");
     draw_text(&p, 2 * TEXT_WIDTH + 3, 5, black, "WWWW");
     picture_free(&p);
     picture_free(&one);
 }
 
-static void numbers_become_squares(void **state)
+static void values_become_squares(void **state)
 {
     (void)state;
     static const float values[] = {0, 1, 2, -1, NAN, 0.5f};
@@ -130,7 +130,7 @@ int main(void)
         cmocka_unit_test(rectangles_are_cut_at_the_edges),
         cmocka_unit_test(every_character_differs),
         cmocka_unit_test(text_goes_from_left_to_right),
-        cmocka_unit_test(numbers_become_squares),
+        cmocka_unit_test(values_become_squares),
         cmocka_unit_test(colours_between),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
