@@ -9,7 +9,7 @@
 
 enum { MAX_FILE = 1 << 30, MAX_LINE = 512 };
 
-static bool add(CsvLog *log, const char *text, size_t length, Error *error)
+static bool append(CsvLog *log, const char *text, size_t length, Error *error)
 {
     if (log->capacity - log->length < length) {
         size_t capacity = 2 * log->capacity + length + MAX_LINE;
@@ -126,7 +126,7 @@ static bool keep_rows(CsvLog *log, char *old, size_t size, uint64_t keep, Error 
                         "bad row: %s, line %zu: %zu columns that begin with a whole number "
                         "were expected",
                         log->path, number, expected);
-        if (!add(log, line.text, line.length, error) || !add(log, "\n", 1, error))
+        if (!append(log, line.text, line.length, error) || !append(log, "\n", 1, error))
             return false;
         log->kept++;
     }
@@ -138,7 +138,7 @@ static bool keep_rows(CsvLog *log, char *old, size_t size, uint64_t keep, Error 
 bool csv_open(CsvLog *log, const char *path, const char *header, uint64_t keep, Error *error)
 {
     *log = (CsvLog){.path = path};
-    if (!add(log, header, strlen(header), error) || !add(log, "\n", 1, error))
+    if (!append(log, header, strlen(header), error) || !append(log, "\n", 1, error))
         return false;
     if (keep == 0 || access(path, F_OK) != 0)
         return true;
@@ -164,7 +164,7 @@ bool csv_append(CsvLog *log, Error *error, const char *format, ...)
         return fail(error, "row too long: %s: at most %d bytes were expected", log->path,
                     MAX_LINE - 2);
     line[length] = '\n';
-    return add(log, line, (size_t)length + 1, error);
+    return append(log, line, (size_t)length + 1, error);
 }
 
 bool csv_write(const CsvLog *log, Error *error)

@@ -29,7 +29,7 @@ typedef struct TensorFile {
     Tensor *tensors; /* in the order of their data in the file */
     size_t metadata_count;
     char **metadata; /* key, value, key, value, ... */
-    uint8_t *buffer; /* holds the tensors' data; NULL if they are somebody else's */
+    uint8_t *buffer; /* holds the tensors' data; NULL: they are borrowed */
 } TensorFile;
 
 /* Reads and checks the whole file. Errors: unreadable; a header that is too long, not JSON, or

@@ -65,7 +65,8 @@ static json_t *header_entry(const Tensor *tensor, size_t begin, size_t end)
 }
 
 /* Adds `value` under a new key; takes ownership of it. */
-static bool add(json_t *object, const char *key, json_t *value, const char *path, Error *error)
+static bool add_member(json_t *object, const char *key, json_t *value, const char *path,
+                       Error *error)
 {
     if (json_object_get(object, key)) {
         json_decref(value);
@@ -85,12 +86,12 @@ static bool add_metadata(json_t *header, const char *const *metadata, size_t cou
     json_t *object = json_object();
     bool done = true;
     for (size_t i = 0; done && i < count; i++)
-        done = add(object, metadata[2 * i], json_string(metadata[2 * i + 1]), path, error);
+        done = add_member(object, metadata[2 * i], json_string(metadata[2 * i + 1]), path, error);
     if (!done) {
         json_decref(object);
         return false;
     }
-    return add(header, "__metadata__", object, path, error);
+    return add_member(header, "__metadata__", object, path, error);
 }
 
 static bool add_tensors(json_t *header, const Tensor *tensors, size_t count, const char *path,
@@ -103,7 +104,7 @@ static bool add_tensors(json_t *header, const Tensor *tensors, size_t count, con
         if (strcmp(tensor->name, "__metadata__") == 0)
             return fail(error, "cannot write: %s: a tensor cannot be named __metadata__", path);
         if (!check_tensor(path, tensor, begin, &end, error) ||
-            !add(header, tensor->name, header_entry(tensor, begin, end), path, error))
+            !add_member(header, tensor->name, header_entry(tensor, begin, end), path, error))
             return false;
         begin = end;
     }

@@ -108,8 +108,8 @@ bool population_has_tensor(const Network *network, const char *name)
     return false;
 }
 
-static bool read_tensor(const TensorFile *file, const char *path, const char *name,
-                        const Layer *layer, int part, float *to, Error *error)
+static bool load_part(const TensorFile *file, const char *path, const char *name,
+                      const Layer *layer, int part, float *to, Error *error)
 {
     const Tensor *tensor = tensor_file_find(file, name);
     size_t channels = (size_t)layer->out.channels;
@@ -145,7 +145,7 @@ bool population_load(Model *model, const TensorFile *file, const char *path, Err
             char name[POPULATION_NAME];
             size_t offset = name_part(layer, part, name);
             good = layer->kind != LAYER_BATCHNORM ||
-                   read_tensor(file, path, name, layer, part, host + offset, error);
+                   load_part(file, path, name, layer, part, host + offset, error);
         }
     good = good && write_statistics(model, host, error);
     memory_free(host);

@@ -10,7 +10,7 @@ enum {
     LAYER_GAP = 32,
     PATCH_SCALE = 12,
     PATCHES_PER_ROW = 8,
-    LABEL_INTERVAL = 8, /* rows and columns of a table per number beside it */
+    LABEL_INTERVAL = 8, /* every 8th row and column of a table is numbered */
     NUMBER_WIDTH = 3 * TEXT_WIDTH + 4,
 };
 

@@ -23,13 +23,14 @@ const Perturbation perturbations[PERTURBATIONS] = {
         {"standard deviation", 0.0, 10.0, true, {0.02, 0.04, 0.08, 0.12, 0.16, 0.24}},
     [PERTURB_UNIFORM_NOISE] = {"amplitude", 0.0, 10.0, true, {0.04, 0.08, 0.12, 0.2, 0.3, 0.4}},
     [PERTURB_SALT_AND_PEPPER] =
-        {"share of the numbers", 0.0, 1.0, true, {0.01, 0.02, 0.04, 0.08, 0.12, 0.2}},
+        {"fraction of the values", 0.0, 1.0, true, {0.01, 0.02, 0.04, 0.08, 0.12, 0.2}},
     [PERTURB_GAUSSIAN_BLUR] =
         {"standard deviation in pixels", 0.0, 100.0, false, {0.4, 0.6, 0.8, 1.0, 1.5, 2.0}},
     [PERTURB_CONTRAST] = {"factor", 0.0, 10.0, false, {0.8, 0.6, 0.4, 0.3, 0.2, 0.1}},
     [PERTURB_BRIGHTNESS] =
         {"added to the value", -1.0, 1.0, false, {0.05, 0.1, 0.15, 0.2, 0.3, 0.4}},
-    [PERTURB_PIXELATION] = {"share of the side", 0.01, 1.0, false, {0.9, 0.8, 0.7, 0.6, 0.5, 0.3}},
+    [PERTURB_PIXELATION] =
+        {"fraction of the side", 0.01, 1.0, false, {0.9, 0.8, 0.7, 0.6, 0.5, 0.3}},
     [PERTURB_GRADIENT_SIGN] =
         {"amplitude", 0.0, 1.0, false, {0.001, 0.002, 0.004, 0.008, 0.016, 0.032}},
 };
