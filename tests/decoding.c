@@ -50,5 +50,5 @@ void assert_failed(bool result, const Error *error, const char *part)
     assert_false(result);
     assert_int_equal(error->status, STATUS_FAILED);
     if (!strstr(error->text, part))
-        fail_msg("the error '%s' does not say '%s'", error->text, part);
+        fail_msg("the error '%s' does not contain '%s'", error->text, part);
 }

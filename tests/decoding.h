@@ -1,4 +1,4 @@
-/* What the tests of the data sets' files and of what decodes them share. */
+/* Shared by the tests of the datasets' files and their decoders. */
 #ifndef NNMF_TESTS_DECODING_H
 #define NNMF_TESTS_DECODING_H
 
@@ -7,16 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* As gzip; the caller frees. */
+/* Packs as gzip; the caller frees the result by free(). */
 uint8_t *gzip(const uint8_t *bytes, size_t size, size_t *packed_size);
 
-/* From memory_allocate. */
+/* Copies into memory from memory_allocate(). */
 uint8_t *copy(const uint8_t *bytes, size_t size);
 
-/* The byte at each place of what is packed or of an image, so that a shift of one would show. */
+/* Returns byte i of test data; a shift by one shows. */
 uint8_t pattern(size_t i);
 
-/* The result is a failure whose text has this part. */
+/* Asserts that `result` is a failure whose text contains `part`. */
 void assert_failed(bool result, const Error *error, const char *part);
 
 #endif

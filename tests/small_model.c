@@ -48,7 +48,6 @@ float *new_buffer(const Network *network)
     return buffer;
 }
 
-/* Fails each allocation in turn; `work` must fail until there are enough, which are counted. */
 long fail_in_turn(bool (*work)(void *, Error *), void *context)
 {
     enum { ENOUGH = 1000 };
@@ -80,7 +79,6 @@ double noise(uint32_t number)
     return (double)philox_uniform(draw(8, DRAW_WEIGHTS, 1, 0, number).v[0]);
 }
 
-/* Parameters that are neither zero nor one. */
 void disturb(Model *model)
 {
     Error error = {0};
@@ -96,7 +94,6 @@ void disturb(Model *model)
     memory_free(host);
 }
 
-/* Population statistics near those of the images in the model. */
 void give_statistics(Model *model)
 {
     Error error = {0};
@@ -139,7 +136,6 @@ void assert_refused(Weights *w, const char *expected)
         fail_msg("'%s', expected '%s'", error.text, expected);
     error = (Error){0};
     assert_true(model_read(&w->model, w->model.parameters, after, &error));
-    /* All or nothing. */
     assert_memory_equal(before, after, w->network.buffer_elements * sizeof *before);
     memory_free(before);
     memory_free(after);

@@ -1,5 +1,4 @@
-/* A small network and its model on the plain device, for tests: what a test cannot have fails it.
- */
+/* A small network and its model on the plain device. Functions fail the test on an error. */
 #ifndef SMALL_MODEL_H
 #define SMALL_MODEL_H
 
@@ -9,7 +8,7 @@
 
 enum { BATCH = 5, INPUTS = BATCH * 8 * 8 * 2, CLASSES = 10 };
 
-/* The default options, but for the architecture. */
+/* The default options, with the baseline's architecture. */
 NetworkOptions baseline_options(void);
 
 /* 8 x 8 pixels of 2 channels, three blocks, batches of BATCH. */
@@ -17,19 +16,19 @@ void build_small(const NetworkOptions *options, Network *network);
 void open_model(const NetworkOptions *options, Network *network, Device *device, Model *model);
 void close_model(Device *device, Model *model);
 
-/* Host memory laid out like the parameters, from memory_allocate. */
+/* Allocates host memory with the layout of the parameters, by memory_allocate(). */
 float *new_buffer(const Network *network);
 
-/* Uniform in [0, 1), by number. */
+/* Returns a uniform number in [0, 1), a function of `number`. */
 double noise(uint32_t number);
 
-/* Parameters that are neither zero nor one. */
+/* Sets parameters that are neither zero nor one. */
 void disturb(Model *model);
 
-/* Population statistics near those of the images in the model, which uses them from now on. */
+/* Gives the model population statistics near those of its images, and selects them. */
 void give_statistics(Model *model);
 
-/* Fails each allocation in turn; `work` must fail until there are enough, which are counted. */
+/* Fails each allocation of `work` in turn, until it succeeds; returns the number of allocations. */
 long fail_in_turn(bool (*work)(void *, Error *), void *context);
 
 /* A model and its weights as a file's tensors. */
@@ -45,17 +44,17 @@ typedef struct Weights {
 void open_weights(Weights *w);
 void close_weights(Weights *w);
 
-/* The file is refused with a text that contains `expected`, and the model is as before. */
+/* Asserts that loading fails with a text that contains `expected` and does not change the model. */
 void assert_refused(Weights *w, const char *expected);
 
-/* Loads the file of `context`, Weights. */
+/* Loads the file of `context`, which is a Weights. */
 bool load(void *context, Error *error);
 
-/* 2-norms of a - b and of a. */
+/* Return the 2-norms of a - b and of a. */
 double distance(const float *a, const float *b, size_t count);
 double norm(const float *a, size_t count);
 
-/* Fails if `off` is more than allowed, and tells it with NNMF_TEST_VERBOSE. */
+/* Fails the test if off > allowed; prints `off` if NNMF_TEST_VERBOSE is set. */
 void assert_close(const char *device, const char *what, double off, double allowed);
 
 #endif

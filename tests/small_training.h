@@ -1,4 +1,4 @@
-/* What the tests of the emulated CUDA device train: a small network on a few images of noise. */
+/* For tests of training on the emulated CUDA device: a small network and a few images of noise. */
 #ifndef NNMF_TESTS_SMALL_TRAINING_H
 #define NNMF_TESTS_SMALL_TRAINING_H
 
@@ -18,13 +18,13 @@
 
 enum {
     BATCH = 5,
-    SLACK = 2,        /* by which images are larger than the crops, in pixels */
-    SIDE = 8 + SLACK, /* of the small network's */
+    SLACK = 2,        /* of images over crops, in pixels */
+    SIDE = 8 + SLACK, /* of the small network's images */
     IMAGES = 30,
     FIRST = 3,
     END = 27, /* four batches of 5 and one of 4 */
     STEPS_AN_EPOCH = 5,
-    FLOATS = 8192, /* at least those of the small network's parameters */
+    FLOATS = 8192, /* at least as many as the small network's parameters */
     CLASSES = DATASET_CLASSES,
 };
 
@@ -33,30 +33,30 @@ enum { LEAST_SHARED = 48 << 10, USUAL_SHARED = 99 << 10, MOST_SHARED = 227 << 10
 
 extern const NnmfKernel kernels[2];
 
-/* Fails the test with the error's text. */
+/* Fails the test with the error's text unless `good`. */
 void must(bool good, const Error *error);
 
-/* The emulated device, which must open. */
+/* Opens the emulated device. */
 void open_cuda(NnmfKernel kernel, Precision precision, Device *device);
 
-/* Of the device's memory, nothing may be left of what was made. */
+/* Asserts that all device memory is free again. */
 void assert_nothing_left(void);
 
-/* A test's setup. */
+/* The setup of a test. */
 int reset(void **state);
 
-/* A word that belongs to its number. */
+/* Returns a random word, a function of `number`. */
 uint32_t noise(uint32_t number);
 
-/* For crops of 8 x 8 x 3, with odd channels and an odd stride. */
+/* Builds a network of 5, 4 and 10 channels for crops of 8 x 8 x 3. */
 void build_small(const NetworkOptions *options, Network *network);
 
-/* Images begin..end-1 of `count`, of noise, for a network with 3 channels and a square input;
- * at_once as of batches_create. */
+/* Creates batches of images begin..end-1 of `count` noise images, for a network with 3 channels and
+ * a square input; at_once: see batches_create. */
 bool load_small(const Device *device, size_t count, size_t begin, size_t end, Extent input,
                 int batch, int at_once, Batches *batches, Error *error);
 
-/* Of the epoch of so many steps in all; begins it. */
+/* Returns the step state at the start of the epoch after `steps_made` steps. */
 StepState step_state_of(int steps_made);
 
 /* |a - b| / |b| */

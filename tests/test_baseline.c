@@ -1,5 +1,4 @@
-/* The CNN baseline: all of its gradients are derivatives of the loss, which the plain
- * version's are compared with. */
+/* The CNN baseline: compares its gradients with finite differences of the loss. */
 #include "nnmf/memory.h"
 #include "small_model.h"
 
@@ -36,8 +35,8 @@ static double loss_at(Probe *p)
     return totals.batch_loss;
 }
 
-/* The four-point rule, with a step that suits a derivative of about `size`. False where there is
- * none, as a ReLU's kink is in between: two steps tell, or the slopes on both sides. */
+/* The four-point rule, with a step for a derivative of about `size`. Returns false near a ReLU's
+ * kink, where two step sizes, or the slopes on both sides, disagree. */
 static bool difference(Probe *p, float *x, double size, double *derivative)
 {
     float centre = *x;
@@ -60,7 +59,7 @@ static bool difference(Probe *p, float *x, double size, double *derivative)
 
 static void check_gradients(Probe *p, const Network *network, double tolerance)
 {
-    enum { MOST = 40 };
+    enum { MAX_CHECKED = 40 };
     Error error = {0};
     float *gradients = new_buffer(network);
     loss_at(p);
@@ -69,7 +68,7 @@ static void check_gradients(Probe *p, const Network *network, double tolerance)
     for (int i = 0; i < network->parameter_count; i++) {
         const Parameter *parameter = &network->parameters[i];
         double off = 0.0, size = 0.0;
-        size_t every = (parameter->elements + MOST - 1) / MOST, seen = 0, smooth = 0;
+        size_t every = (parameter->elements + MAX_CHECKED - 1) / MAX_CHECKED, seen = 0, smooth = 0;
         for (size_t e = 0; e < parameter->elements; e += every, seen++) {
             double expected, found = (double)gradients[parameter->offset + e];
             if (!difference(p, &p->host[parameter->offset + e], fabs(found), &expected))
@@ -79,13 +78,13 @@ static void check_gradients(Probe *p, const Network *network, double tolerance)
             smooth++;
         }
         assert_true(3 * smooth > seen);
-        /* A bias before a batch norm has none: not compared with rounding errors. */
+        /* A bias before a batch norm has gradient 0: the bound 0.1 hides rounding errors. */
         assert_close("baseline", parameter->name, sqrt(off) / fmax(sqrt(size), 0.1), tolerance);
     }
     memory_free(gradients);
 }
 
-/* The same for the images. */
+/* The same for the images' gradient. */
 static void check_images(Probe *p, double tolerance)
 {
     static float dimages[INPUTS];
@@ -129,13 +128,13 @@ static void the_baseline_has_its_derivative(void **state)
         p.step_state = memory_allocate(1, sizeof *p.step_state, "step_state", &error);
         p.totals = memory_allocate(1, sizeof *p.totals, "totals", &error);
         assert_true(p.step_state && p.totals);
-        /* Logits that are not all the same, for gradients that are not all small. */
+        /* Different logits, so that gradients are not all small. */
         const Parameter *last = &network.parameters[network.parameter_count - 1];
         for (size_t e = 0; e < last->elements; e++)
             p.host[last->offset + e] *= 30.0f;
         if (i % 2)
             give_statistics(&p.model);
-        /* What is off here are the kinks that were not found; the operations have tests to 1e-4. */
+        /* Differences are kinks that were not detected; the operations are tested to 1e-4. */
         check_gradients(&p, &network, 3e-2);
         check_images(&p, 3e-2);
         memory_free(p.step_state);

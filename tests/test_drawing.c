@@ -89,28 +89,28 @@ static void text_goes_from_left_to_right(void **state)
     for (int y = 0; y < TEXT_HEIGHT; y++)
         for (int x = 0; x < TEXT_WIDTH; x++)
             assert_true(same(at(&p, 2 * TEXT_WIDTH + x, y), at(&one, x, y)));
-    /* Partly outside. */
+    /* Partly outside the picture. */
     draw_text(&p, -3, -5, black, "WWWW");
     draw_text(&p, 2 * TEXT_WIDTH + 3, 5, black, "WWWW");
     picture_free(&p);
     picture_free(&one);
 }
 
-static void numbers_become_squares(void **state)
+static void values_become_squares(void **state)
 {
     (void)state;
     static const float values[] = {0, 1, 2, -1, NAN, 0.5f};
     Picture p = white(10, 8);
-    NumberImage grey = {.values = values, .height = 2, .width = 3, .channels = 1, .white = 2};
-    draw_numbers(&p, 1, 1, 2, &grey);
+    FloatImage grey = {.values = values, .height = 2, .width = 3, .channels = 1, .white = 2};
+    draw_image(&p, 1, 1, 2, &grey);
     static const uint8_t expected[] = {0, 128, 255, 0, 0, 64};
     for (int i = 0; i < 6; i++)
         for (int part = 0; part < 4; part++) {
             Colour c = at(&p, 1 + i % 3 * 2 + part % 2, 1 + i / 3 * 2 + part / 2);
             assert_true(same(c, (Colour){expected[i], expected[i], expected[i]}));
         }
-    NumberImage rgb = {.values = values, .height = 1, .width = 2, .channels = 3, .white = 2};
-    draw_numbers(&p, 8, 0, 1, &rgb);
+    FloatImage rgb = {.values = values, .height = 1, .width = 2, .channels = 3, .white = 2};
+    draw_image(&p, 8, 0, 1, &rgb);
     assert_true(same(at(&p, 8, 0), (Colour){0, 128, 255}));
     assert_true(same(at(&p, 9, 0), (Colour){0, 0, 64}));
     picture_free(&p);
@@ -130,7 +130,7 @@ int main(void)
         cmocka_unit_test(rectangles_are_cut_at_the_edges),
         cmocka_unit_test(every_character_differs),
         cmocka_unit_test(text_goes_from_left_to_right),
-        cmocka_unit_test(numbers_become_squares),
+        cmocka_unit_test(values_become_squares),
         cmocka_unit_test(colours_between),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,4 @@
-/* Event files are parsed back here by code of the test's own: bit by bit CRCs, records and Protocol
- * Buffers by hand. */
+/* Event files, parsed by code of the test's own: CRCs, records and Protocol Buffers. */
 #include "formats/event_file.h"
 
 #include "base/file.h"
@@ -40,7 +39,7 @@ static int leave_folder(void **state)
 
 /* ---- reading by hand ---- */
 
-/* RFC 3720, appendix B.4, by its definition. */
+/* CRC-32C by its definition (RFC 3720, appendix B.4). */
 static uint32_t crc32c(const uint8_t *bytes, size_t count)
 {
     uint32_t crc = 0xffffffffu;
@@ -71,17 +70,17 @@ typedef struct Bytes {
     size_t count;
 } Bytes;
 
-/* The data of the first record; `rest` moves behind it. */
-static Bytes next_record(Bytes *rest)
+/* Returns the data of the first record and removes it from `content`. */
+static Bytes next_record(Bytes *content)
 {
-    assert_true(rest->count >= 16);
-    size_t length = number(rest->at, 8);
-    assert_int_equal(number(rest->at + 8, 4), masked(rest->at, 8));
-    assert_true(length <= rest->count - 16);
-    Bytes data = {rest->at + 12, length};
+    assert_true(content->count >= 16);
+    size_t length = number(content->at, 8);
+    assert_int_equal(number(content->at + 8, 4), masked(content->at, 8));
+    assert_true(length <= content->count - 16);
+    Bytes data = {content->at + 12, length};
     assert_int_equal(number(data.at + length, 4), masked(data.at, length));
-    rest->at += length + 16;
-    rest->count -= length + 16;
+    content->at += length + 16;
+    content->count -= length + 16;
     return data;
 }
 
@@ -101,8 +100,8 @@ static uint64_t next_varint(Bytes *message)
     return 0;
 }
 
-/* The contents of field `wanted`, the first of them: wire types 0 (as its value in `*value`), 1, 2
- * and 5. False: there is none. */
+/* Finds the first field `wanted` of wire type 0 (sets *value), 1, 2 or 5 (set *content). Returns
+ * false if there is none. */
 static bool find(Bytes message, uint64_t wanted, Bytes *content, uint64_t *value)
 {
     while (message.count > 0) {
@@ -131,7 +130,7 @@ static Bytes field(Bytes message, uint64_t wanted)
     return content;
 }
 
-/* A number; where it is left out it is 0. */
+/* Returns a number field, 0 if it is omitted. */
 static uint64_t varint(Bytes message, uint64_t wanted)
 {
     Bytes content;
@@ -164,7 +163,7 @@ static float simple_value(Bytes value)
     return result;
 }
 
-/* The value of a summary's event with this step and tag. */
+/* Checks an event's step and tag; returns its summary's value. */
 static Bytes check_summary(Bytes event, uint64_t step, const char *tag)
 {
     assert_int_equal(varint(event, 2), step);
@@ -199,7 +198,7 @@ static void write_whole(const char *path, Bytes content)
     assert_int_equal(fclose(stream), 0);
 }
 
-static void release(Bytes content)
+static void free_contents(Bytes content)
 {
     memory_free((uint8_t *)content.at);
 }
@@ -233,7 +232,7 @@ static void flush(EventFile *file)
     assert_true(event_file_flush(file, &error));
 }
 
-/* A file with a scalar at each of the steps 0 .. steps - 1; its name. */
+/* Writes a file with a scalar at each of the steps 0 .. steps - 1; sets its path. */
 static void make_file(uint64_t steps, char path[4096])
 {
     EventFile file;
@@ -245,19 +244,19 @@ static void make_file(uint64_t steps, char path[4096])
     event_file_close(&file);
 }
 
-/* Are the scalars of make_file in the file, up to this step, and nothing else? */
+/* Asserts that the file holds make_file's scalars of this number of steps and nothing else. */
 static void check_steps(const char *path, uint64_t steps)
 {
-    Bytes content = read_whole(path), rest = content;
-    check_version(next_record(&rest));
+    Bytes content = read_whole(path), remainder = content;
+    check_version(next_record(&remainder));
     for (uint64_t step = 0; step < steps; step++)
-        assert_true(simple_value(check_summary(next_record(&rest), step, "a/b")) ==
+        assert_true(simple_value(check_summary(next_record(&remainder), step, "a/b")) ==
                     10.0f * (float)step);
-    assert_int_equal(rest.count, 0);
-    release(content);
+    assert_int_equal(remainder.count, 0);
+    free_contents(content);
 }
 
-static void cut(uint64_t keep)
+static void cut_files(uint64_t keep)
 {
     Error error = {0};
     assert_true(event_files_cut(folder, keep, &error));
@@ -291,20 +290,20 @@ static void every_kind_of_event_is_read_back(void **state)
     assert_int_equal(count_files(), 1);
     assert_true(strncmp(file.path + strlen(folder), "/events.out.tfevents.", 21) == 0);
 
-    Bytes content = read_whole(file.path), rest = content;
-    Bytes version = next_record(&rest);
+    Bytes content = read_whole(file.path), remainder = content;
+    Bytes version = next_record(&remainder);
     check_version(version);
     double now = (double)time(NULL);
     assert_true(wall_time(version) > now - 60 && wall_time(version) < now + 2);
 
-    Bytes restart = next_record(&rest);
+    Bytes restart = next_record(&remainder);
     assert_int_equal(varint(restart, 2), 7);
     assert_int_equal(varint(field(restart, 7), 1), 1);
 
-    assert_true(simple_value(check_summary(next_record(&rest), 7, "loss/train")) == 0.1f);
-    assert_true(simple_value(check_summary(next_record(&rest), 300, "zero")) == 0.0f);
+    assert_true(simple_value(check_summary(next_record(&remainder), 7, "loss/train")) == 0.1f);
+    assert_true(simple_value(check_summary(next_record(&remainder), 300, "zero")) == 0.0f);
 
-    Bytes image = field(check_summary(next_record(&rest), 8, "picture"), 4);
+    Bytes image = field(check_summary(next_record(&remainder), 8, "picture"), 4);
     assert_int_equal(varint(image, 1), 1); /* height */
     assert_int_equal(varint(image, 2), 2); /* width */
     assert_int_equal(varint(image, 3), 3); /* channels */
@@ -314,15 +313,15 @@ static void every_kind_of_event_is_read_back(void **state)
     assert_memory_equal(back.pixels, pixels, sizeof pixels);
     picture_free(&back);
 
-    Bytes value = check_summary(next_record(&rest), 9, "text");
+    Bytes value = check_summary(next_record(&remainder), 9, "text");
     Bytes metadata = field(value, 9), tensor = field(value, 8);
     assert_bytes(field(field(metadata, 1), 1), "text");
     assert_int_equal(varint(metadata, 4), 2); /* DATA_CLASS_TENSOR */
     assert_int_equal(varint(tensor, 1), 7);   /* DT_STRING */
     assert_int_equal(varint(field(field(tensor, 2), 2), 1), 1);
     assert_bytes(field(tensor, 8), "| a |");
-    assert_int_equal(rest.count, 0);
-    release(content);
+    assert_int_equal(remainder.count, 0);
+    free_contents(content);
     event_file_close(&file);
 }
 
@@ -342,11 +341,11 @@ static void a_flush_appends(void **state)
     add_scalar(&file, 3, 30.0);
     flush(&file);
     assert_int_equal(stat(file.path, &after), 0);
-    assert_int_equal(before.st_ino, after.st_ino); /* who has it open sees what is new */
+    assert_int_equal(before.st_ino, after.st_ino); /* open readers see the new events */
     char path[4096];
     strcpy(path, file.path);
     add_scalar(&file, 4, 40.0);
-    event_file_close(&file); /* drops what was not flushed */
+    event_file_close(&file); /* drops the event that was not flushed */
     check_steps(path, 4);
 }
 
@@ -354,7 +353,7 @@ static void names_are_in_the_order_of_time(void **state)
 {
     (void)state;
     char name[] = "events.out.tfevents.9000000000.far.1", first[4096], second[4096];
-    write_whole(name, (Bytes){(const uint8_t *)"", 0}); /* by a clock that was ahead */
+    write_whole(name, (Bytes){(const uint8_t *)"", 0}); /* written under a clock that was ahead */
     make_file(1, first);
     make_file(1, second);
     assert_true(strcmp(strrchr(first, '/') + 1, name) > 0);
@@ -362,52 +361,52 @@ static void names_are_in_the_order_of_time(void **state)
     assert_int_equal(count_files(), 3);
 }
 
-static void steps_from_where_a_run_goes_on_are_cut(void **state)
+static void steps_from_the_resume_point_are_cut(void **state)
 {
     (void)state;
     char path[4096], other[4096];
     make_file(5, path);
     make_file(2, other);
-    cut(5);
+    cut_files(5);
     check_steps(path, 5);
-    cut(3);
+    cut_files(3);
     check_steps(path, 3);
     check_steps(other, 2);
-    cut(1);
+    cut_files(1);
     check_steps(path, 1);
     check_steps(other, 1);
-    cut(0); /* nothing but the version is left, of which the last file is kept */
+    cut_files(0); /* only the versions are left; the last file is kept */
     assert_int_equal(count_files(), 1);
     check_steps(other, 0);
-    cut(0);
+    cut_files(0);
     check_steps(other, 0);
     make_file(1, path);
-    cut(1);
+    cut_files(1);
     assert_int_equal(count_files(), 1);
     check_steps(path, 1);
 }
 
-static void what_a_kill_left_is_cut_at_every_byte(void **state)
+static void a_partial_record_of_any_length_is_cut(void **state)
 {
     (void)state;
     char path[4096];
     make_file(2, path);
-    Bytes content = read_whole(path), rest = content;
-    next_record(&rest);
-    size_t first = content.count - rest.count;
-    next_record(&rest);
-    size_t second = content.count - rest.count;
+    Bytes content = read_whole(path), remainder = content;
+    next_record(&remainder);
+    size_t first = content.count - remainder.count;
+    next_record(&remainder);
+    size_t second = content.count - remainder.count;
     for (size_t size = second; size < content.count; size++) {
         write_whole(path, (Bytes){content.at, size});
-        cut(UINT64_MAX);
+        cut_files(UINT64_MAX);
         check_steps(path, 1);
     }
     for (size_t size = first + 1; size < second; size++) {
         write_whole(path, (Bytes){content.at, size});
-        cut(UINT64_MAX);
+        cut_files(UINT64_MAX);
         check_steps(path, 0);
     }
-    release(content);
+    free_contents(content);
 }
 
 static void a_changed_bit_ends_a_file(void **state)
@@ -415,22 +414,22 @@ static void a_changed_bit_ends_a_file(void **state)
     (void)state;
     char path[4096];
     make_file(2, path);
-    Bytes content = read_whole(path), rest = content;
-    next_record(&rest);
-    next_record(&rest);
-    size_t second = content.count - rest.count;
+    Bytes content = read_whole(path), remainder = content;
+    next_record(&remainder);
+    next_record(&remainder);
+    size_t second = content.count - remainder.count;
     for (size_t i = second; i < content.count; i++) {
         ((uint8_t *)content.at)[i] ^= 0x10;
         write_whole(path, content);
-        cut(UINT64_MAX);
+        cut_files(UINT64_MAX);
         check_steps(path, 1);
         ((uint8_t *)content.at)[i] ^= 0x10;
     }
-    release(content);
+    free_contents(content);
 }
 
-/* What another program wrote, or what is no event file, is not touched. */
-static void files_of_others_stay(void **state)
+/* Files of other programs, and files that are not event files, are not changed. */
+static void other_files_are_not_changed(void **state)
 {
     (void)state;
     char path[4096];
@@ -447,17 +446,17 @@ static void files_of_others_stay(void **state)
     for (int i = -1; i < 3; i++) {
         Bytes written = i < 0 ? content : (Bytes){(const uint8_t *)texts[i], strlen(texts[i])};
         write_whole(path, written);
-        cut(0);
+        cut_files(0);
         Bytes left = read_whole(path);
         assert_int_equal(left.count, written.count);
         assert_memory_equal(left.at, written.at, left.count);
-        release(left);
+        free_contents(left);
     }
-    release(content);
+    free_contents(content);
 }
 
-/* A limit on the size of files stands for a full disk. */
-static void a_flush_that_fails_leaves_what_was_there(void **state)
+/* Simulates a full disk by a limit on the file size. */
+static void a_failed_flush_keeps_the_old_contents(void **state)
 {
     (void)state;
     Error error = {0};
@@ -480,7 +479,7 @@ static void a_flush_that_fails_leaves_what_was_there(void **state)
     assert_true(strncmp(error.text, "cannot write: /tmp/test_event_file.", 35) == 0);
     assert_non_null(strstr(error.text, ": File too large"));
     check_steps(file.path, 1);
-    flush(&file); /* there is room again */
+    flush(&file); /* there is space again */
     check_steps(file.path, 20);
     event_file_remove(&file);
     assert_int_equal(count_files(), 0);
@@ -496,10 +495,10 @@ static void impossible_places_are_errors(void **state)
     event_file_close(&file);
     assert_false(event_files_cut("none", 0, &error));
     open_file(&file);
-    write_whole(file.path, (Bytes){(const uint8_t *)"", 0}); /* made by somebody else meanwhile */
+    write_whole(file.path, (Bytes){(const uint8_t *)"", 0}); /* created by another process */
     assert_false(event_file_flush(&file, &error));
     assert_non_null(strstr(error.text, ": File exists"));
-    event_file_remove(&file); /* it is not ours */
+    event_file_remove(&file); /* does not delete it: it is not ours */
     assert_int_equal(count_files(), 1);
 }
 
@@ -533,11 +532,11 @@ int main(void)
         TEST(every_kind_of_event_is_read_back),
         TEST(a_flush_appends),
         TEST(names_are_in_the_order_of_time),
-        TEST(steps_from_where_a_run_goes_on_are_cut),
-        TEST(what_a_kill_left_is_cut_at_every_byte),
+        TEST(steps_from_the_resume_point_are_cut),
+        TEST(a_partial_record_of_any_length_is_cut),
         TEST(a_changed_bit_ends_a_file),
-        TEST(files_of_others_stay),
-        TEST(a_flush_that_fails_leaves_what_was_there),
+        TEST(other_files_are_not_changed),
+        TEST(a_failed_flush_keeps_the_old_contents),
         TEST(impossible_places_are_errors),
         TEST(every_failing_allocation_is_an_error),
     };

@@ -17,12 +17,12 @@
 
 #include <cmocka.h>
 
-/* Every test starts in an empty current folder, named by its full path here. */
+/* Full path of the working folder, empty at the start of every test. */
 static char folder[64];
 
-/* In the place of the C library's: the kernel may return fewer bytes than were asked for, or none
+/* Replaces the C library's read(): the kernel may return fewer bytes than requested, or none
  * because of a signal. */
-static size_t most_read = SIZE_MAX;
+static size_t max_read = SIZE_MAX;
 static int interruptions;
 ssize_t read(int descriptor, void *bytes, size_t count)
 {
@@ -31,7 +31,7 @@ ssize_t read(int descriptor, void *bytes, size_t count)
         errno = EINTR;
         return -1;
     }
-    return syscall(SYS_read, descriptor, bytes, count < most_read ? count : most_read);
+    return syscall(SYS_read, descriptor, bytes, count < max_read ? count : max_read);
 }
 
 static int enter_folder(void **state)
@@ -91,7 +91,7 @@ static void assert_unreadable(const char *path, size_t limit, const char *text)
     assert_string_equal(error.text, text);
 }
 
-static void what_was_written_is_read(void **state)
+static void a_written_file_is_read_back(void **state)
 {
     (void)state;
     write_text("a", "content");
@@ -115,7 +115,7 @@ static void a_full_path_works_as_well(void **state)
     unlink("a");
 }
 
-static void reading_refuses_what_is_no_regular_file(void **state)
+static void reading_refuses_other_than_regular_files(void **state)
 {
     (void)state;
     assert_unreadable("a", 9, "cannot read: a: No such file or directory");
@@ -154,7 +154,7 @@ static void reading_without_memory_is_an_error(void **state)
     unlink("a");
 }
 
-/* Files of /proc have more than the 0 bytes that they announce. */
+/* Files in /proc state a size of 0 bytes but have contents. */
 static void a_file_that_changes_its_size_is_an_error(void **state)
 {
     (void)state;
@@ -168,9 +168,9 @@ static void reading_goes_on_until_all_is_there(void **state)
     (void)state;
     write_text("a", "a content in parts");
     interruptions = 2;
-    for (most_read = 1; most_read < 20; most_read++)
+    for (max_read = 1; max_read < 20; max_read++)
         assert_text("a", "a content in parts");
-    most_read = SIZE_MAX;
+    max_read = SIZE_MAX;
     assert_int_equal(interruptions, 0);
     unlink("a");
 }
@@ -182,7 +182,7 @@ static void files_of_several_names(void **state)
     snprintf(one, sizeof one, "%s/one", folder);
     snprintf(other, sizeof other, "%s/./one", folder);
     snprintf(link, sizeof link, "%s/link", folder);
-    assert_true(file_same(one, other)); /* neither is there */
+    assert_true(file_same(one, other)); /* neither exists */
     assert_false(file_same(one, link));
     assert_false(file_same("/none/a", "/none/b"));
     FILE *file = fopen(one, "w");
@@ -246,8 +246,8 @@ static void discarding_keeps_the_old_file(void **state)
     unlink("a");
 }
 
-/* A limit on the size of files stands for a full disk, of which `freed` bytes are free again when
- * all is written. */
+/* Simulates a full disk by a limit on the file size. `freed` bytes become free after the last
+ * write. */
 static void write_too_much(size_t bytes, size_t buffer, size_t freed)
 {
     Error error = {0};
@@ -277,7 +277,7 @@ static void a_failed_write_keeps_the_old_file(void **state)
     (void)state;
     write_text("a", "old");
     write_too_much(1001, 65536, 0); /* fails when commit flushes */
-    write_too_much(100000, 100, 0); /* fails long before, and commit has nothing left to flush */
+    write_too_much(100000, 100, 0); /* fails earlier; commit has nothing left to flush */
     write_too_much(100000, 100, 10);
     assert_int_equal(count_files(), 1);
     assert_text("a", "old");
@@ -299,8 +299,8 @@ static void writing_refuses_impossible_places(void **state)
     write_text("a", "old");
     assert_unwritable("a/b", "cannot write: a/b: Not a directory");
     assert_unwritable("none/b", "cannot write: none/b: No such file or directory");
-    assert_unwritable(".", "cannot write: .: it exists and is no regular file");
-    assert_unwritable("/dev/null", "cannot write: /dev/null: it exists and is no regular file");
+    assert_unwritable(".", "cannot write: .: it exists and is not a regular file");
+    assert_unwritable("/dev/null", "cannot write: /dev/null: it exists and is not a regular file");
     assert_text("a", "old");
     unlink("a");
     if (geteuid() != 0) { /* root may write everywhere */
@@ -323,7 +323,7 @@ static void writing_refuses_a_path_that_is_too_long(void **state)
     assert_int_equal(strncmp(error.text, "path too long: xxx", 18), 0);
     assert_false(file_make_folder(path, &error));
     assert_int_equal(strncmp(error.text, "path too long: xxx", 18), 0);
-    /* By one byte. */
+    /* One byte too long. */
     path[sizeof writer.path] = '\0';
     error = (Error){0};
     assert_false(file_make_folder(path, &error));
@@ -347,7 +347,7 @@ static void a_rename_that_fails_leaves_nothing(void **state)
     assert_int_equal(count_files(), 0);
 }
 
-/* A killed process may leave its temporary file, here even as a link to something of value. */
+/* A killed process may leave its temporary file, here even as a link to a valuable file. */
 static void a_stale_temporary_is_replaced(void **state)
 {
     (void)state;
@@ -363,7 +363,7 @@ static void a_stale_temporary_is_replaced(void **state)
     unlink("valuable");
 }
 
-static void folders_are_made_with_those_above(void **state)
+static void folders_are_made_with_their_parents(void **state)
 {
     (void)state;
     Error error = {0};
@@ -381,7 +381,7 @@ static void folders_are_made_with_those_above(void **state)
     assert_string_equal(error.text, "cannot make folder: x/a/b: x/a is a file");
     assert_int_equal(symlink("nowhere", "x/l"), 0);
     assert_false(file_make_folder("x/l/b", &error));
-    assert_string_equal(error.text, "cannot make folder: x/l/b: x/l is a link that leads nowhere");
+    assert_string_equal(error.text, "cannot make folder: x/l/b: x/l is a dangling symbolic link");
     unlink("x/l");
     assert_false(file_make_folder("", &error));
     assert_false(file_make_folder("/dev/null/b", &error));
@@ -396,9 +396,9 @@ static void folders_are_made_with_those_above(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_was_written_is_read),
+        TEST(a_written_file_is_read_back),
         TEST(a_full_path_works_as_well),
-        TEST(reading_refuses_what_is_no_regular_file),
+        TEST(reading_refuses_other_than_regular_files),
         TEST(reading_respects_the_limit),
         TEST(reading_without_memory_is_an_error),
         TEST(a_file_that_changes_its_size_is_an_error),
@@ -412,7 +412,7 @@ int main(void)
         TEST(writing_refuses_a_path_that_is_too_long),
         TEST(a_rename_that_fails_leaves_nothing),
         TEST(a_stale_temporary_is_replaced),
-        TEST(folders_are_made_with_those_above),
+        TEST(folders_are_made_with_their_parents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,7 @@ static void check_gzip_of(size_t size)
     free(bytes);
 }
 
-/* Around the first room of 65536 bytes and its double. */
+/* Around the initial capacity of 65536 bytes and twice that. */
 static void test_gzip_sizes(void **state)
 {
     (void)state;

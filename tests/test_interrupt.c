@@ -1,5 +1,5 @@
-/* What signals do to a program, each in a process of its own, for they stay caught; and that a
- * signal to the process may interrupt any of its threads. */
+/* Signals, each in its own process because their handlers stay installed; and a signal that
+ * interrupts another thread. */
 #include "run/interrupt.h"
 
 #include <pthread.h>
@@ -27,7 +27,7 @@ static void expect(bool right)
         _exit(WRONG);
 }
 
-/* How a process ends that calls `act`: as waitpid() says. */
+/* Calls `act` in a new process; returns its status from waitpid(). */
 static int end_of(void (*act)(void))
 {
     pid_t child = fork();
@@ -61,14 +61,14 @@ static void catch_them(void)
 
 /* ---- an orderly end ---- */
 
-static int number_at_hand;
+static int current_signal;
 
 static void one_signal(void)
 {
     catch_them();
     expect(interrupt_signal() == 0);
-    raise(number_at_hand);
-    expect(interrupt_signal() == number_at_hand);
+    raise(current_signal);
+    expect(interrupt_signal() == current_signal);
 }
 
 static void each_asks_for_an_orderly_end(void **state)
@@ -76,7 +76,7 @@ static void each_asks_for_an_orderly_end(void **state)
     (void)state;
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        number_at_hand = numbers[i];
+        current_signal = numbers[i];
         assert_alive(end_of(one_signal));
     }
 }
@@ -110,7 +110,7 @@ static void others_later(void)
     expect(interrupt_signal() == SIGTERM);
 }
 
-static void what_systems_repeat_never_ends_at_once(void **state)
+static void signals_that_systems_repeat_never_end_at_once(void **state)
 {
     (void)state;
     assert_alive(end_of(others_later));
@@ -121,15 +121,15 @@ static void another_later(void)
     catch_them();
     raise(SIGXCPU);
     usleep(LATER);
-    raise(number_at_hand);
+    raise(current_signal);
 }
 
-static void what_users_send_later_ends_at_once(void **state)
+static void a_later_signal_of_the_user_ends_at_once(void **state)
 {
     (void)state;
-    number_at_hand = SIGINT;
+    current_signal = SIGINT;
     assert_ended_by(end_of(another_later), SIGINT);
-    number_at_hand = SIGTERM;
+    current_signal = SIGTERM;
     assert_ended_by(end_of(another_later), SIGTERM);
 }
 
@@ -139,7 +139,7 @@ static void one_without_training(void)
 {
     Error error = {0};
     expect(interrupt_end_at_once(&error));
-    raise(number_at_hand);
+    raise(current_signal);
 }
 
 static void without_training_each_ends_at_once(void **state)
@@ -147,12 +147,12 @@ static void without_training_each_ends_at_once(void **state)
     (void)state;
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        number_at_hand = numbers[i];
+        current_signal = numbers[i];
         assert_ended_by(end_of(one_without_training), numbers[i]);
     }
 }
 
-/* ---- ignored ones ---- */
+/* ---- ignored signals ---- */
 
 static void ignored(void)
 {
@@ -170,7 +170,7 @@ static void ignored(void)
     expect(interrupt_signal() == 0);
 }
 
-static void what_was_ignored_stays_ignored(void **state)
+static void ignored_signals_stay_ignored(void **state)
 {
     (void)state;
     assert_alive(end_of(ignored));
@@ -185,7 +185,7 @@ static void *run_until(void *over)
     return NULL;
 }
 
-/* The one asks while the other is interrupted: tests/threads tells whether that is a race. */
+/* One thread polls while the other is interrupted; tests/threads checks this for races. */
 static void signal_to_another_thread(void **state)
 {
     (void)state;
@@ -208,11 +208,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_asks_for_an_orderly_end),
         cmocka_unit_test(repeated_ones_are_the_same_interruption),
-        cmocka_unit_test(what_systems_repeat_never_ends_at_once),
-        cmocka_unit_test(what_users_send_later_ends_at_once),
+        cmocka_unit_test(signals_that_systems_repeat_never_end_at_once),
+        cmocka_unit_test(a_later_signal_of_the_user_ends_at_once),
         cmocka_unit_test(without_training_each_ends_at_once),
-        cmocka_unit_test(what_was_ignored_stays_ignored),
-        cmocka_unit_test(signal_to_another_thread), /* last: its signal stays caught */
+        cmocka_unit_test(ignored_signals_stay_ignored),
+        cmocka_unit_test(signal_to_another_thread), /* last: its handler stays installed */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,7 +86,7 @@ static void parameters_without_memory(void **state)
     close_model(&device, &model);
 }
 
-/* Parameters of a model of the published network as model_initialise makes them. */
+/* Returns the parameters that model_initialise sets. */
 static float *initial_parameters(const Network *network, uint64_t seed)
 {
     Device device;
@@ -106,7 +106,7 @@ static void assert_initial(const Network *network, const Layer *l, const float *
     const Parameter *weight = &network->parameters[l->weight];
     const float *values = host + weight->offset;
     bool replaces_nnmf = l->kind == LAYER_CONVOLUTION && l->window > 0;
-    /* Of uniform numbers: what is between the least and the most, and their mean. */
+    /* The range of the uniform numbers and their mean. */
     double width = replaces_nnmf ? 2.0 / sqrt((double)l->in.channels) : 1.0;
     double mean = replaces_nnmf ? 0.0 : 0.5, sum = 0.0;
     for (size_t i = 0; i < weight->elements; i++) {
@@ -152,7 +152,7 @@ static void initial_values(void **state)
             assert_memory_not_equal(host + p->offset, high + p->offset, p->elements * 4);
         }
     }
-    /* Layers have numbers of their own. */
+    /* Layers have different random numbers. */
     assert_memory_not_equal(host + network.parameters[network.layers[1].weight].offset,
                             host + network.parameters[network.layers[6].weight].offset, 256);
     memory_free(host);
@@ -174,16 +174,16 @@ static void initial_values_of_the_baseline(void **state)
             continue;
         assert_initial(&network, l, host);
         const Parameter *p = &network.parameters[l->weight];
-        float least = 0.0f, most = 0.0f;
+        float min = 0.0f, max = 0.0f;
         for (size_t e = 0; e < p->elements; e++) {
-            least = fminf(least, host[p->offset + e]);
-            most = fmaxf(most, host[p->offset + e]);
+            min = fminf(min, host[p->offset + e]);
+            max = fmaxf(max, host[p->offset + e]);
         }
         if (l->kind != LAYER_CONVOLUTION || l->window == 0)
             continue;
-        /* Both ends are reached, nearly. */
+        /* Both bounds are nearly reached. */
         float bound = 1.0f / sqrtf((float)l->in.channels);
-        assert_true(most > 0.98f * bound && least < -0.98f * bound);
+        assert_true(max > 0.98f * bound && min < -0.98f * bound);
         assert_memory_not_equal(host + p->offset, other + p->offset, p->elements * sizeof *host);
     }
     memory_free(host);
@@ -201,7 +201,7 @@ static void weights_are_loaded(void **state)
     for (int i = 0; i < w.network.parameter_count; i++)
         for (size_t e = 0; e < w.tensors[i].elements; e++)
             ((float *)w.tensors[i].data)[e] = (float)(i + 1) + (float)e / 1024.0f;
-    /* In any order, and with an optimiser's state among them. */
+    /* In any order, with an optimiser's moment among them. */
     Tensor first = w.tensors[0];
     size_t last = w.file.tensor_count;
     char optimiser[] = "optimiser.first.4.weight";
@@ -244,7 +244,7 @@ static void bad_weights_are_refused(void **state)
     assert_refused(&w, "misshapen weights");
     *t = right;
     t->shape[0] = right.shape[1];
-    t->shape[1] = right.shape[0]; /* as many elements */
+    t->shape[1] = right.shape[0]; /* the same number of elements */
     assert_refused(&w, "tensor '4.weight' is 18 x 5, expected 5 x 18");
     *t = right;
     t->rank = 1;
@@ -256,7 +256,7 @@ static void bad_weights_are_refused(void **state)
         t->shape[i] = 1;
     assert_refused(&w, "misshapen weights");
     for (int i = 0; i < TENSOR_MAX_RANK; i++)
-        t->shape[i] = SIZE_MAX; /* for the text that tells it */
+        t->shape[i] = SIZE_MAX; /* the longest text */
     assert_refused(&w, "misshapen weights");
     *t = right;
     t->rank = 0;
@@ -319,7 +319,7 @@ static void weights_of_the_other_architecture(void **state)
 
 enum { UPDATES = 3 };
 
-/* What a forward and a backward pass and a few updates give. */
+/* Results of a forward and a backward pass and a few updates. */
 typedef struct Results {
     float probabilities[BATCH * CLASSES];
     Totals totals, totals_without_gradient;
@@ -380,8 +380,8 @@ static void compute(const Network *network, const Device *device, int batch, Res
     model_destroy(&model);
 }
 
-/* Relative 2-norms of what a whole network sums up. A bias before a batch norm has a gradient that
- * is zero but for rounding: those are compared with the size of all gradients. */
+/* Compares by relative 2-norms. The gradient of a bias before a batch norm is zero except for
+ * rounding, so it is compared with the norm of all gradients. */
 static void assert_same_results(const Network *network, const char *device, const Results *have,
                                 const Results *expected)
 {
@@ -454,7 +454,7 @@ static void every_device_computes_the_same_network(void **state)
 {
     (void)state;
     check_network(&network_default_options, BATCH);
-    check_network(&network_default_options, BATCH - 2); /* less than the buffers hold */
+    check_network(&network_default_options, BATCH - 2); /* fewer than the buffers hold */
     NetworkOptions options = network_default_options;
     options.iterations = 3;
     options.epsilon = 0.5;

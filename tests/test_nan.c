@@ -1,5 +1,5 @@
-/* A NaN anywhere in what a step computes with reaches the loss, where training notices it: on every
- * device, with every kernel and precision. */
+/* A NaN anywhere in a step's inputs reaches the loss, where training notices it: on every device,
+ * with every kernel and precision. */
 #include "small_model.h"
 
 #include "nnmf/memory.h"
@@ -18,9 +18,9 @@ typedef struct Step {
     Device device;
     Network network;
     Model model;
-    StepState *step_state; /* device memory, as the totals are */
+    StepState *step_state; /* device memory, as totals */
     Totals *totals;
-    float *parameters, *images; /* host memory: as they are without a NaN */
+    float *parameters, *images; /* host memory: the values without a NaN */
 } Step;
 
 static void must(bool good, const Error *error)
@@ -79,7 +79,7 @@ static bool is_noticed(Step *s)
     return totals.first_nonfinite_step != 0;
 }
 
-/* Everything as at the start. */
+/* Restores the initial state. */
 static void restart(Step *s)
 {
     Error error = {0};
@@ -90,7 +90,7 @@ static void restart(Step *s)
     must(model_write(&s->model, s->model.parameters, s->parameters, &error), &error);
 }
 
-/* ---- a NaN in its places ---- */
+/* ---- places of the NaN ---- */
 
 static void check_image(Step *s)
 {
@@ -114,7 +114,7 @@ static void check_weights(Step *s)
     }
 }
 
-/* One update later. */
+/* The NaN shows after one update. */
 static void check_gradients(Step *s)
 {
     for (int i = 0; i < s->network.parameter_count; i++) {
@@ -126,7 +126,7 @@ static void check_gradients(Step *s)
         model_update(&s->model, s->step_state);
         if (!is_noticed(s))
             fail_msg("%s: a NaN in the gradient of %s is lost", s->device.description, p->name);
-        /* Adam's moments have it now. */
+        /* Adam's moments are NaN now. */
         float *zero = new_buffer(&s->network);
         Error error = {0};
         must(model_write(&s->model, s->model.m, zero, &error), &error);
@@ -169,7 +169,7 @@ static void on_the_cpu(void **state)
     }
 }
 
-/* Skipped where there is none. */
+/* Skipped if there is none. */
 static void on_the_gpu(void **state)
 {
     (void)state;

@@ -25,19 +25,19 @@ static void one_edit_for_every_three_bytes(void **state)
 {
     (void)state;
     assert_nearest("epochs", "epochs");
-    assert_nearest("epoch", "epochs");   /* left out */
-    assert_nearest("epochss", "epochs"); /* put in */
-    assert_nearest("epoxhs", "epochs");  /* replaced */
-    assert_nearest("eopchs", "epochs");  /* swapped */
-    assert_nearest("eopcsh", "epochs");  /* two */
-    assert_nearest("oepcsh", NULL);      /* three in six */
+    assert_nearest("epoch", "epochs");   /* deletion */
+    assert_nearest("epochss", "epochs"); /* insertion */
+    assert_nearest("epoxhs", "epochs");  /* replacement */
+    assert_nearest("eopchs", "epochs");  /* swap */
+    assert_nearest("eopcsh", "epochs");  /* two edits */
+    assert_nearest("oepcsh", NULL);      /* three edits in six bytes */
     assert_nearest("btchsize", "batch-size");
     assert_nearest("l", "lr");
     assert_nearest("rl", "lr");
     assert_nearest("xy", NULL);
 }
 
-static void or_the_same_beginning(void **state)
+static void or_a_common_prefix(void **state)
 {
     (void)state;
     assert_nearest("ep", "epochs");
@@ -46,8 +46,8 @@ static void or_the_same_beginning(void **state)
     assert_nearest("", NULL);
 }
 
-/* As long as can be compared; longer names and words are left out. */
-static void the_longest(void **state)
+/* The maximum length that is compared; longer names and words never match. */
+static void the_maximum_length(void **state)
 {
     (void)state;
     char word[] = FORTY;
@@ -59,7 +59,7 @@ static void the_longest(void **state)
     assert_nearest(FORTY "E", NULL);
 }
 
-/* A word need not end where it is compared. */
+/* The word may be part of a longer text. */
 static void a_part_of_a_text(void **state)
 {
     (void)state;
@@ -72,8 +72,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_edit_for_every_three_bytes),
-        cmocka_unit_test(or_the_same_beginning),
-        cmocka_unit_test(the_longest),
+        cmocka_unit_test(or_a_common_prefix),
+        cmocka_unit_test(the_maximum_length),
         cmocka_unit_test(a_part_of_a_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* The description of the published network, and of those that cannot be. */
+/* The published network, its baseline, and networks that cannot be built. */
 #include "network/network.h"
 
 #include <setjmp.h>
@@ -74,7 +74,7 @@ static void the_published_parameters(void **state)
         }
         assert_int_equal(p->elements, elements);
         assert_int_equal(p->offset % PARAMETER_ALIGNMENT, 0);
-        assert_true(p->offset >= end); /* behind the one before */
+        assert_true(p->offset >= end); /* after the previous one */
         end = p->offset + p->elements;
     }
     assert_true(network.buffer_elements >= end);
@@ -177,7 +177,7 @@ static void the_baseline(void **state)
     };
     NetworkOptions options = network_default_options;
     options.architecture = ARCHITECTURE_CNN;
-    options.positive_function = POSITIVE_TANH; /* means nothing here: no betas */
+    options.positive_function = POSITIVE_TANH; /* ignored: no betas */
     Network network;
     build(DATASET_CIFAR10, &options, &network);
     assert_int_equal(network.layer_count, COUNT(layers));

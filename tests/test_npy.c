@@ -62,7 +62,7 @@ static void a_matrix_is_written_as_numpy_does(void **state)
     assert_written(data, 1, 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), }");
 }
 
-static void an_empty_matrix_has_a_header_alone(void **state)
+static void an_empty_matrix_has_only_a_header(void **state)
 {
     (void)state;
     assert_written(NULL, 0, 7, "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 7), }");
@@ -95,7 +95,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_matrix_is_written_as_numpy_does),
-        cmocka_unit_test(an_empty_matrix_has_a_header_alone),
+        cmocka_unit_test(an_empty_matrix_has_only_a_header),
         cmocka_unit_test(sizes_beyond_the_address_space_are_refused),
         cmocka_unit_test(an_unwritable_path_is_an_error),
     };

@@ -1,5 +1,4 @@
-/* Perturbed images: each kind against its definition on images where the result is plain, noise
- * against what its distribution says. */
+/* Perturbed images: each kind on images whose result is obvious, noise by its moments. */
 #include "robustness/perturbation.h"
 
 #include "nnmf/memory.h"
@@ -20,12 +19,12 @@ static float in[ELEMENTS + 1], out[ELEMENTS], other[ELEMENTS];
 
 static void fill(float value)
 {
-    in[ELEMENTS] = NAN; /* what lies behind an image is nobody's */
+    in[ELEMENTS] = NAN; /* nothing may be read beyond the image */
     for (int i = 0; i < ELEMENTS; i++)
         in[i] = value;
 }
 
-/* Many values between 0.1 and 0.9, none like its neighbour. */
+/* Many values between 0.1 and 0.9, neighbours different. */
 static void fill_with_variety(void)
 {
     in[ELEMENTS] = NAN;
@@ -53,7 +52,7 @@ static void moments(double *mean, double *deviation)
     *deviation = sqrt(squares / (double)ELEMENTS - *mean * *mean);
 }
 
-/* 2352 numbers: a mean is off by 2 % of the deviation, a deviation by 1.5 %, one in three times. */
+/* 2352 values: the standard error of the mean is 2 % of the deviation, of the deviation 1.5 %. */
 static void noise_has_its_moments(void **state)
 {
     (void)state;
@@ -78,7 +77,7 @@ static void noise_has_its_moments(void **state)
     assert_true(abs(black - 235) < 60 && abs(white - 235) < 60);
 }
 
-static void noise_belongs_to_its_numbers(void **state)
+static void noise_is_a_function_of_repetition_and_image(void **state)
 {
     (void)state;
     static const PerturbationKind kinds[] = {PERTURB_GAUSSIAN_NOISE, PERTURB_UNIFORM_NOISE,
@@ -109,7 +108,7 @@ static void no_level_changes_nothing(void **state)
     }
 }
 
-/* A single white pixel becomes the Gaussian; a flat image stays, its border too. */
+/* A single white pixel becomes the Gaussian; a flat image does not change, not even its border. */
 static void blur_is_a_gaussian(void **state)
 {
     (void)state;
@@ -127,10 +126,10 @@ static void blur_is_a_gaussian(void **state)
     }
     assert_true(fabs(total - 1.0) < 1e-5);
     double middle = (double)out[(14 * SIDE + 14) * CHANNELS + 1];
-    assert_true(fabs(middle - 0.15917) < 1e-4); /* 1 / (2 pi), but for the cut */
+    assert_true(fabs(middle - 0.15917) < 1e-4); /* 1 / (2 pi), except for the truncation */
     assert_true(fabs((double)out[(14 * SIDE + 16) * CHANNELS + 1] / middle - exp(-2.0)) < 1e-5);
     assert_true(fabs((double)out[(11 * SIDE + 14) * CHANNELS + 1] / middle - exp(-4.5)) < 1e-5);
-    /* Cut off at four deviations. */
+    /* Truncated at four standard deviations. */
     assert_true(fabs((double)out[(18 * SIDE + 14) * CHANNELS + 1] / middle - exp(-8.0)) < 1e-5);
     assert_true(out[(14 * SIDE + 10) * CHANNELS + 1] > 0.0f);
     assert_true(out[(14 * SIDE + 9) * CHANNELS + 1] == 0.0f);
@@ -167,7 +166,7 @@ static void brightness_keeps_the_hue(void **state)
     assert_true(out[3] == 1.0f && fabsf(out[4] - 0.5f) < 1e-6f);
 }
 
-/* Blocks of 2 x 2 pixels, and of one. */
+/* Blocks of 2 x 2 pixels, then one block. */
 static void pixels_grow(void **state)
 {
     (void)state;
@@ -187,7 +186,7 @@ static void pixels_grow(void **state)
     perturb(PERTURB_PIXELATION, 0.01, 0, 0, out);
     for (int i = CHANNELS; i < ELEMENTS; i++)
         assert_true(out[i] == out[i % CHANNELS]);
-    /* Shares of pixels count too: 28 becomes 8 times 3.5. */
+    /* Parts of pixels count too: 28 is 8 times 3.5. */
     fill(0.0f);
     for (int y = 0; y < SIDE; y++)
         in[(y * SIDE + 3) * CHANNELS] = 1.0f;
@@ -208,7 +207,7 @@ static void gradient_sign_moves_by_the_level(void **state)
         assert_true(fabsf(to[i] - expected[i]) < 1e-6f);
 }
 
-static void no_memory_is_told(void **state)
+static void out_of_memory_is_an_error(void **state)
 {
     (void)state;
     Error error = {0};
@@ -218,7 +217,7 @@ static void no_memory_is_told(void **state)
     assert_non_null(strstr(error.text, "out of memory: a blur"));
 }
 
-static void usual_levels_are_in_order(void **state)
+static void default_levels_are_in_order(void **state)
 {
     (void)state;
     for (int kind = 0; kind < PERTURBATIONS; kind++) {
@@ -235,15 +234,15 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(noise_has_its_moments),
-        cmocka_unit_test(noise_belongs_to_its_numbers),
+        cmocka_unit_test(noise_is_a_function_of_repetition_and_image),
         cmocka_unit_test(no_level_changes_nothing),
         cmocka_unit_test(blur_is_a_gaussian),
         cmocka_unit_test(contrast_keeps_the_mean),
         cmocka_unit_test(brightness_keeps_the_hue),
         cmocka_unit_test(pixels_grow),
         cmocka_unit_test(gradient_sign_moves_by_the_level),
-        cmocka_unit_test(no_memory_is_told),
-        cmocka_unit_test(usual_levels_are_in_order),
+        cmocka_unit_test(out_of_memory_is_an_error),
+        cmocka_unit_test(default_levels_are_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

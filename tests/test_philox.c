@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-/* kat_vectors of Random123 1.14, philox4x32 with 10 rounds. */
+/* The kat_vectors of Random123 1.14, philox4x32 with 10 rounds. */
 static void philox_gives_the_published_vectors(void **state)
 {
     (void)state;
@@ -61,7 +61,7 @@ static void uniform_has_the_moments_of_its_distribution(void **state)
             squares += value * value;
         }
     }
-    /* 5 standard deviations of the mean of x and of x squared over n = 4 DRAWS values. */
+    /* Within 5 standard deviations of the means of x and of x squared over n = 4 DRAWS values. */
     double n = 4.0 * (double)DRAWS;
     assert_true(fabs(sum / n - 1.0 / 2) < 5 * sqrt(1.0 / 12 / n));
     assert_true(fabs(squares / n - 1.0 / 3) < 5 * sqrt(4.0 / 45 / n));
@@ -107,12 +107,12 @@ static void permuted_differs_between_epochs_and_seeds(void **state)
         same_low += value == draw_permuted(6, 5, COUNT, i);
         same_high += value == draw_permuted(5 + (UINT64_C(1) << 32), 5, COUNT, i);
     }
-    /* Random permutations agree in one place on average; in 10 with probability 1e-7. */
+    /* Random permutations agree in one position on average, in 10 with probability 1e-7. */
     assert_true(same_epoch < 10 && same_low < 10 && same_high < 10);
 }
 
-/* Whether a chi-square sum is within 5 standard deviations of its expectation. Too small a sum,
- * values more even than random ones, counts as well. */
+/* Asserts that a chi-square sum is within 5 standard deviations of its expectation. A sum that is
+ * too small, of values more even than random ones, fails as well. */
 static void assert_chi_square(double sum, double degrees)
 {
     assert_true(fabs(sum - degrees) < 5 * sqrt(2 * degrees));
@@ -174,8 +174,8 @@ static void every_element_is_at_every_position_equally_often(void **state)
     assert_true(fabs(mean - (COUNT * COUNT - 1) / (3.0 * (double)COUNT)) < 5 * deviation);
 }
 
-/* Neighbours in the permuted order are unrelated: the number of ascents is that of chance. */
-static void neighbours_are_unrelated(void **state)
+/* Neighbours in the permuted order are independent: the number of ascents is as expected. */
+static void neighbours_are_independent(void **state)
 {
     (void)state;
     enum { COUNT = 50000, EPOCHS = 4 };
@@ -205,7 +205,7 @@ int main(void)
         cmocka_unit_test(permuted_differs_between_epochs_and_seeds),
         cmocka_unit_test(permutations_of_4_are_equally_frequent),
         cmocka_unit_test(every_element_is_at_every_position_equally_often),
-        cmocka_unit_test(neighbours_are_unrelated),
+        cmocka_unit_test(neighbours_are_independent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* PNG files in and out. The files that are read are written by libpng's other interface, kind by
- * kind, so that every pixel is known. */
+/* Reading and writing PNG files. The files to read are written by libpng's row API, kind by kind,
+ * so that every pixel is known. */
 #include "formats/picture.h"
 
 #include "base/file.h"
@@ -49,7 +49,7 @@ typedef struct Kind {
     int palette_size;
     const png_byte *alphas; /* of the palette */
     int alpha_count;
-    const png_color_16 *transparent; /* the one colour that is */
+    const png_color_16 *transparent; /* the transparent colour */
 } Kind;
 
 static void append(png_structp png, png_bytep bytes, png_size_t count)
@@ -65,7 +65,7 @@ static void flush(png_structp png)
     (void)png;
 }
 
-/* `row_bytes` each of rows packed as PNG packs them. */
+/* Makes a PNG file from rows of `row_bytes` each, packed as PNG packs them. */
 static Contents make(const Kind *kind, uint8_t *rows, size_t row_bytes)
 {
     static Contents contents;
@@ -132,12 +132,12 @@ static void grey_of_all_depths(void **state)
     uint8_t rows[8], expected[8];
     fill(rows, sizeof rows);
     for (int depth = 1; depth < 8; depth *= 2) {
-        int most = (1 << depth) - 1;
+        int max = (1 << depth) - 1;
         Kind kind = {.width = 2, .height = 4, .depth = depth};
         for (int y = 0; y < 4; y++)
             for (int x = 0; x < 2; x++)
                 expected[2 * y + x] =
-                    (uint8_t)((rows[y] >> (8 - (x + 1) * depth) & most) * 255 / most);
+                    (uint8_t)((rows[y] >> (8 - (x + 1) * depth) & max) * 255 / max);
         Contents c = make(&kind, rows, 1);
         assert_decodes(&c, 2, 4, 1, expected);
     }
@@ -168,7 +168,7 @@ static void sixteen_bits_become_eight(void **state)
     uint8_t rows[2 * 5 * 3 * 2], expected[2 * 5 * 3];
     fill(expected, sizeof expected);
     for (size_t i = 0; i < sizeof expected; i++)
-        rows[2 * i] = rows[2 * i + 1] = expected[i]; /* v * 257 of 65535 is v of 255 */
+        rows[2 * i] = rows[2 * i + 1] = expected[i]; /* v * 257 of 65535 equals v of 255 */
     Kind kind = {.width = 5, .height = 2, .depth = 16, .colour_type = PNG_COLOR_TYPE_RGB};
     Contents c = make(&kind, rows, sizeof rows / 2);
     assert_decodes(&c, 5, 2, 3, expected);
@@ -177,7 +177,7 @@ static void sixteen_bits_become_eight(void **state)
     assert_decodes(&c, 15, 2, 1, expected);
 }
 
-/* The kind that needs every step at once. */
+/* The kind that needs every conversion. */
 static void sixteen_bits_interlaced_with_alpha(void **state)
 {
     (void)state;
@@ -224,7 +224,7 @@ static void palettes(void **state)
     assert_decodes(&c, 2, 2, 3, (uint8_t[]){1, 2, 3, 255, 255, 255, 9, 99, 199, 255, 255, 255});
 }
 
-static void what_is_transparent_lies_over_white(void **state)
+static void transparency_is_blended_with_white(void **state)
 {
     (void)state;
     uint8_t rows[] = {10, 20, 30, 255, 10, 20, 30, 0};
@@ -247,7 +247,7 @@ static void what_is_transparent_lies_over_white(void **state)
     assert_decodes(&c, 1, 1, 1, (uint8_t[]){127});
 }
 
-/* ---- what is wrong with a file ---- */
+/* ---- bad files ---- */
 
 static Contents a_file(uint8_t pixels[5 * 4 * 3])
 {
@@ -261,7 +261,7 @@ static void truncated_files(void **state)
     (void)state;
     uint8_t pixels[5 * 4 * 3];
     Contents c = a_file(pixels);
-    size_t end = c.count - 12; /* where IEND begins: all pixels are there */
+    size_t end = c.count - 12; /* start of IEND: all pixels precede it */
     for (size_t count = 0; count < end; count++)
         assert_refused(c.bytes, count, "PNG");
     c.count = end;
@@ -317,11 +317,11 @@ static void sizes_beyond_all_memory(void **state)
     }
 }
 
-static void no_png(void **state)
+static void other_formats(void **state)
 {
     (void)state;
-    assert_refused((const uint8_t *)"\xff\xd8\xff\xe0 JFIF", 9, "no PNG");
-    assert_refused((const uint8_t *)"", 0, "no PNG");
+    assert_refused((const uint8_t *)"\xff\xd8\xff\xe0 JFIF", 9, "not a PNG");
+    assert_refused((const uint8_t *)"", 0, "not a PNG");
     assert_refused((const uint8_t *)"\x89PNG\r\n\x1a\n", 8, "corrupt or truncated PNG");
 }
 
@@ -341,7 +341,7 @@ static void out_of_memory(void **state)
 
 /* ---- writing ---- */
 
-static void what_is_written_is_read(void **state)
+static void a_written_picture_is_read_back(void **state)
 {
     (void)state;
     for (int channels = 1; channels <= 3; channels += 2) {
@@ -401,7 +401,7 @@ static void an_unwritable_path_is_an_error(void **state)
     assert_string_equal(error.text, "cannot read: /nowhere/p.png: No such file or directory");
 }
 
-/* A file of 1 GiB and a byte, which takes no room on the disk, is refused before it is read. */
+/* A sparse file of 1 GiB and a byte is refused before it is read. */
 static void a_file_that_is_too_large(void **state)
 {
     (void)state;
@@ -424,13 +424,13 @@ int main(void)
         cmocka_unit_test(sixteen_bits_become_eight),
         cmocka_unit_test(sixteen_bits_interlaced_with_alpha),
         cmocka_unit_test(palettes),
-        cmocka_unit_test(what_is_transparent_lies_over_white),
+        cmocka_unit_test(transparency_is_blended_with_white),
         cmocka_unit_test(truncated_files),
         cmocka_unit_test(corrupt_files),
         cmocka_unit_test(sizes_beyond_all_memory),
-        cmocka_unit_test(no_png),
+        cmocka_unit_test(other_formats),
         cmocka_unit_test(out_of_memory),
-        cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(a_written_picture_is_read_back),
         cmocka_unit_test(impossible_pictures),
         cmocka_unit_test(an_unwritable_path_is_an_error),
         cmocka_unit_test(a_file_that_is_too_large),

@@ -1,4 +1,4 @@
-/* Population statistics: from a file and to it, measured, used. */
+/* Population statistics: loading, saving, measuring and use. */
 #include "small_model.h"
 
 #include <math.h>
@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-/* Adds those of the model, all different, to the file's tensors. */
+/* Gives the model statistics, all different, and adds them to the file's tensors. */
 static void add_statistics(Weights *w, float *host, char names[][POPULATION_NAME])
 {
     Error error = {0};
@@ -22,7 +22,7 @@ static void add_statistics(Weights *w, float *host, char names[][POPULATION_NAME
     ops->upload(w->device.backend, w->model.population, host, elements * sizeof *host);
     assert_true(population_tensors(&w->model, host, names, w->tensors + w->file.tensor_count,
                                    &count, &error));
-    assert_int_equal(count, 0); /* it does not have any */
+    assert_int_equal(count, 0); /* the model has none yet */
     w->model.has_population = true;
     assert_true(population_tensors(&w->model, host, names, w->tensors + w->file.tensor_count,
                                    &count, &error));
@@ -63,7 +63,7 @@ static void statistics_are_loaded(void **state)
     assert_true(population_use(&w.model, STATISTICS_POPULATION, "some/file", &error));
     assert_true(fail_in_turn(load, &w) > 1);
 
-    /* Weights without: the old ones are forgotten; and so they are when weights change. */
+    /* Weights without statistics, or new weights, invalidate the old statistics. */
     w.file.tensor_count = parameters;
     assert_true(load(&w, &error));
     assert_false(w.model.has_population);
@@ -93,7 +93,7 @@ static void bad_statistics_are_refused(void **state)
     *value = NAN;
     assert_refused(&w, "cannot be a variance");
     Error error = {0};
-    *value = 0.0f; /* of a channel that is always the same */
+    *value = 0.0f; /* of a constant channel */
     assert_true(load(&w, &error));
     *value = was;
     value = (float *)mean->data;
@@ -110,19 +110,19 @@ static void bad_statistics_are_refused(void **state)
     mean->type = TENSOR_F64;
     assert_refused(&w, "must be 5 F32 values");
     mean->type = TENSOR_F32;
-    strcpy(names[0], "4.running_mean"); /* of a layer that is no batch norm */
+    strcpy(names[0], "4.running_mean"); /* of a layer that is not a batch norm */
     assert_refused(&w, "'4.running_mean' is not of this network");
-    w.file.tensor_count = parameters; /* what close_weights frees the names of */
+    w.file.tensor_count = parameters; /* close_weights frees their names only */
     close_weights(&w);
 }
 
-/* Three batches, one of them smaller: mean and variance of everything that was seen, from the
- * outputs of the layer before. */
+/* Three batches, one of them smaller: compares with mean and variance of all outputs of the
+ * previous layer. */
 static void statistics_are_those_of_all_images(void **state)
 {
     (void)state;
-    enum { BATCHES = 3, MOST = 2048 };
-    static float seen[MAX_LAYERS][BATCHES * MOST];
+    enum { BATCHES = 3, MAX_SEEN = 2048 };
+    static float seen[MAX_LAYERS][BATCHES * MAX_SEEN];
     size_t counts[MAX_LAYERS] = {0};
     Network network;
     Device device;
@@ -130,7 +130,7 @@ static void statistics_are_those_of_all_images(void **state)
     Error error = {0};
     open_model(&network_default_options, &network, &device, &model);
     disturb(&model);
-    model.sums[0] = 7.0; /* of a pass before */
+    model.sums[0] = 7.0; /* of an earlier pass */
     assert_true(population_begin(&model, &error));
     for (uint32_t b = 0; b < BATCHES; b++) {
         int batch = b == BATCHES - 1 ? 2 : BATCH;
@@ -141,7 +141,7 @@ static void statistics_are_those_of_all_images(void **state)
             if (network.layers[i].kind != LAYER_BATCHNORM)
                 continue;
             size_t count = (size_t)batch * extent_elements(network.layers[i].in);
-            assert_true(count <= MOST);
+            assert_true(count <= MAX_SEEN);
             memcpy(seen[i] + counts[i], model.layers[i - 1].out, count * sizeof(float));
             counts[i] += count;
         }
@@ -165,13 +165,13 @@ static void statistics_are_those_of_all_images(void **state)
     }
     model.has_population = false;
     assert_true(population_begin(&model, &error));
-    assert_true(population_end(&model, 0, &error)); /* given up */
+    assert_true(population_end(&model, 0, &error)); /* abandoned */
     assert_false(model.has_population);
     close_model(&device, &model);
 }
 
-/* With given statistics an image's probabilities are its own, in any company. */
-static void given_statistics_keep_images_apart(void **state)
+/* With population statistics an image's probabilities do not depend on the rest of the batch. */
+static void with_population_statistics_images_are_independent(void **state)
 {
     (void)state;
     for (int arch = ARCHITECTURE_NNMF; arch <= ARCHITECTURE_CNN; arch++) {
@@ -206,7 +206,7 @@ int main(void)
         cmocka_unit_test(statistics_are_loaded),
         cmocka_unit_test(bad_statistics_are_refused),
         cmocka_unit_test(statistics_are_those_of_all_images),
-        cmocka_unit_test(given_statistics_keep_images_apart),
+        cmocka_unit_test(with_population_statistics_images_are_independent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@ static void the_first_steps_do_not_count(void **state)
     progress_forbid();
     progress_start(&p, "Training", 0, 100, 20, 5);
     assert_true(progress_step_seconds(&p, 1) == 0.0);
-    progress_show(&p, 20); /* nothing done yet */
+    progress_show(&p, 20); /* no step done yet */
     assert_int_equal(p.warm, 20);
     progress_show(&p, 23);
     assert_int_equal(p.warm, 23);

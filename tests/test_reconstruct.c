@@ -1,4 +1,4 @@
-/* The way back from h to an image, against what the plain operations made of one. */
+/* Reconstructs images that the plain operations unfolded. */
 #include "network/reconstruct.h"
 
 #include "nnmf/device.h"
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { MOST = 4096 };
+enum { CAPACITY = 4096 };
 
 static float noise(size_t i)
 {
@@ -25,13 +25,13 @@ static void assert_near(const float *have, const float *expected, size_t count)
         assert_true(fabsf(have[i] - expected[i]) < 1e-5f);
 }
 
-/* With h that is w's row for exactly this window, every pixel comes back, whatever holds it. */
+/* If w's rows are the windows and h selects each window's own, every pixel is restored. */
 static void check_exact(UnfoldShape s)
 {
     Device device;
     Error error = {0};
     assert_true(device_open_plain(&device, &error));
-    static float image[MOST], x[MOST], scale[MOST], h[MOST], back[MOST];
+    static float image[CAPACITY], x[CAPACITY], scale[CAPACITY], h[CAPACITY], back[CAPACITY];
     size_t elements = (size_t)(s.height * s.width * s.channels), rows = unfold_rows(&s);
     for (size_t i = 0; i < elements; i++)
         image[i] = noise(i);
@@ -39,7 +39,7 @@ static void check_exact(UnfoldShape s)
     assert_true(device.operations->finish(device.backend, &error));
     device_close(&device);
     memset(h, 0, sizeof h);
-    assert_true(rows * rows <= MOST && rows * unfold_features(&s) <= MOST);
+    assert_true(rows * rows <= CAPACITY && rows * unfold_features(&s) <= CAPACITY);
     for (size_t row = 0; row < rows; row++)
         h[row * rows + row] = 1.0f;
     reconstruct_image(&s, (int)rows, h, x, scale, back);
@@ -104,7 +104,7 @@ static void a_mixture_by_hand(void **state)
     assert_near(back, (float[]){1, 4, 10}, 3);
 }
 
-/* A black image has no norm: what comes back is black too. */
+/* A black image has norm 0; its reconstruction is black too. */
 static void black(void **state)
 {
     (void)state;

@@ -26,7 +26,7 @@ static void check(Picture picture, int channels, int height, int width, const ui
     picture_free(&picture);
 }
 
-static void the_same_size_stays_as_it_is(void **state)
+static void the_same_size_is_copied(void **state)
 {
     (void)state;
     static const uint8_t grey[] = {0, 1, 2, 3, 254, 255};
@@ -40,7 +40,7 @@ static void smaller_is_the_average_of_the_area(void **state)
     (void)state;
     static const uint8_t four[] = {0, 10, 100, 200, 20, 30, 100, 0};
     check(make(4, 2, 1, four), 1, 1, 2, (uint8_t[]){15, 100});
-    /* 3 to 2: the middle one counts half on either side. */
+    /* 3 to 2: the middle pixel counts half on either side. */
     static const uint8_t nine[] = {30, 60, 90, 30, 60, 90, 30, 60, 90};
     check(make(3, 3, 1, nine), 1, 2, 2, (uint8_t[]){40, 80, 40, 80});
 }
@@ -55,7 +55,7 @@ static void larger_is_bilinear(void **state)
     check(make(1, 1, 3, one), 3, 2, 2, (uint8_t[]){7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9});
 }
 
-static void of_another_shape_it_is_the_middle(void **state)
+static void another_aspect_ratio_is_cropped(void **state)
 {
     (void)state;
     static const uint8_t wide[] = {9, 1, 2, 9, 9, 3, 4, 9};
@@ -91,10 +91,10 @@ static void between_colour_and_grey(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_same_size_stays_as_it_is),
+        cmocka_unit_test(the_same_size_is_copied),
         cmocka_unit_test(smaller_is_the_average_of_the_area),
         cmocka_unit_test(larger_is_bilinear),
-        cmocka_unit_test(of_another_shape_it_is_the_middle),
+        cmocka_unit_test(another_aspect_ratio_is_cropped),
         cmocka_unit_test(extreme_shapes),
         cmocka_unit_test(between_colour_and_grey),
     };

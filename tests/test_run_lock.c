@@ -1,4 +1,4 @@
-/* The lock of a run's folder, and a file system that has no locks: flock() is answered here. */
+/* The lock of a run's folder, also on a file system without locks, by a replacement of flock(). */
 #include "run/run_lock.h"
 
 #include "base/host.h"
@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-static int no_locks; /* the errno of every flock(), 0: the real one */
+static int no_locks; /* errno of every flock(); 0: the real flock() */
 
 int __real_flock(int descriptor, int operation);
 int __wrap_flock(int descriptor, int operation);
@@ -75,7 +75,7 @@ static void this_process(char text[128])
     snprintf(text, 128, "process %ld on %s", (long)getpid(), host);
 }
 
-/* Does the file name this process? */
+/* Asserts that the file names this process. */
 static void assert_names_this_process(const char *path)
 {
     char text[128], expected[128];
@@ -85,7 +85,7 @@ static void assert_names_this_process(const char *path)
     assert_string_equal(text, expected);
 }
 
-static void says_who_holds_it(void **state)
+static void an_error_names_the_holder(void **state)
 {
     const Folder *folder = *state;
     RunLock one = {0}, other = {0};
@@ -107,7 +107,7 @@ static void says_who_holds_it(void **state)
     run_lock_release(&one);
 }
 
-static void one_that_was_killed_leaves_it_free(void **state)
+static void a_killed_process_leaves_it_free(void **state)
 {
     const Folder *folder = *state;
     RunLock lock = {0};
@@ -121,7 +121,7 @@ static void one_that_was_killed_leaves_it_free(void **state)
     run_lock_release(&lock);
 }
 
-static void one_that_was_removed_is_made_again(void **state)
+static void a_removed_file_is_made_again(void **state)
 {
     const Folder *folder = *state;
     RunLock one = {0}, other = {0};
@@ -138,7 +138,7 @@ static void one_that_was_removed_is_made_again(void **state)
     assert_int_not_equal(access(folder->lock, F_OK), 0);
 }
 
-static void one_that_another_process_made_is_its_own(void **state)
+static void a_file_of_another_process_is_not_taken(void **state)
 {
     const Folder *folder = *state;
     RunLock one = {0}, other = {0};
@@ -154,15 +154,15 @@ static void one_that_another_process_made_is_its_own(void **state)
     assert_int_not_equal(access(folder->lock, F_OK), 0);
 }
 
-/* Another user's, in a folder of a group: locked it stays, unlocked it is replaced. */
-static void one_that_is_read_only_can_be_taken(void **state)
+/* Another user's file in a group's folder stays while it is locked and is then replaced. */
+static void a_read_only_file_can_be_taken(void **state)
 {
     const Folder *folder = *state;
     RunLock one = {0}, other = {0};
     Error error = {0};
     bool root = geteuid() == 0;
     if (root && (seteuid(65534) != 0 || seteuid(0) != 0))
-        skip(); /* there is no other user here */
+        skip(); /* cannot change to another user */
     char text[128], expected[128];
     this_process(expected);
     assert_true(run_lock_create(&one, folder->path, &error));
@@ -184,7 +184,7 @@ static void one_that_is_read_only_can_be_taken(void **state)
     assert_string_equal(text, expected);
 }
 
-/* Its name may be another's by then. */
+/* Another process's file may have its name by then. */
 static void only_its_own_file_is_removed(void **state)
 {
     const Folder *folder = *state;
@@ -214,7 +214,7 @@ static void a_link_is_not_followed(void **state)
     assert_int_equal(unlink(target), 0);
 }
 
-/* What `call` writes to standard error. */
+/* Captures what a successful `call` writes to standard error. */
 static void with_errors(bool (*call)(RunLock *, const char *, Error *), const Folder *folder,
                         char text[512])
 {
@@ -253,7 +253,7 @@ static void without_locks_it_warns(void **state)
     }
 }
 
-/* Without locks the file alone decides. */
+/* Without locks only the file decides. */
 static void without_locks_one_new_run_succeeds(void **state)
 {
     const Folder *folder = *state;
@@ -265,7 +265,7 @@ static void without_locks_one_new_run_succeeds(void **state)
     assert_non_null(strstr(error.text, "a run is there already"));
 }
 
-static void another_failure_is_one(void **state)
+static void any_other_failure_is_an_error(void **state)
 {
     const Folder *folder = *state;
     RunLock lock = {0};
@@ -278,7 +278,7 @@ static void another_failure_is_one(void **state)
     assert_non_null(strstr(error.text, strerror(EIO)));
 }
 
-/* Of several processes at once exactly one claims a folder, again and again. */
+/* Exactly one of several concurrent processes claims a folder, in every round. */
 static void one_of_several_processes_claims_it(void **state)
 {
     enum { PROCESSES = 4, ROUNDS = 50 };
@@ -297,10 +297,10 @@ static void one_of_several_processes_claims_it(void **state)
             Error error = {0};
             close(start[1]);
             close(end[1]);
-            ssize_t got = read(start[0], &byte, 1); /* all begin when the other end is closed */
+            ssize_t got = read(start[0], &byte, 1); /* all start when the other end is closed */
             bool won = got == 0 && run_lock_create(&lock, folder->path, &error);
             if (won)
-                got = read(end[0], &byte, 1); /* and hold it until all have tried */
+                got = read(end[0], &byte, 1); /* holds it until all have tried */
             _exit(won ? 0 : 1);
         }
         close(start[0]);
@@ -311,7 +311,7 @@ static void one_of_several_processes_claims_it(void **state)
             assert_true(wait(&status) > 0);
             winners += WIFEXITED(status) && WEXITSTATUS(status) == 0;
         }
-        assert_int_equal(winners, 0); /* the one that is left */
+        assert_int_equal(winners, 0); /* the winner still runs */
         close(end[1]);
         assert_true(wait(&status) > 0);
         assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -324,16 +324,16 @@ static void one_of_several_processes_claims_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(says_who_holds_it),
-        TEST(one_that_was_killed_leaves_it_free),
-        TEST(one_that_was_removed_is_made_again),
-        TEST(one_that_another_process_made_is_its_own),
-        TEST(one_that_is_read_only_can_be_taken),
+        TEST(an_error_names_the_holder),
+        TEST(a_killed_process_leaves_it_free),
+        TEST(a_removed_file_is_made_again),
+        TEST(a_file_of_another_process_is_not_taken),
+        TEST(a_read_only_file_can_be_taken),
         TEST(only_its_own_file_is_removed),
         TEST(a_link_is_not_followed),
         TEST(without_locks_it_warns),
         TEST(without_locks_one_new_run_succeeds),
-        TEST(another_failure_is_one),
+        TEST(any_other_failure_is_an_error),
         TEST(one_of_several_processes_claims_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,7 @@ static int remove_folder(void **state)
     return rmdir(folder); /* fails if a temporary file was left behind */
 }
 
-/* A file in memory from memory_allocate(): `length` as the header's size, the header, the data. */
+/* Makes a file in memory from memory_allocate(): `length` as header size, header, data. */
 static uint8_t *make_bytes(uint64_t length, const char *header, size_t header_size,
                            const void *data, size_t data_size)
 {
@@ -96,7 +96,7 @@ static Tensor examples[] = {
 enum { EXAMPLES = sizeof examples / sizeof *examples };
 static const char *const metadata[] = {"epoch", "17", "note", "\"quoted\" \u00fc", "empty", ""};
 
-static void what_was_written_is_read(void **state)
+static void a_written_file_is_read_back(void **state)
 {
     (void)state;
     static const size_t sizes[TENSOR_TYPES] = {4, 8, 8, 1};
@@ -158,8 +158,8 @@ static void a_file_without_tensors_is_fine(void **state)
     tensor_file_free(&file);
 }
 
-/* Every start of the data, and tensors of odd sizes before wider ones, in an order of its own. */
-static void data_are_aligned_wherever_they_lie(void **state)
+/* Every alignment of the data, with tensors of odd sizes before wider ones. */
+static void data_are_aligned_in_any_file(void **state)
 {
     (void)state;
     static const char header[] =
@@ -193,7 +193,7 @@ static void data_are_aligned_wherever_they_lie(void **state)
     }
 }
 
-/* The shortest entries there are, whose padding grows most: 1 byte each. */
+/* The shortest entries possible, whose 1-byte data need the most padding. */
 static void many_small_tensors_keep_their_data(void **state)
 {
     (void)state;
@@ -228,7 +228,7 @@ static void a_wrong_header_size_is_refused(void **state)
     assert_refused(make_bytes(UINT64_C(1) << 63, "{}", 2, NULL, 0), 10,
                    "its size is given as 9223372036854775808 bytes, at most 2");
     assert_refused(make_bytes(UINT64_MAX, "{}", 2, NULL, 0), 10, "at most 2");
-    assert_refused(make_bytes(1, "{}", 2, NULL, 0), 10, "no valid JSON");
+    assert_refused(make_bytes(1, "{}", 2, NULL, 0), 10, "invalid JSON");
 }
 
 static void a_header_over_the_limit_is_refused(void **state)
@@ -246,10 +246,10 @@ static void a_header_over_the_limit_is_refused(void **state)
 static void embedded_nuls_are_refused(void **state)
 {
     (void)state;
-    assert_refused(make_bytes(3, "{}\0", 3, NULL, 0), 11, "no valid JSON");
-    assert_refused(make_bytes(3, "{\0}", 3, NULL, 0), 11, "no valid JSON");
+    assert_refused(make_bytes(3, "{}\0", 3, NULL, 0), 11, "invalid JSON");
+    assert_refused(make_bytes(3, "{\0}", 3, NULL, 0), 11, "invalid JSON");
     static const char name[] = "{\"a\0b\":{}}";
-    assert_refused(make_bytes(10, name, 10, NULL, 0), 18, "no valid JSON");
+    assert_refused(make_bytes(10, name, 10, NULL, 0), 18, "invalid JSON");
 }
 
 #define ENTRY(type, shape, begin, end)                                                             \
@@ -264,20 +264,20 @@ static const struct {
     {"", "it does not start with '{'"},
     {" {}", "it does not start with '{'"},
     {"[]", "it does not start with '{'"},
-    {"{", "no valid JSON"},
-    {"{} {}", "no valid JSON"},
-    {"{'a':1}", "no valid JSON"},
-    {"{\"\\u0000\":1}", "no valid JSON"},
-    {"{\"\xff\":1}", "no valid JSON"},
+    {"{", "invalid JSON"},
+    {"{} {}", "invalid JSON"},
+    {"{'a':1}", "invalid JSON"},
+    {"{\"\\u0000\":1}", "invalid JSON"},
+    {"{\"\xff\":1}", "invalid JSON"},
     {"{\"a\":1,\"a\":1}", "duplicate object key"},
     {"{\"a\":" ENTRY("U8", "[8]", "0", "8") ",\"a\":" ENTRY("U8", "[8]", "0", "8") "}",
      "duplicate object key"},
     {"{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", "duplicate object key"},
     {"{\"__metadata__\":[],\"a\":" ENTRY("U8", "[8]", "0", "8") "}",
-     "__metadata__ is no JSON object"},
+     "__metadata__ is not a JSON object"},
     {"{\"4.weight\":" ENTRY("U8", "[8]", "0", "8") ",\"__metadata__\":{\"k\":1}}",
-     "bad safetensors header: x: __metadata__ 'k' is no string"},
-    {"{\"a\":7}", "tensor 'a' is no JSON object"},
+     "bad safetensors header: x: __metadata__ 'k' is not a string"},
+    {"{\"a\":7}", "tensor 'a' is not a JSON object"},
     {"{\"a\":{}}", "tensor 'a' has no dtype"},
     {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,8]}}", "tensor 'a' has no shape"},
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[8]}}", "tensor 'a' has no data_offsets"},
@@ -285,7 +285,7 @@ static const struct {
      "tensor 'a' has 4 fields"},
     {ONE("F16", "[4]", "0", "8"), "tensor '4.weight': dtype is F16, F32, F64, I64 or U8 was"},
     {ONE("f32", "[2]", "0", "8"), "dtype is f32"},
-    {"{\"a\":{\"dtype\":1,\"shape\":[8],\"data_offsets\":[0,8]}}", "dtype is no string"},
+    {"{\"a\":{\"dtype\":1,\"shape\":[8],\"data_offsets\":[0,8]}}", "dtype is not a string"},
     {ONE("U8", "8", "0", "8"), "a shape of at most 8 sizes"},
     {ONE("U8", "[8,1,1,1,1,1,1,1,1]", "0", "8"), "a shape of at most 8 sizes"},
     {ONE("U8", "[-8]", "0", "8"), "a shape of whole numbers from 0"},
@@ -347,7 +347,7 @@ static void deep_nesting_is_refused(void **state)
     memory_free(header);
 }
 
-/* Every length that a cut file can have. */
+/* Every length of a truncated file. */
 static void truncated_files_are_refused(void **state)
 {
     (void)state;
@@ -428,7 +428,7 @@ static void an_unwritable_path_is_an_error(void **state)
     assert_string_equal(error.text, "cannot write: /dev/null/a: Not a directory");
 }
 
-/* A limit on the size of files stands for a full disk. */
+/* Simulates a full disk by a limit on the file size. */
 static void a_failed_write_keeps_the_old_file(void **state)
 {
     (void)state;
@@ -484,7 +484,7 @@ static void *library_allocate(size_t size)
     return malloc(size);
 }
 
-/* Not always as such: jansson calls some of them errors of syntax. */
+/* Not always reported as such: jansson returns syntax errors for some. */
 static void every_failing_allocation_of_the_json_library_is_an_error(void **state)
 {
     (void)state;
@@ -514,10 +514,10 @@ static void every_failing_allocation_of_the_json_library_is_an_error(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_written_is_read),
+        cmocka_unit_test(a_written_file_is_read_back),
         cmocka_unit_test(the_bytes_written_are_the_expected_ones),
         cmocka_unit_test(a_file_without_tensors_is_fine),
-        cmocka_unit_test(data_are_aligned_wherever_they_lie),
+        cmocka_unit_test(data_are_aligned_in_any_file),
         cmocka_unit_test(many_small_tensors_keep_their_data),
         cmocka_unit_test(a_wrong_header_size_is_refused),
         cmocka_unit_test(a_header_over_the_limit_is_refused),

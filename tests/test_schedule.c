@@ -1,4 +1,4 @@
-/* The schedule against hand-made losses, and against the published curve where it is. */
+/* The schedule on hand-made losses, and on the published curve if NNMF_REFERENCE names it. */
 #include "network/network.h"
 #include "training/schedule.h"
 
@@ -15,7 +15,7 @@ static void drops_after_more_than_ten_bad_epochs(void **state)
 {
     (void)state;
     Schedule s = schedule_start(0.01);
-    assert_false(schedule_step(&s, 5.0)); /* the best so far */
+    assert_false(schedule_step(&s, 5.0)); /* the minimum so far */
     for (int i = 0; i < 10; i++)
         assert_false(schedule_step(&s, 5.0));
     assert_true(schedule_step(&s, 5.0));
@@ -58,7 +58,7 @@ static void finished_rounds_to_float32(void **state)
     (void)state;
     Schedule s[GROUPS] = {schedule_start(1e-10), schedule_start(1.0000000000000005e-09),
                           schedule_start(1e-10)};
-    assert_true(schedule_finished(s, GROUPS, 1e-9)); /* in double it would not be */
+    assert_true(schedule_finished(s, GROUPS, 1e-9)); /* false in double precision */
     s[1].learning_rate = 1.0000001e-9;
     assert_false(schedule_finished(s, GROUPS, 1e-9));
     assert_false(schedule_finished(s, GROUPS, 0.0));
@@ -99,7 +99,7 @@ static void published_curve(void **state)
     assert_float_equal(s[GROUP_NNMF].learning_rate, 1e-9, 1e-20);
 }
 
-/* A rate that is set goes on, with the lowest loss so far and its patience anew. */
+/* Setting the rate keeps the lowest loss and restarts the patience. */
 static void another_rate(void **state)
 {
     (void)state;

@@ -15,7 +15,7 @@ static double monotonic_clock(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* For longer than a second, so that one ends among them. */
+/* Runs for longer than a second, so that the seconds change at least once. */
 static void the_clock_is_the_monotonic_one(void **state)
 {
     (void)state;

@@ -75,7 +75,7 @@ bool file_read(const char *path, size_t limit, uint8_t **bytes, size_t *count, E
 {
     *bytes = NULL;
     *count = 0;
-    /* O_NONBLOCK: opening a pipe nobody writes to would hang before it could be refused. */
+    /* O_NONBLOCK: opening a pipe without a writer would block before it could be refused. */
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0)
         return fail(error, "cannot read: %s: %s", path, strerror(errno));
@@ -86,12 +86,12 @@ bool file_read(const char *path, size_t limit, uint8_t **bytes, size_t *count, E
 
 bool file_read_text(const char *path, size_t limit, uint8_t **bytes, size_t *count, Error *error)
 {
-    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
+    static const uint8_t bom[] = {0xef, 0xbb, 0xbf};
     if (!file_read(path, limit, bytes, count, error))
         return false;
-    if (*count >= sizeof mark && memcmp(*bytes, mark, sizeof mark) == 0) {
-        *count -= sizeof mark;
-        memmove(*bytes, *bytes + sizeof mark, *count);
+    if (*count >= sizeof bom && memcmp(*bytes, bom, sizeof bom) == 0) {
+        *count -= sizeof bom;
+        memmove(*bytes, *bytes + sizeof bom, *count);
     }
     return true;
 }
@@ -124,16 +124,16 @@ static bool set_paths(FileWriter *writer, const char *path, Error *error)
     if (length < 0 || longer < 0 || (size_t)longer >= sizeof writer->temporary)
         return fail(error, "path too long: %s: at most %zu bytes were expected", path,
                     sizeof writer->temporary - sizeof ".2147483647.part");
-    /* The rename would put a file in the place of, for instance, /dev/null. */
+    /* The rename would replace, for instance, /dev/null by a file. */
     struct stat status;
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
-        return fail(error, "cannot write: %s: it exists and is no regular file", path);
+        return fail(error, "cannot write: %s: it exists and is not a regular file", path);
     return true;
 }
 
 static FILE *create(const char *path)
 {
-    /* Left behind by a killed process of the same id, perhaps as a link to elsewhere. */
+    /* A killed process with the same id may have left this file, even a link to another. */
     unlink(path);
     int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor < 0)
@@ -161,12 +161,12 @@ bool file_writer_open(FileWriter *writer, const char *path, Error *error)
     return false;
 }
 
-/* A stream remembers that an earlier write failed, but not why. The temporary file is thrown away
- * in that case, so the system can be asked again: a full disk still is. */
+/* A stream remembers that an earlier write failed, but not why. Its file is discarded anyway, so
+ * another write to it shows the reason: a full disk is still full. */
 static const char *reason_of_earlier_failure(int descriptor)
 {
     static const char probe[65536];
-    for (int attempt = 0; attempt < 2; attempt++) /* the first may fill up what is left */
+    for (int attempt = 0; attempt < 2; attempt++) /* the first may still fit */
         if (write(descriptor, probe, sizeof probe) < 0)
             return strerror(errno);
     return "an earlier write failed";
@@ -174,7 +174,7 @@ static const char *reason_of_earlier_failure(int descriptor)
 
 static bool flush_to_disk(FileWriter *writer, Error *error)
 {
-    /* Looked at first: the stream drops its buffer on failure, then flushing it succeeds. */
+    /* Checked first: the stream drops its buffer on failure, then flushing it succeeds. */
     bool failed_before = ferror(writer->stream);
     int descriptor = fileno(writer->stream);
     if (failed_before)
@@ -229,7 +229,7 @@ static bool rename_durably(FileWriter *writer, Error *error)
     bool done = true;
     if (rename(writer->temporary, writer->path) != 0)
         done = fail(error, "cannot write: %s: %s", writer->path, strerror(errno));
-    /* EINVAL: a file system whose folders cannot be synced, which is no fault of the file. */
+    /* EINVAL: this file system cannot sync folders; the file itself is written. */
     else if (fsync(folder) != 0 && errno != EINVAL)
         done = fail(error, "cannot write: %s: its folder cannot be synced: %s", writer->path,
                     strerror(errno));
@@ -264,7 +264,7 @@ static bool make_one_folder(const char *part, const char *path, Error *error)
     struct stat status;
     if (stat(part, &status) != 0)
         return reason == EEXIST
-                   ? fail(error, "cannot make folder: %s: %s is a link that leads nowhere", path,
+                   ? fail(error, "cannot make folder: %s: %s is a dangling symbolic link", path,
                           part)
                    : fail(error, "cannot make folder: %s: %s: %s", path, part, strerror(reason));
     if (!S_ISDIR(status.st_mode))

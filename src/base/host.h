@@ -1,10 +1,10 @@
-/* The machine that the program runs on. */
+/* The name of the machine that the program runs on. */
 #ifndef NNMF_HOST_H
 #define NNMF_HOST_H
 
 enum { HOST_NAME = 64 };
 
-/* Its name, with '_' for what does not belong into a file's name. */
+/* Copies the host's name, with '_' for characters that do not belong in a file name. */
 void host_name(char name[HOST_NAME]);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* Of one value or more, which it sorts; of an even number the larger of the two in the middle. */
+/* Sorts count >= 1 values and returns their median, the upper one if count is even. */
 double median(double *values, size_t count);
 
 #endif

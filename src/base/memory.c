@@ -31,7 +31,7 @@ void *memory_allocate(size_t count, size_t size, const char *what, Error *error)
              count, size);
         return NULL;
     }
-    /* aligned_alloc wants a multiple of the alignment, and 0 bytes may give NULL. */
+    /* aligned_alloc requires a multiple of the alignment and may return NULL for 0 bytes. */
     size_t rounded = (bytes / ALIGNMENT + 1) * ALIGNMENT;
     void *pointer = exhausted_for_test() ? NULL : aligned_alloc(ALIGNMENT, rounded);
     if (!pointer) {

@@ -7,12 +7,12 @@
 
 bool streams_open_closed(Error *error)
 {
-    for (int number = STDIN_FILENO; number <= STDERR_FILENO; number++) {
-        if (fcntl(number, F_GETFD) >= 0)
+    for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
+        if (fcntl(descriptor, F_GETFD) >= 0)
             continue;
-        /* open gives the lowest free number, which is this one. The wrong way round: using it is an
-         * error, as it was. */
-        if (open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+        /* open() returns the lowest free descriptor, which is this one. It has the wrong access
+         * mode, so that using the stream is still an error. */
+        if (open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
             return fail(error, "cannot open: /dev/null: %s", strerror(errno));
     }
     return true;

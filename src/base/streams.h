@@ -4,8 +4,8 @@
 
 #include "nnmf/error.h"
 
-/* Opens those that the program was started without, so that no file of its own gets their numbers
- * and with them what is printed. Reading or writing them fails as before. To be called before
+/* Opens /dev/null for each of them that is closed, so that no file opened later gets its descriptor
+ * and with it what is printed. Reading or writing such a stream still fails. Call it before
  * anything else opens a file. */
 bool streams_open_closed(Error *error);
 

@@ -1,4 +1,4 @@
-/* The binary version of CIFAR-10: records of one label byte and 3072 pixels, plane after plane. */
+/* The binary version of CIFAR-10: records of a label byte and 3072 pixel bytes, plane by plane. */
 #include "data/dataset.h"
 
 #include <string.h>

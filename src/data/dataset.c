@@ -1,4 +1,4 @@
-/* Which datasets there are, which files each split is made of, and reading them. */
+/* The datasets, the files of each split, and reading them. */
 #include "data/dataset.h"
 #include "base/file.h"
 #include "nnmf/memory.h"
@@ -15,7 +15,7 @@ enum {
     CIFAR10_RECORD = 1 + 3 * 32 * 32,
     CIFAR10_FILE_RECORDS = 10000,
     CIFAR10_FILE_SIZE = CIFAR10_FILE_RECORDS * CIFAR10_RECORD,
-    IDX_LIMIT = 1 << 30 /* packed and unpacked: a bound on what a wrong file can allocate */
+    IDX_LIMIT = 1 << 30 /* packed and unpacked: bounds what a bad file can allocate */
 };
 
 const char *const dataset_names[DATASET_KINDS + 1] = {
@@ -54,17 +54,6 @@ const char *dataset_name(DatasetKind kind)
     return dataset_names[kind];
 }
 
-bool dataset_from_name(const char *name, DatasetKind *kind)
-{
-    for (int i = 0; i < DATASET_KINDS; i++) {
-        if (strcmp(name, dataset_names[i]) == 0) {
-            *kind = (DatasetKind)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 const char *const *dataset_class_names(DatasetKind kind)
 {
     return datasets[kind].classes;
@@ -91,7 +80,7 @@ uint32_t image_set_checksum(const ImageSet *images)
     return crc32_gzip_refl(sum, images->labels, images->count);
 }
 
-/* Room for `capacity` images; the set has none yet. */
+/* Allocates memory for `capacity` images; the count stays 0. */
 static bool image_set_allocate(ImageSet *images, DatasetKind kind, size_t capacity, Error *error)
 {
     dataset_image_shape(kind, &images->channels, &images->height, &images->width);
@@ -107,7 +96,7 @@ static bool image_set_allocate(ImageSet *images, DatasetKind kind, size_t capaci
 
 enum { SPLIT_FILES = 5, NAME_CAPACITY = 64 };
 
-/* Of IDX: the images, the labels. */
+/* IDX: the images, then the labels. */
 static const char *const cifar10_files[DATASET_SPLITS][SPLIT_FILES] = {
     [SPLIT_TRAIN] = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
                      "data_batch_5.bin"},
@@ -116,18 +105,18 @@ static const char *const idx_files[DATASET_SPLITS][SPLIT_FILES] = {
     [SPLIT_TRAIN] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"},
     [SPLIT_TEST] = {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}};
 
-/* What else a file may be called. */
+/* The other name that a file may have. */
 static void other_name(DatasetKind kind, const char *name, char other[NAME_CAPACITY])
 {
     snprintf(other, NAME_CAPACITY, kind == DATASET_CIFAR10 ? "cifar-10-batches-bin/%s" : "%s.gz",
              name);
 }
 
-static bool is_in(const char *folder, const char *name, const char *path)
+static bool names_file(const char *folder, const char *name, const char *path)
 {
-    char own[PATH_CAPACITY];
-    Error unsaid; /* too long: nothing is read from there */
-    return file_join(own, sizeof own, folder, name, &unsaid) && file_same(own, path);
+    char named[PATH_CAPACITY];
+    Error ignored; /* a path too long names no file */
+    return file_join(named, sizeof named, folder, name, &ignored) && file_same(named, path);
 }
 
 bool dataset_has_file(DatasetKind kind, const char *folder, const char *path)
@@ -139,20 +128,20 @@ bool dataset_has_file(DatasetKind kind, const char *folder, const char *path)
             if (!name)
                 continue;
             other_name(kind, name, other);
-            if (is_in(folder, name, path) || is_in(folder, other, path))
+            if (names_file(folder, name, path) || names_file(folder, other, path))
                 return true;
         }
     return false;
 }
 
-/* Whether something of that name is there, though it may turn out to be unreadable. */
+/* Returns whether the path exists, readable or not. */
 static bool exists(const char *path)
 {
     struct stat status;
     return stat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
-/* The path of the first of the two names that exists in the folder. */
+/* Sets `path` to the first of the two names that exists in the folder. */
 static bool locate(DatasetKind kind, const char *folder, const char *first, const char *second,
                    char path[PATH_CAPACITY], Error *error)
 {
@@ -181,7 +170,7 @@ static bool load_cifar10_file(const char *folder, const char *name, ImageSet *im
         return false;
     uint8_t *bytes;
     size_t size;
-    /* One record of slack lets the check below name a slightly longer file's size. */
+    /* One record more, so that the check below can report a slightly longer file's size. */
     if (!file_read(path, CIFAR10_FILE_SIZE + CIFAR10_RECORD, &bytes, &size, error))
         return false;
     bool good = size == CIFAR10_FILE_SIZE

@@ -1,4 +1,4 @@
-/* A gzip file in memory, unpacked whole; its length is not trusted, so the result grows. */
+/* Inflates a gzip file in memory. The length it states is not trusted, so the output grows. */
 #include "data/dataset.h"
 #include "nnmf/memory.h"
 
@@ -13,7 +13,7 @@ typedef struct Output {
     size_t count, capacity;
 } Output;
 
-/* zlib's own memory comes from memory_allocate() too, which makes its failure testable. */
+/* zlib's own memory is from memory_allocate() too, so that tests can make it fail. */
 static void *allocate_for_zlib(void *error, unsigned count, unsigned size)
 {
     return memory_allocate(count, size, "gzip decoder", error);
@@ -25,12 +25,12 @@ static void free_for_zlib(void *error, void *pointer)
     memory_free(pointer);
 }
 
-/* At least doubles the room, up to `most` bytes. */
-static bool grow(Output *output, size_t most, const char *name, Error *error)
+/* Doubles the capacity, up to `max` bytes. */
+static bool grow(Output *output, size_t max, const char *name, Error *error)
 {
-    size_t capacity = output->capacity < most / 2 ? output->capacity * 2 : most;
+    size_t capacity = output->capacity < max / 2 ? output->capacity * 2 : max;
     if (output->capacity == 0)
-        capacity = most < FIRST_CAPACITY ? most : FIRST_CAPACITY;
+        capacity = max < FIRST_CAPACITY ? max : FIRST_CAPACITY;
     uint8_t *bytes = memory_allocate(capacity, 1, name, error);
     if (!bytes)
         return false;
@@ -42,41 +42,41 @@ static bool grow(Output *output, size_t most, const char *name, Error *error)
     return true;
 }
 
-static unsigned clamp(size_t count)
+static unsigned to_unsigned(size_t count)
 {
     return count < UINT_MAX ? (unsigned)count : UINT_MAX;
 }
 
-/* Inflates one gzip member that must span all of `size`. */
+/* Inflates one gzip member, which must take all `size` bytes. */
 static bool inflate_all(z_stream *stream, uint8_t *bytes, size_t size, Output *output, size_t limit,
                         const char *name, Error *error)
 {
-    /* One byte above the limit tells "too large" from "exactly full". */
-    size_t most = limit < SIZE_MAX ? limit + 1 : limit;
+    /* One byte above the limit distinguishes "too large" from "exactly full". */
+    size_t max = limit < SIZE_MAX ? limit + 1 : limit;
     size_t used = 0;
     int status = Z_OK;
     while (status != Z_STREAM_END) {
-        if (output->count == output->capacity && !grow(output, most, name, error))
+        if (output->count == output->capacity && !grow(output, max, name, error))
             return false;
-        unsigned input = clamp(size - used);
-        unsigned room = clamp(output->capacity - output->count);
+        unsigned input = to_unsigned(size - used);
+        unsigned space = to_unsigned(output->capacity - output->count);
         stream->next_in = bytes + used;
         stream->avail_in = input;
         stream->next_out = output->bytes + output->count;
-        stream->avail_out = room;
+        stream->avail_out = space;
         status = inflate(stream, Z_NO_FLUSH);
         used += input - stream->avail_in;
-        output->count += room - stream->avail_out;
+        output->count += space - stream->avail_out;
         if (output->count > limit)
             return fail(error, "too large: %s: unpacks to more than the expected %zu bytes", name,
                         limit);
         if (status == Z_MEM_ERROR)
-            return false; /* allocate_for_zlib said why */
+            return false; /* allocate_for_zlib set the error */
         if (status == Z_BUF_ERROR || (status == Z_OK && used == size && stream->avail_out > 0))
             return fail(error, "truncated gzip file: %s: %zu bytes, expected more", name, size);
         if (status != Z_OK && status != Z_STREAM_END)
             return fail(error, "corrupt gzip file: %s: %s, expected intact gzip data", name,
-                        stream->msg ? stream->msg : "zlib refuses it");
+                        stream->msg ? stream->msg : "zlib rejects it");
     }
     if (used != size)
         return fail(error, "corrupt gzip file: %s: %zu bytes after its end, expected none", name,

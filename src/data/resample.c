@@ -8,7 +8,7 @@ typedef struct Axis {
     double begin, step;
 } Axis;
 
-/* Colours of a picture's pixel; grey three times. */
+/* Reads a pixel as RGB; grey is repeated. */
 static void read_pixel(const Picture *p, int x, int y, double rgb[3])
 {
     const uint8_t *pixel =
@@ -17,14 +17,14 @@ static void read_pixel(const Picture *p, int x, int y, double rgb[3])
         rgb[c] = pixel[p->channels == 3 ? c : 0];
 }
 
-/* The part of pixel `at` within begin..end. */
+/* Returns how much of pixel `at` lies within begin..end. */
 static double overlap(int at, double begin, double end)
 {
     double low = begin > at ? begin : at, high = end < at + 1 ? end : at + 1;
     return high > low ? high - low : 0.0;
 }
 
-static int within(double position, int size)
+static int clamp_to_pixel(double position, int size)
 {
     return position < 0 ? 0 : position > size - 1 ? size - 1 : (int)position;
 }
@@ -35,8 +35,8 @@ static void average(const Picture *p, const Axis *across, const Axis *down, int 
     double left = across->begin + j * across->step, right = left + across->step;
     double top = down->begin + i * down->step, bottom = top + down->step;
     double sum[3] = {0}, area = 0;
-    for (int y = within(top, p->height); y < p->height && y < bottom; y++)
-        for (int x = within(left, p->width); x < p->width && x < right; x++) {
+    for (int y = clamp_to_pixel(top, p->height); y < p->height && y < bottom; y++)
+        for (int x = clamp_to_pixel(left, p->width); x < p->width && x < right; x++) {
             double pixel[3], part = overlap(y, top, bottom) * overlap(x, left, right);
             read_pixel(p, x, y, pixel);
             area += part;
@@ -47,12 +47,12 @@ static void average(const Picture *p, const Axis *across, const Axis *down, int 
         rgb[c] = sum[c] / area;
 }
 
-/* The two pixels around the centre of pixel i, and how much the second counts. */
+/* Finds the two pixels around the centre of pixel i; returns the weight of the second. */
 static double between(const Axis *axis, int i, int pair[2])
 {
     double centre = axis->begin + (i + 0.5) * axis->step - 0.5;
-    pair[0] = within(centre, axis->size);
-    pair[1] = within(centre + 1, axis->size);
+    pair[0] = clamp_to_pixel(centre, axis->size);
+    pair[1] = clamp_to_pixel(centre + 1, axis->size);
     return centre < 0 ? 0.0 : centre - pair[0];
 }
 
@@ -79,7 +79,7 @@ static void store(const double rgb[3], int channels, size_t plane, uint8_t *pixe
             pixel[c * plane] = (uint8_t)(rgb[c] + 0.5);
         return;
     }
-    /* The weights add up to 0.9999: grey stays as it is. */
+    /* The weights add up to 0.9999, so grey is not mixed. */
     bool grey = rgb[0] == rgb[1] && rgb[1] == rgb[2];
     float mixed = augment_grey((float[]){(float)rgb[0], (float)rgb[1], (float)rgb[2]});
     *pixel = (uint8_t)((grey ? rgb[0] : (double)mixed) + 0.5);
@@ -87,8 +87,8 @@ static void store(const double rgb[3], int channels, size_t plane, uint8_t *pixe
 
 void resample_picture(const Picture *p, int channels, int height, int width, uint8_t *pixels)
 {
-    double step = (double)p->width / width, other = (double)p->height / height;
-    step = other < step ? other : step;
+    double step_x = (double)p->width / width, step_y = (double)p->height / height;
+    double step = step_y < step_x ? step_y : step_x;
     Axis across = {.size = p->width, .begin = (p->width - step * width) / 2, .step = step};
     Axis down = {.size = p->height, .begin = (p->height - step * height) / 2, .step = step};
     for (int i = 0; i < height; i++)

@@ -7,12 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LARGEST = 1 << 30, LINE = 512 };
+enum { MAX_FILE = 1 << 30, MAX_LINE = 512 };
 
-static bool add(CsvLog *log, const char *text, size_t length, Error *error)
+static bool append(CsvLog *log, const char *text, size_t length, Error *error)
 {
     if (log->capacity - log->length < length) {
-        size_t capacity = 2 * log->capacity + length + LINE;
+        size_t capacity = 2 * log->capacity + length + MAX_LINE;
         char *more = memory_allocate(capacity, 1, log->path, error);
         if (!more)
             return false;
@@ -30,12 +30,12 @@ static bool add(CsvLog *log, const char *text, size_t length, Error *error)
 
 typedef struct Line {
     const char *text;
-    size_t length; /* without its newline */
-    bool ended;    /* has it one? */
+    size_t length; /* without the newline */
+    bool ended;    /* by a newline */
 } Line;
 
-/* What spreadsheets and editors do to text that has neither quotes nor carriage returns of its own:
- * takes out the quotes, makes every end of a line a newline. Returns the new size. */
+/* Undoes what spreadsheets and editors do: removes quotes and turns every line ending into a
+ * newline. A log has neither quotes nor carriage returns of its own. Returns the new size. */
 static size_t make_plain(char *text, size_t size)
 {
     size_t to = 0;
@@ -75,7 +75,7 @@ static bool is_blank(const Line *line)
     return true;
 }
 
-/* False: its first column is no whole number. */
+/* Returns false if the first column is not a whole number. */
 static bool row_number(const Line *line, uint64_t *number)
 {
     size_t i = 0;
@@ -85,8 +85,8 @@ static bool row_number(const Line *line, uint64_t *number)
     return i > 0 && (i == line->length || line->text[i] == ',');
 }
 
-/* How a first line came to be another than `header`, as far as that can be told. */
-static const char *what_happened(const Line *first, const Line *header)
+/* Explains how the first line differs from `header`, if that is recognised. */
+static const char *header_difference(const Line *first, const Line *header)
 {
     const char *mark = first->length > 1 ? first->text : "  ";
     if (memcmp(mark, "\xff\xfe", 2) == 0 || memcmp(mark, "\xfe\xff", 2) == 0)
@@ -103,8 +103,8 @@ static const char *what_happened(const Line *first, const Line *header)
     return "";
 }
 
-/* Where the last line ends without a newline, some programs write none; but a row that also lacks
- * columns is not whole and is dropped. */
+/* Some programs write no newline after the last row, so it counts without one; but if it also lacks
+ * columns it is incomplete and is dropped. */
 static bool keep_rows(CsvLog *log, char *old, size_t size, uint64_t keep, Error *error)
 {
     const char *at = old, *end = old + make_plain(old, size);
@@ -113,7 +113,7 @@ static bool keep_rows(CsvLog *log, char *old, size_t size, uint64_t keep, Error 
     if (!take_line(&at, end, &line) || line.length != header.length ||
         memcmp(line.text, header.text, header.length) != 0)
         return fail(error, "not this log: %s: %sits first line should be '%.*s'", log->path,
-                    what_happened(&line, &header), (int)header.length, header.text);
+                    header_difference(&line, &header), (int)header.length, header.text);
     while (number++, take_line(&at, end, &line)) {
         uint64_t row = 0;
         bool numbered = row_number(&line, &row);
@@ -126,7 +126,7 @@ static bool keep_rows(CsvLog *log, char *old, size_t size, uint64_t keep, Error 
                         "bad row: %s, line %zu: %zu columns that begin with a whole number "
                         "were expected",
                         log->path, number, expected);
-        if (!add(log, line.text, line.length, error) || !add(log, "\n", 1, error))
+        if (!append(log, line.text, line.length, error) || !append(log, "\n", 1, error))
             return false;
         log->kept++;
     }
@@ -138,13 +138,13 @@ static bool keep_rows(CsvLog *log, char *old, size_t size, uint64_t keep, Error 
 bool csv_open(CsvLog *log, const char *path, const char *header, uint64_t keep, Error *error)
 {
     *log = (CsvLog){.path = path};
-    if (!add(log, header, strlen(header), error) || !add(log, "\n", 1, error))
+    if (!append(log, header, strlen(header), error) || !append(log, "\n", 1, error))
         return false;
     if (keep == 0 || access(path, F_OK) != 0)
         return true;
     uint8_t *old;
     size_t size;
-    if (!file_read_text(path, LARGEST, &old, &size, error))
+    if (!file_read_text(path, MAX_FILE, &old, &size, error))
         return false;
     bool kept = keep_rows(log, (char *)old, size, keep, error);
     memory_free(old);
@@ -155,15 +155,16 @@ bool csv_append(CsvLog *log, Error *error, const char *format, ...)
 {
     if (!log->path)
         return true;
-    char line[LINE];
+    char line[MAX_LINE];
     va_list arguments;
     va_start(arguments, format);
     int length = vsnprintf(line, sizeof line - 1, format, arguments);
     va_end(arguments);
     if (length < 0 || (size_t)length >= sizeof line - 1)
-        return fail(error, "row too long: %s: at most %d bytes were expected", log->path, LINE - 2);
+        return fail(error, "row too long: %s: at most %d bytes were expected", log->path,
+                    MAX_LINE - 2);
     line[length] = '\n';
-    return add(log, line, (size_t)length + 1, error);
+    return append(log, line, (size_t)length + 1, error);
 }
 
 bool csv_write(const CsvLog *log, Error *error)
@@ -173,7 +174,7 @@ bool csv_write(const CsvLog *log, Error *error)
     FileWriter writer;
     if (!file_writer_open(&writer, log->path, error))
         return false;
-    fwrite(log->text, 1, log->length, writer.stream); /* commit sees a failure */
+    fwrite(log->text, 1, log->length, writer.stream); /* commit reports a failure */
     return file_writer_commit(&writer, error);
 }
 

@@ -17,7 +17,7 @@
 
 /* ---- the name ---- */
 
-/* Raises *latest to the largest number of seconds in a name of an event file in `folder`. */
+/* Raises *latest to the latest time in the names of the event files in `folder`. */
 static bool latest_in_folder(const char *folder, int64_t *latest, Error *error)
 {
     DIR *listing = opendir(folder);
@@ -49,7 +49,7 @@ static bool choose_path(EventFile *file, const char *folder, Error *error)
 
 /* ---- records ---- */
 
-static bool reserve(EventFile *file, size_t bytes, Error *error)
+static bool reserve_bytes(EventFile *file, size_t bytes, Error *error)
 {
     if (file->capacity - file->length >= bytes)
         return true;
@@ -77,10 +77,10 @@ static bool add_event(EventFile *file, Tensorflow__Event *event, Error *error)
 {
     event->wall_time = wall_time();
     size_t size = tensorflow__event__get_packed_size(event);
-    if (size > RECORD_LARGEST)
+    if (size > RECORD_MAX_DATA)
         return fail(error, "event too large: %s: %zu bytes, at most %d were expected", file->path,
-                    size, RECORD_LARGEST);
-    if (!reserve(file, RECORD_HEADER + size + RECORD_FOOTER, error))
+                    size, RECORD_MAX_DATA);
+    if (!reserve_bytes(file, RECORD_HEADER + size + RECORD_FOOTER, error))
         return false;
     uint8_t *record = file->pending + file->length, *data = record + RECORD_HEADER;
     put_little_endian(record, size, 8);
@@ -91,8 +91,8 @@ static bool add_event(EventFile *file, Tensorflow__Event *event, Error *error)
     return true;
 }
 
-/* An event with one value; its tag and step are set here. The library does not write to what it
- * packs: that its pointers are not const is its way. */
+/* Adds an event with one value, whose tag it sets. protobuf-c does not modify the messages it
+ * packs, although its pointers are not const. */
 static bool add_value(EventFile *file, uint64_t step, const char *tag,
                       Tensorflow__Summary__Value *value, Error *error)
 {
@@ -158,8 +158,8 @@ bool event_file_picture(EventFile *file, uint64_t step, const char *tag, const P
     return added;
 }
 
-/* A tensor of one string, which the metadata give to the text plugin; the plugin's own message is
- * its version, 0, and so empty (tensorboard/plugins/text/plugin_data.proto). */
+/* A tensor of one string, which the metadata assign to the text plugin. The plugin's own message
+ * holds its version, 0, and is therefore empty (tensorboard/plugins/text/plugin_data.proto). */
 bool event_file_text(EventFile *file, uint64_t step, const char *tag, const char *markdown,
                      Error *error)
 {
@@ -219,8 +219,7 @@ bool event_file_flush(EventFile *file, Error *error)
         const char *reason = strerror(errno);
         bool restored = ftruncate(file->descriptor, (off_t)file->written) == 0;
         return fail(error, "cannot write: %s: %s%s", file->path, reason,
-                    restored ? ""
-                             : "; its end may be a part of an event, before which readers stop");
+                    restored ? "" : "; it may end in a partial event, where readers stop");
     }
     file->written += file->length;
     file->length = 0;

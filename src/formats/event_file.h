@@ -1,14 +1,14 @@
 /*
- * Event files, which TensorBoard reads: what happened at which step, appended and never changed.
+ * Event files for TensorBoard: values, pictures and texts by step. They are only appended to.
  *
  * A file is a sequence of records (tensorflow/core/lib/io/record_writer.h): length of the data
  * (8 bytes, little-endian), masked CRC-32C of these 8 bytes (4), data, masked CRC-32C of the data
  * (4). The data of a record is an Event (src/formats/event.proto). The first names the version of
- * the format and who wrote the file.
+ * the format and the program that wrote the file.
  *
- * Events are kept in memory until they are flushed; then they are appended, so that a reader that
- * follows the file sees them, and synced. Killed while it is written, a file ends with a part of a
- * record, before which readers stop.
+ * Events are held in memory until a flush appends and syncs them; only then does a reader that
+ * follows the file see them. If the program is killed while it writes, the file ends in a partial
+ * record, where readers stop.
  */
 #ifndef NNMF_EVENT_FILE_H
 #define NNMF_EVENT_FILE_H
@@ -21,45 +21,44 @@
 
 typedef struct EventFile {
     char path[4096];
-    int descriptor;   /* -1: not there before the first flush */
-    uint64_t written; /* bytes on disk */
-    uint8_t *pending; /* records to be flushed */
-    size_t length, capacity;
+    int descriptor;          /* -1 until the first flush creates the file */
+    uint64_t written;        /* bytes on disk */
+    uint8_t *pending;        /* records to be flushed */
+    size_t length, capacity; /* of pending */
 } EventFile;
 
-/* A new file in `folder`, events.out.tfevents.<seconds since 1970>.<host>.<process>: its name is
- * later than those of the event files there, since readers order a run's files by name. Nothing is
- * on disk before the first flush. */
+/* Starts a new file in `folder`, events.out.tfevents.<seconds since 1970>.<host>.<process>. Its
+ * name sorts after those of the event files there, since readers order a run's files by name. The
+ * first flush creates it. Call event_file_close in any case. */
 bool event_file_open(EventFile *file, const char *folder, Error *error);
 
-/* A run goes on at `step`: a reader that follows it forgets this step and those after it. */
+/* Records that the run resumes at `step`: readers drop this step and later ones. */
 bool event_file_restart(EventFile *file, uint64_t step, Error *error);
 
-/* One value, picture or text in Markdown. A slash in `tag` ends the name of its group. */
+/* Add one value, picture or Markdown text. The part of `tag` before a slash is its group. */
 bool event_file_scalar(EventFile *file, uint64_t step, const char *tag, double value, Error *error);
 bool event_file_picture(EventFile *file, uint64_t step, const char *tag, const Picture *picture,
                         Error *error);
 bool event_file_text(EventFile *file, uint64_t step, const char *tag, const char *markdown,
                      Error *error);
 
-/* Appends what is pending and syncs. On failure the file is cut to what it was, and what was
- * pending stays so. */
+/* Appends the pending events and syncs. On failure the file is truncated to its old length and the
+ * events stay pending. */
 bool event_file_flush(EventFile *file, Error *error);
 
-/* Drops what is pending. Also fine on an empty file (all zero). */
+/* Closes the file and drops pending events. Accepts an empty file (all zero). */
 void event_file_close(EventFile *file);
 
-/* The same, and takes the file back. */
+/* The same, and deletes the file if a flush created it. */
 void event_file_remove(EventFile *file);
 
-/* Cuts this program's event files in `folder` before the first record that is not whole, or whose
- * step is not below `keep`. A file of which nothing is left but its version is removed, unless it
- * is the last: a TensorBoard that follows the run would wait for it for ever. Other files stay as
- * they are. */
+/* Truncates this program's event files in `folder` before the first record that is incomplete or
+ * has a step >= `keep`. Removes a file that is left with its version only, unless it is the last: a
+ * TensorBoard that follows the run would wait for it forever. Other files are not changed. */
 bool event_files_cut(const char *folder, uint64_t keep, Error *error);
 
-/* The bytes of `bytes` (a file's contents) that event_files_cut would keep; *own: is it a file of
- * this program? Else all are kept. False: out of memory. */
+/* Sets *kept to the number of bytes that event_files_cut keeps of a file's contents, and *own to
+ * whether this program wrote it; other files are kept whole. Error: out of memory. */
 bool event_file_kept(const uint8_t *bytes, size_t size, uint64_t keep, bool *own, size_t *kept,
                      Error *error);
 

@@ -14,8 +14,8 @@
 
 /* ---- reading records ---- */
 
-/* The library returns NULL for what is no event as for want of memory: this tells them apart. */
-static void *allocate(void *failed, size_t size)
+/* protobuf-c returns NULL both for invalid data and without memory: *failed means the latter. */
+static void *allocate_for_protobuf(void *failed, size_t size)
 {
     void *pointer = malloc(size);
     if (!pointer)
@@ -23,13 +23,13 @@ static void *allocate(void *failed, size_t size)
     return pointer;
 }
 
-static void release(void *failed, void *pointer)
+static void free_for_protobuf(void *failed, void *pointer)
 {
     (void)failed;
     free(pointer);
 }
 
-/* What is asked of an event. */
+/* What decides whether an event is kept. */
 typedef struct EventFacts {
     bool names_version, own;
     uint64_t step;
@@ -37,7 +37,7 @@ typedef struct EventFacts {
 
 static bool read_facts(const uint8_t *data, size_t size, EventFacts *facts, bool *no_memory)
 {
-    ProtobufCAllocator allocator = {allocate, release, no_memory};
+    ProtobufCAllocator allocator = {allocate_for_protobuf, free_for_protobuf, no_memory};
     Tensorflow__Event *event = tensorflow__event__unpack(&allocator, size, data);
     if (!event)
         return false;
@@ -50,14 +50,14 @@ static bool read_facts(const uint8_t *data, size_t size, EventFacts *facts, bool
     return true;
 }
 
-/* The size of the record that `bytes` begin with, 0: none that is whole. */
+/* Returns the size of the record at the start of `bytes`, 0 if it is incomplete or damaged. */
 static size_t whole_record(const uint8_t *bytes, size_t size)
 {
     if (size < RECORD_HEADER + RECORD_FOOTER)
         return 0;
     uint64_t length = get_little_endian(bytes, 8);
     const uint8_t *data = bytes + RECORD_HEADER;
-    if (get_little_endian(bytes + 8, 4) != masked_crc32c(bytes, 8) || length > RECORD_LARGEST ||
+    if (get_little_endian(bytes + 8, 4) != masked_crc32c(bytes, 8) || length > RECORD_MAX_DATA ||
         length > size - RECORD_HEADER - RECORD_FOOTER ||
         get_little_endian(data + length, 4) != masked_crc32c(data, length))
         return 0;
@@ -101,12 +101,12 @@ static bool cut(const char *path, size_t size, Error *error)
     return done;
 }
 
-/* `latest`: is it the last of the folder's? */
+/* `latest`: it is the last event file in the folder. */
 static bool cut_file(const char *path, uint64_t keep, bool latest, Error *error)
 {
     uint8_t *bytes;
     size_t size, kept;
-    if (!file_read(path, EVENT_FILE_LARGEST, &bytes, &size, error))
+    if (!file_read(path, EVENT_FILE_MAX, &bytes, &size, error))
         return false;
     bool own, known = event_file_kept(bytes, size, keep, &own, &kept, error);
     bool empty = known && own && kept == whole_record(bytes, size);

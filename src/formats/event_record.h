@@ -1,4 +1,4 @@
-/* Records of event files, shared by what writes and what cuts them. */
+/* Records of event files, shared by event_file.c and event_files_cut.c. */
 #ifndef NNMF_EVENT_RECORD_H
 #define NNMF_EVENT_RECORD_H
 
@@ -13,14 +13,14 @@
 #define EVENT_FILE_WRITER "nnmf-train"
 
 enum {
-    RECORD_HEADER = 12,            /* length, its CRC */
-    RECORD_FOOTER = 4,             /* CRC of the data */
-    RECORD_LARGEST = 1 << 30,      /* bytes of data; the CRC's length is an int */
-    EVENT_FILE_LARGEST = INT32_MAX /* bytes that are read */
+    RECORD_HEADER = 12,        /* length, its CRC */
+    RECORD_FOOTER = 4,         /* CRC of the data */
+    RECORD_MAX_DATA = 1 << 30, /* bytes of data; the CRC function takes an int */
+    EVENT_FILE_MAX = INT32_MAX /* bytes to read */
 };
 
-/* CRC-32C (Castagnoli), rotated and with a constant added, so that the CRC of data that hold CRCs
- * is none of them (tensorflow/core/lib/hash/crc32c.h). */
+/* CRC-32C (Castagnoli), masked by a rotation and an added constant, because a plain CRC is weak for
+ * data that contain CRCs (tensorflow/core/lib/hash/crc32c.h). */
 static inline uint32_t masked_crc32c(const uint8_t *bytes, size_t count)
 {
     uint32_t crc = ~crc32_iscsi((unsigned char *)bytes, (int)count, ~0u); /* it only reads */

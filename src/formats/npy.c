@@ -4,9 +4,10 @@
 
 #include <string.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "elements are written as they lie");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "elements are written as they are in memory");
 
-/* Two sizes of 20 digits at most leave room for the padding in 128 bytes. */
+/* Two sizes of at most 20 digits and the padding fit into 128 bytes. */
 enum { PREFIX = 10, ALIGNMENT = 64, MAX_HEADER = 128 };
 
 static size_t make_header(char header[MAX_HEADER + 1], size_t rows, size_t columns)
@@ -17,7 +18,7 @@ static size_t make_header(char header[MAX_HEADER + 1], size_t rows, size_t colum
                  "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", rows, columns);
     size_t used = PREFIX + (size_t)length;
     size_t padded = (used + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    header[used] = ' '; /* in the place of the terminator */
+    header[used] = ' '; /* instead of the terminator */
     header[padded - 1] = '\n';
     size_t size = padded - PREFIX;
     memcpy(header, "\x93NUMPY\x01\x00", 8);

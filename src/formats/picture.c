@@ -1,5 +1,5 @@
-/* Pictures as PNG files, by libpng. Read row by row: its simplified API does not read every kind
- * right (in 1.6.39 not 16 bits, interlaced, with alpha). Written by that API. */
+/* PNG files, by libpng. They are written by its simplified API but read row by row, because that
+ * API misreads some kinds (in 1.6.39: 16 bits, interlaced, with alpha). */
 #include "formats/picture.h"
 
 #include "base/file.h"
@@ -15,10 +15,10 @@ enum { FILE_LIMIT = 1 << 30, SIGNATURE = 8 };
 bool picture_create(int width, int height, int channels, Picture *picture, Error *error)
 {
     *picture = (Picture){0};
-    if (width < 1 || height < 1 || (int64_t)width * height > PICTURE_MOST_PIXELS)
+    if (width < 1 || height < 1 || (int64_t)width * height > PICTURE_MAX_PIXELS)
         return fail(error,
                     "bad picture: %d x %d pixels: at least 1 x 1 and at most %d were expected",
-                    width, height, PICTURE_MOST_PIXELS);
+                    width, height, PICTURE_MAX_PIXELS);
     size_t pixels = (size_t)width * (size_t)height;
     uint8_t *memory = memory_allocate(pixels, (size_t)channels, "a picture", error);
     if (!memory)
@@ -40,7 +40,7 @@ typedef struct Reader {
     const char *name;
     const uint8_t *bytes;
     size_t left;
-    char message[128]; /* libpng's, "": the error is told already */
+    char message[128]; /* libpng's; "": `error` is set already */
     Picture *picture;
     Error *error;
 } Reader;
@@ -68,8 +68,8 @@ static void ignore_warning(png_structp png, png_const_charp message)
     (void)message;
 }
 
-/* All of libpng's kinds become 8 bits of grey or RGB, perhaps with alpha. */
-static void ask_for_bytes(png_structp png, png_infop info)
+/* Converts every kind to 8 bits of grey or RGB, with or without alpha. */
+static void convert_to_bytes(png_structp png, png_infop info)
 {
     png_set_expand(png);
     png_set_scale_16(png);
@@ -77,14 +77,14 @@ static void ask_for_bytes(png_structp png, png_infop info)
     png_read_update_info(png, info);
 }
 
-/* Memory for the file's channels, alpha too. */
-static bool reserve(png_structp png, png_infop info, Reader *r)
+/* Creates the picture with the file's channels, alpha included. */
+static bool create_for_file(png_structp png, png_infop info, Reader *r)
 {
     png_uint_32 width = png_get_image_width(png, info), height = png_get_image_height(png, info);
-    if ((uint64_t)width * height > PICTURE_MOST_PIXELS) /* 31 bits each */
+    if ((uint64_t)width * height > PICTURE_MAX_PIXELS) /* at most 31 bits each */
         return fail(r->error, "picture too large: %s: %u x %u pixels: at most %d were expected",
-                    r->name, width, height, PICTURE_MOST_PIXELS);
-    ask_for_bytes(png, info);
+                    r->name, width, height, PICTURE_MAX_PIXELS);
+    convert_to_bytes(png, info);
     return picture_create((int)width, (int)height, png_get_channels(png, info), r->picture,
                           r->error);
 }
@@ -93,10 +93,10 @@ static bool read_rows(png_structp png, png_infop info, Reader *r)
 {
     if (setjmp(png_jmpbuf(png)))
         return false;
-    png_set_user_limits(png, PICTURE_MOST_PIXELS, PICTURE_MOST_PIXELS);
+    png_set_user_limits(png, PICTURE_MAX_PIXELS, PICTURE_MAX_PIXELS);
     png_set_read_fn(png, r, read_bytes);
     png_read_info(png, info);
-    if (!reserve(png, info, r))
+    if (!create_for_file(png, info, r))
         return false;
     const Picture *p = r->picture;
     size_t line = (size_t)p->width * (size_t)p->channels;
@@ -108,7 +108,7 @@ static bool read_rows(png_structp png, png_infop info, Reader *r)
     return true;
 }
 
-/* Over white, in place: the last channel is alpha. */
+/* Blends with white, in place; the last channel is alpha. */
 static void remove_alpha(Picture *p)
 {
     size_t pixels = (size_t)p->width * (size_t)p->height;
@@ -128,15 +128,14 @@ bool picture_decode_png(const uint8_t *bytes, size_t count, const char *name, Pi
 {
     *picture = (Picture){0};
     if (count < SIGNATURE || png_sig_cmp(bytes, 0, SIGNATURE) != 0)
-        return fail(error, "no PNG: %s: its first bytes are not a PNG file's: a PNG was expected",
-                    name);
+        return fail(error, "not a PNG: %s: wrong signature: a PNG file was expected", name);
     Reader reader = {
         .name = name, .bytes = bytes, .left = count, .picture = picture, .error = error};
     png_structp png =
         png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, keep_message, ignore_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     bool done = info ? read_rows(png, info, &reader)
-                     : fail(error, "out of memory: %s: libpng could not begin", name);
+                     : fail(error, "out of memory: %s: libpng could not start", name);
     png_destroy_read_struct(&png, &info, NULL);
     if (reader.message[0])
         fail(error, "corrupt or truncated PNG: %s: %s: an intact PNG file was expected", name,

@@ -7,13 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensor data are used as they lie");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "tensor data are used as they are in memory");
 
-/* The header's limit is that of the official implementation. The file's keeps a wrong path from
- * filling the memory; the files of this program have a few megabytes. */
+/* MAX_HEADER is the official implementation's limit. MAX_FILE keeps a wrong path from filling the
+ * memory; this program's files have a few megabytes. */
 enum { PREFIX = 8, ALIGNMENT = 8, MAX_HEADER = 100000000, MAX_FILE = 1 << 30 };
 
-/* As many bytes of a name from a file as fit a message beside the rest. */
+/* A name from a file, cut so that the rest of the message fits. */
 #define NAME "'%.200s'"
 
 static const struct {
@@ -66,7 +67,7 @@ static bool load_header(Source *source, size_t size, Error *error)
     json_error_t reason;
     source->header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &reason);
     if (!source->header)
-        return fail(error, "bad safetensors header: %s: no valid JSON, byte %d: %s", source->name,
+        return fail(error, "bad safetensors header: %s: invalid JSON, byte %d: %s", source->name,
                     reason.position, reason.text[0] ? reason.text : "out of memory");
     return true;
 }
@@ -85,7 +86,7 @@ static bool check_fields(const Source *source, const char *key, json_t *entry, E
     static const char *const fields[] = {"dtype", "shape", "data_offsets"};
     enum { FIELDS = sizeof fields / sizeof *fields };
     if (!json_is_object(entry))
-        return fail(error, "bad safetensors header: %s: tensor " NAME " is no JSON object",
+        return fail(error, "bad safetensors header: %s: tensor " NAME " is not a JSON object",
                     source->name, key);
     for (int i = 0; i < FIELDS; i++)
         if (!json_object_get(entry, fields[i]))
@@ -199,7 +200,7 @@ static bool read_type(const Source *source, const Span *span, Tensor *tensor, Er
                 "bad safetensors header: %s: tensor " NAME
                 ": dtype is %.20s, F32, F64, I64 or U8 "
                 "was expected",
-                source->name, span->key, name ? name : "no string");
+                source->name, span->key, name ? name : "not a string");
 }
 
 static bool read_shape(const Source *source, const Span *span, Tensor *tensor, Error *error)
@@ -270,7 +271,7 @@ static bool read_metadata(const Source *source, TensorFile *file, Error *error)
     if (!metadata)
         return true;
     if (!json_is_object(metadata))
-        return fail(error, "bad safetensors header: %s: __metadata__ is no JSON object",
+        return fail(error, "bad safetensors header: %s: __metadata__ is not a JSON object",
                     source->name);
     size_t count = json_object_size(metadata);
     file->metadata = memory_allocate(count, 2 * sizeof *file->metadata, "metadata", error);
@@ -285,7 +286,7 @@ static bool read_metadata(const Source *source, TensorFile *file, Error *error)
         if (!json_is_string(value))
             return fail(error,
                         "bad safetensors header: %s: __metadata__ " NAME
-                        " is no string, a string "
+                        " is not a string, a string "
                         "was expected",
                         source->name, key);
         next[0] = copy_text(key, error);
@@ -297,9 +298,9 @@ static bool read_metadata(const Source *source, TensorFile *file, Error *error)
     return true;
 }
 
-/* Moves every tensor towards the front to a multiple of ALIGNMENT, wherever it lay, over the
- * header, which is no longer needed. No tensor reaches data not yet moved: each is shifted by the
- * paddings before it, and its entry in the header was longer than its padding. */
+/* Moves every tensor towards the front, to a multiple of ALIGNMENT, over the header, which is no
+ * longer needed. No tensor overwrites data not yet moved: its padding is shorter than its entry in
+ * the header. */
 static void align_data(const Source *source, TensorFile *file)
 {
     size_t to = 0;

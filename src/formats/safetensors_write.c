@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensor data are written as they lie");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "tensor data are written as they are in memory");
 
 enum { PREFIX = 8, ALIGNMENT = 8, MAX_HEADER = 100000000 };
 
@@ -15,7 +16,7 @@ static const char *const type_names[TENSOR_TYPES] = {
 static const size_t type_sizes[TENSOR_TYPES] = {
     [TENSOR_F32] = 4, [TENSOR_F64] = 8, [TENSOR_I64] = 8, [TENSOR_U8] = 1};
 
-/* The checks of one tensor whose data are to start at `begin`; sets where they end. */
+/* Checks a tensor whose data are to start at `begin`; sets *end. */
 static bool check_tensor(const char *path, const Tensor *tensor, size_t begin, size_t *end,
                          Error *error)
 {
@@ -45,8 +46,8 @@ static bool check_tensor(const char *path, const Tensor *tensor, size_t begin, s
     return true;
 }
 
-/* What jansson cannot make is NULL and makes all that contains it NULL, too. */
-static json_t *describe(const Tensor *tensor, size_t begin, size_t end)
+/* Returns NULL without memory: jansson's functions accept the NULL of a failed one, and fail. */
+static json_t *header_entry(const Tensor *tensor, size_t begin, size_t end)
 {
     json_t *entry = json_object(), *shape = json_array(), *offsets = json_array();
     bool made = shape && offsets;
@@ -63,8 +64,9 @@ static json_t *describe(const Tensor *tensor, size_t begin, size_t end)
     return NULL;
 }
 
-/* Adds `value`, which it takes over, under a key that must be new. */
-static bool add(json_t *object, const char *key, json_t *value, const char *path, Error *error)
+/* Adds `value` under a new key; takes ownership of it. */
+static bool add_member(json_t *object, const char *key, json_t *value, const char *path,
+                       Error *error)
 {
     if (json_object_get(object, key)) {
         json_decref(value);
@@ -84,12 +86,12 @@ static bool add_metadata(json_t *header, const char *const *metadata, size_t cou
     json_t *object = json_object();
     bool done = true;
     for (size_t i = 0; done && i < count; i++)
-        done = add(object, metadata[2 * i], json_string(metadata[2 * i + 1]), path, error);
+        done = add_member(object, metadata[2 * i], json_string(metadata[2 * i + 1]), path, error);
     if (!done) {
         json_decref(object);
         return false;
     }
-    return add(header, "__metadata__", object, path, error);
+    return add_member(header, "__metadata__", object, path, error);
 }
 
 static bool add_tensors(json_t *header, const Tensor *tensors, size_t count, const char *path,
@@ -102,14 +104,14 @@ static bool add_tensors(json_t *header, const Tensor *tensors, size_t count, con
         if (strcmp(tensor->name, "__metadata__") == 0)
             return fail(error, "cannot write: %s: a tensor cannot be named __metadata__", path);
         if (!check_tensor(path, tensor, begin, &end, error) ||
-            !add(header, tensor->name, describe(tensor, begin, end), path, error))
+            !add_member(header, tensor->name, header_entry(tensor, begin, end), path, error))
             return false;
         begin = end;
     }
     return true;
 }
 
-/* The errors of the stream are left to the commit. */
+/* The commit reports the stream's errors. */
 static void write_stream(FILE *stream, const char *header, size_t length, const Tensor *tensors,
                          size_t count)
 {
@@ -129,7 +131,7 @@ static bool write_file(const char *path, const json_t *header, const Tensor *ten
 {
     char *text = json_dumps(header, JSON_COMPACT);
     if (!text)
-        return fail(error, "out of memory: %s: the header cannot be made", path);
+        return fail(error, "out of memory: %s: the header cannot be encoded", path);
     size_t length = strlen(text);
     FileWriter writer;
     bool done = length <= MAX_HEADER - ALIGNMENT;

@@ -2,9 +2,10 @@
 
 /* ---- memory ---- */
 
-/* Device memory for `count` elements; a model's allocations go on after the first failure, which
- * is the one that is told. */
-static void *reserve(const Model *model, size_t count, size_t size, const char *what, Error *error)
+/* Allocates device memory for `count` elements. Returns NULL if `error` is set already, so that
+ * model_create checks it once, at the end. */
+static void *allocate_elements(const Model *model, size_t count, size_t size, const char *what,
+                               Error *error)
 {
     size_t bytes;
     if (error->status != STATUS_OK)
@@ -16,9 +17,9 @@ static void *reserve(const Model *model, size_t count, size_t size, const char *
     return model->device->operations->allocate(model->device->backend, bytes, what, error);
 }
 
-static float *reserve_floats(const Model *model, size_t count, const char *what, Error *error)
+static float *allocate_floats(const Model *model, size_t count, const char *what, Error *error)
 {
-    return reserve(model, count, sizeof(float), what, error);
+    return allocate_elements(model, count, sizeof(float), what, error);
 }
 
 static size_t rows(const Layer *layer, int images)
@@ -26,44 +27,44 @@ static size_t rows(const Layer *layer, int images)
     return (size_t)images * extent_positions(layer->out);
 }
 
-static size_t layer_elements(const Layer *layer, int images)
+static size_t activation_elements(const Layer *layer, int images)
 {
     return (size_t)images * extent_elements(layer->out);
 }
 
-/* Are the layer's features in another order in memory than in its weight? */
+/* Returns whether the features are ordered differently in the activations and in the weight. */
 static bool has_reordered_weight(const Layer *layer)
 {
     return layer->kind == LAYER_CONVOLUTION && layer->window > 1;
 }
 
-static void reserve_weights(Model *model, int number, const char *what, Error *error)
+static void allocate_weights(Model *model, int number, const char *what, Error *error)
 {
     const Network *network = model->network;
     LayerBuffers *b = &model->layers[number];
     size_t elements = network->parameters[network->layers[number].weight].elements;
-    b->w = reserve_floats(model, elements, what, error);
-    b->dw = reserve_floats(model, elements, "gradients of weights", error);
+    b->w = allocate_floats(model, elements, what, error);
+    b->dw = allocate_floats(model, elements, "gradients of weights", error);
 }
 
-static void reserve_layer(Model *model, int number, Error *error)
+static void allocate_layer(Model *model, int number, Error *error)
 {
     const Layer *layer = &model->network->layers[number];
     LayerBuffers *b = &model->layers[number];
     size_t batches = (size_t)model->batches, channels = (size_t)layer->out.channels;
     int images = model->batch_size * model->batches;
-    b->out = reserve_floats(model, layer_elements(layer, images), "activations", error);
+    b->out = allocate_floats(model, activation_elements(layer, images), "activations", error);
     if (layer->kind == LAYER_UNFOLD)
-        b->scale = reserve_floats(model, rows(layer, images), "L1 norms", error);
+        b->scale = allocate_floats(model, rows(layer, images), "L1 norms", error);
     if (layer->kind == LAYER_NNMF) {
-        b->scale = reserve_floats(model, channels, "row sums of weights", error);
-        reserve_weights(model, number, "normalised weights", error);
+        b->scale = allocate_floats(model, channels, "row sums of weights", error);
+        allocate_weights(model, number, "normalised weights", error);
     }
     if (has_reordered_weight(layer))
-        reserve_weights(model, number, "reordered weights", error);
+        allocate_weights(model, number, "reordered weights", error);
     if (layer->kind == LAYER_BATCHNORM) {
-        b->mean = reserve_floats(model, batches * channels, "batch norm means", error);
-        b->rstd = reserve_floats(model, batches * channels, "batch norm rstd", error);
+        b->mean = allocate_floats(model, batches * channels, "batch norm means", error);
+        b->rstd = allocate_floats(model, batches * channels, "batch norm rstd", error);
     }
 }
 
@@ -101,23 +102,23 @@ bool model_create(const Network *network, const Device *device, int batch_size, 
     for (int i = 0; i < network->layer_count; i++) {
         size_t wide = extent_elements(network->layers[i].out);
         widest = wide > widest ? wide : widest;
-        reserve_layer(model, i, &first);
+        allocate_layer(model, i, &first);
     }
-    model->parameters = reserve_floats(model, elements, "parameters", &first);
-    model->gradients = reserve_floats(model, elements, "gradients", &first);
-    model->m = reserve_floats(model, elements, "first moments", &first);
-    model->v = reserve_floats(model, elements, "second moments", &first);
+    model->parameters = allocate_floats(model, elements, "parameters", &first);
+    model->gradients = allocate_floats(model, elements, "gradients", &first);
+    model->m = allocate_floats(model, elements, "first moments", &first);
+    model->v = allocate_floats(model, elements, "second moments", &first);
     if (network->population_elements) {
         model->population =
-            reserve_floats(model, network->population_elements, "population statistics", &first);
-        model->sums = reserve(model, network->population_elements, sizeof *model->sums,
-                              "population statistics", &first);
+            allocate_floats(model, network->population_elements, "population statistics", &first);
+        model->sums = allocate_elements(model, network->population_elements, sizeof *model->sums,
+                                        "population statistics", &first);
     }
     model->images =
-        reserve_floats(model, images * extent_elements(network->input), "images", &first);
-    model->labels = reserve(model, images, 1, "labels", &first);
-    model->dout = reserve_floats(model, batch * widest, "gradients of activations", &first);
-    model->din = reserve_floats(model, batch * widest, "gradients of activations", &first);
+        allocate_floats(model, images * extent_elements(network->input), "images", &first);
+    model->labels = allocate_elements(model, images, 1, "labels", &first);
+    model->dout = allocate_floats(model, batch * widest, "gradients of activations", &first);
+    model->din = allocate_floats(model, batch * widest, "gradients of activations", &first);
     if (first.status != STATUS_OK) {
         *error = first;
         model_destroy(model);
@@ -256,7 +257,7 @@ static void forward_layer(Model *model, int number, int batch, int batches)
         ops->convolution_forward(backend, &shape, in, weight, bias, b->out);
         break;
     }
-    case LAYER_RELU: ops->relu_forward(backend, layer_elements(l, images), in, b->out); break;
+    case LAYER_RELU: ops->relu_forward(backend, activation_elements(l, images), in, b->out); break;
     case LAYER_SOFTMAX: ops->softmax(backend, images, l->out.channels, in, b->out); break;
     }
 }
@@ -329,7 +330,7 @@ static void backward_layer(Model *model, int number, int batch)
     case LAYER_BATCHNORM: backward_batchnorm(model, number, batch); break;
     case LAYER_CONVOLUTION: backward_convolution(model, number, batch); break;
     case LAYER_RELU:
-        ops->relu_backward(backend, layer_elements(l, batch), in, model->dout, model->din);
+        ops->relu_backward(backend, activation_elements(l, batch), in, model->dout, model->din);
         break;
     case LAYER_SOFTMAX: break;
     }
@@ -411,6 +412,6 @@ void model_update(Model *model, StepState *state)
     const Operations *ops = model->device->operations;
     ops->adam(model->device->backend, model->segments, model->network->parameter_count, state,
               model->gradients, model->parameters, model->m, model->v);
-    model->has_population = false; /* other weights have other statistics */
+    model->has_population = false; /* which is that of the old weights */
     ops->advance(model->device->backend, state);
 }

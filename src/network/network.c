@@ -22,7 +22,7 @@ const char *const architecture_names[] = {
 
 const char *const parameter_group_names[GROUPS] = {"cnn_top", "nnmf", "batchnorm"};
 
-/* The published network. Kernel 0 takes what is left of the image as one window. */
+/* The published network. Kernel 0: one window over the whole remaining image. */
 static const Block published_blocks[] = {
     {.channels = 32, .kernel = 5, .stride = 1, .convolution = true},
     {.channels = 32, .kernel = 2, .stride = 2, .convolution = false}, /* pooling */
@@ -45,8 +45,7 @@ static int add_parameter(Builder *b, const char *suffix, ParameterGroup group, i
 {
     Network *network = b->network;
     if (network->parameter_count == MAX_PARAMETERS) {
-        fail(b->error, "network too deep: %d parameters: at most that many are possible",
-             MAX_PARAMETERS);
+        fail(b->error, "network too deep: at most %d parameters are possible", MAX_PARAMETERS);
         return -1;
     }
     Parameter *p = &network->parameters[network->parameter_count];
@@ -64,12 +63,12 @@ static int add_parameter(Builder *b, const char *suffix, ParameterGroup group, i
     return network->parameter_count++;
 }
 
-/* The next layer, with the output of the last one as input. NULL when the network is full. */
+/* Adds a layer whose input is the last one's output. Returns NULL if the network is full. */
 static Layer *add_layer(Builder *b, LayerKind kind)
 {
     Network *network = b->network;
     if (network->layer_count == MAX_LAYERS) {
-        fail(b->error, "network too deep: %d layers: at most that many are possible", MAX_LAYERS);
+        fail(b->error, "network too deep: at most %d layers are possible", MAX_LAYERS);
         return NULL;
     }
     Layer *layer = &network->layers[network->layer_count];
@@ -121,7 +120,7 @@ static bool add_nnmf(Builder *b, const Block *block)
     return true;
 }
 
-/* Layers of the baseline that replace an NNMF layer. */
+/* Adds the convolution that replaces an NNMF layer in the baseline. */
 static bool add_replacement(Builder *b, const Block *block)
 {
     Layer *layer = add_layer(b, LAYER_CONVOLUTION);
@@ -187,7 +186,7 @@ static bool add_cnn_block(Builder *b, const Block *block, bool last)
         return true;
     if (block->convolution)
         return add_relu(b) && add_convolution(b) && add_batchnorm(b);
-    b->index++; /* a ReLU in front of the next block's */
+    b->index++; /* its ReLU, which the next block's makes redundant */
     return true;
 }
 
@@ -241,7 +240,7 @@ static const char *layer_name(LayerKind kind)
     return "softmax";
 }
 
-static size_t layer_elements(const Network *network, const Layer *layer)
+static size_t layer_parameter_elements(const Network *network, const Layer *layer)
 {
     size_t sum = 0;
     for (int i = 0; i < 3; i++) {
@@ -281,7 +280,7 @@ void network_print(const Network *network, FILE *stream)
         snprintf(in, sizeof in, "%d,%d,%d", l->in.channels, l->in.height, l->in.width);
         snprintf(out, sizeof out, "%d,%d,%d", l->out.channels, l->out.height, l->out.width);
         fprintf(stream, "%-5s  %-26s %-14s -> %-14s", index, name, in, out);
-        size_t elements = layer_elements(network, l);
+        size_t elements = layer_parameter_elements(network, l);
         if (elements)
             fprintf(stream, " %10zu  %s", elements,
                     parameter_group_names[network->parameters[l->weight].group]);

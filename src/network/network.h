@@ -1,38 +1,37 @@
 /*
- * The description of a network: which layers, of which shapes, with which parameters. It is made
- * from a short table of blocks and holds no data; model.h computes with it.
+ * The description of a network: its layers, their shapes and their parameters. It is built from a
+ * short table of blocks and holds no data; model.h computes with it.
  *
  * A block is the published sequence: ReLU, unfold, L1 norm, NNMF, batch norm, and if `convolution`
- * is set a 1x1 convolution and another batch norm. Batch norms are left out where the block's
- * output is a single position. After the last block comes the softmax.
+ * is set a 1x1 convolution and another batch norm. A batch norm is left out if its input is a
+ * single position. The softmax follows the last block.
  *
- * The CNN baseline has, instead of each NNMF, a bias-free 1x1 convolution, and a
- * ReLU behind its batch norm: ReLU, unfold, L1 norm, convolution, batch norm, ReLU, and as above
- * the 1x1 convolution and another batch norm. The last block has only the first convolution, whose
- * outputs the softmax takes as they are. In a block without `convolution` the ReLU is followed by
- * that of the next block, which makes it one and the same: it has its index, but no layer.
+ * The CNN baseline replaces each NNMF by a 1x1 convolution without bias, followed by its batch norm
+ * and a ReLU; the last block ends with that convolution.
  *
- * Layers carry the index of the published Sequential ("18"), parameters its names ("18.weight").
- * The baseline for CIFAR-10 as a Sequential (the names of its weights are these indices):
+ * Both networks for CIFAR-10, crops of 3,28,28, as one torch.nn.Sequential each
+ * (bench/torch_nnmf.py). Layers carry its indices, parameters its names ("18.weight"):
  *
- *   0-3     ReLU, Unfold 5, Unflatten, L1 norm
- *   4-6     Conv2d 75 -> 32 without bias, BatchNorm2d, ReLU
- *   7, 8    Conv2d 32 -> 32, BatchNorm2d
- *   9-12    ReLU, Unfold 2 stride 2, Unflatten, L1 norm
- *   13-15   Conv2d 128 -> 32 without bias, BatchNorm2d, ReLU
- *   16-19   ReLU, Unfold 5, Unflatten, L1 norm
- *   20-22   Conv2d 800 -> 64 without bias, BatchNorm2d, ReLU
- *   23, 24  Conv2d 64 -> 64, BatchNorm2d
- *   25-28   ReLU, Unfold 2 stride 2, Unflatten, L1 norm
- *   29-31   Conv2d 256 -> 64 without bias, BatchNorm2d, ReLU
- *   32-35   ReLU, Unfold 4, Unflatten, L1 norm
- *   36, 37  Conv2d 1024 -> 96 without bias, ReLU
- *   38      Conv2d 96 -> 96
- *   39-42   ReLU, Unfold 1, Unflatten, L1 norm
- *   43      Conv2d 96 -> 10 without bias
- *   44, 45  Softmax, Flatten
+ *   NNMF    CNN     layers; [ReLU]: of the CNN only           output: channels,height,width
+ *   0-3     0-3     ReLU, unfold 5x5, L1 norm                 75,24,24
+ *   4, 5    4-6     NNMF, batch norm, [ReLU]                  32,24,24
+ *   6, 7    7, 8    convolution, batch norm                   32,24,24
+ *   8-11    9-12    ReLU, unfold 2x2 stride 2, L1 norm        128,12,12
+ *   12, 13  13-15   NNMF, batch norm, [ReLU]                  32,12,12
+ *   14-17   16-19   ReLU, unfold 5x5, L1 norm                 800,8,8
+ *   18, 19  20-22   NNMF, batch norm, [ReLU]                  64,8,8
+ *   20, 21  23, 24  convolution, batch norm                   64,8,8
+ *   22-25   25-28   ReLU, unfold 2x2 stride 2, L1 norm        256,4,4
+ *   26, 27  29-31   NNMF, batch norm, [ReLU]                  64,4,4
+ *   28-31   32-35   ReLU, unfold 4x4, L1 norm                 1024,1,1
+ *   32      36, 37  NNMF, [ReLU]                              96,1,1
+ *   33      38      convolution                               96,1,1
+ *   34-37   39-42   ReLU, unfold 1x1, L1 norm                 96,1,1
+ *   38      43      NNMF                                      10,1,1
+ *   39              convolution                               10,1,1
+ *   40, 41  44, 45  softmax, flatten                          10
  *
- * bench/torch_nnmf.py builds both.
+ * The baseline's ReLUs 15 and 31 are followed by another ReLU and have an index but no layer.
  */
 #ifndef NNMF_NETWORK_H
 #define NNMF_NETWORK_H
@@ -47,13 +46,13 @@
 
 typedef enum Architecture {
     ARCHITECTURE_NNMF,
-    ARCHITECTURE_CNN, /* the CNN baseline: convolutions instead of NNMF */
+    ARCHITECTURE_CNN, /* the CNN baseline */
 } Architecture;
 
 /* "nnmf", "cnn"; NULL at the end. */
 extern const char *const architecture_names[];
 
-/* The variants of the network; those of NNMF mean nothing to the baseline. */
+/* Variants of the network; the baseline ignores those of NNMF. */
 typedef struct NetworkOptions {
     Architecture architecture;
     int iterations; /* of every NNMF layer, >= 1 */
@@ -62,27 +61,27 @@ typedef struct NetworkOptions {
     double beta; /* initial value of the learned beta of POSITIVE_EXP and POSITIVE_TANH */
     LocalLearning local_learning;
     LossKind loss;
-    double loss_mse; /* coefficients of LOSS_SBS; the loss is divided by the sum of their */
-    double loss_kl;  /* magnitudes */
+    double loss_mse; /* coefficients of LOSS_SBS, which is divided by the sum of their magnitudes */
+    double loss_kl;
 } NetworkOptions;
 
 extern const NetworkOptions network_default_options;
 
 typedef struct Block {
-    int channels; /* outputs of the NNMF layer, or of the convolution in its place */
+    int channels; /* outputs of the NNMF layer, or of the convolution that replaces it */
     int kernel;   /* side of the window; 0: the whole remaining image */
     int stride;
     bool convolution;
 } Block;
 
-/* Each group has a learning rate. A convolution in the place of NNMF is in the group nnmf, with
- * that rate: the baseline differs in nothing else. All other convolutions are cnn_top. */
+/* Each group has its own learning rate. A convolution that replaces NNMF is in the group nnmf, so
+ * that the baseline differs in nothing else; all other convolutions are in cnn_top. */
 typedef enum ParameterGroup { GROUP_CNN_TOP, GROUP_NNMF, GROUP_BATCHNORM, GROUPS } ParameterGroup;
 
 /* "cnn_top", "nnmf", "batchnorm" */
 extern const char *const parameter_group_names[GROUPS];
 
-/* Each NNMF layer has an unfold of its own before it. */
+/* An unfold precedes each NNMF layer, so that at most half of the layers are NNMF. */
 enum {
     MAX_PARAMETERS = MAX_ADAM_SEGMENTS,
     MAX_NNMF_LAYERS = MAX_WEIGHT_LAYERS,
@@ -115,13 +114,13 @@ typedef struct Extent {
 
 typedef struct Layer {
     LayerKind kind;
-    int index; /* in the published Sequential; for LAYER_UNFOLD its ReLU's */
+    int index; /* in the Sequential; of LAYER_UNFOLD: its ReLU's */
     Extent in, out;
     int kernel, stride;     /* LAYER_UNFOLD */
-    int window;             /* LAYER_NNMF, and LAYER_CONVOLUTION in its place: positions of the
-                               window that its features come from; else 0 */
+    int window;             /* LAYER_NNMF, and LAYER_CONVOLUTION that replaces it: positions of
+                               the window of its features; otherwise 0 */
     int weight, bias, beta; /* parameters, -1: none */
-    size_t population;      /* LAYER_BATCHNORM: where its population statistics begin, see below */
+    size_t population;      /* LAYER_BATCHNORM: offset of its population statistics */
 } Layer;
 
 typedef struct Network {
@@ -132,20 +131,21 @@ typedef struct Network {
     int parameter_count;
     Parameter parameters[MAX_PARAMETERS];
     size_t buffer_elements; /* floats that all parameters need, each aligned */
-    /* Floats that the population statistics need: mean, then variance of each batch norm's
-     * channels. model.h says what they are. */
+    /* Floats of the population statistics (population.h): each batch norm's means, then
+     * variances, by channel. */
     size_t population_elements;
 } Network;
 
-/* The published network for a kind of image: crops of 28x28 (CIFAR-10) or 24x24 (MNIST kinds). */
+/* Builds the published network for a dataset's crops: 28x28 for CIFAR-10, otherwise 24x24. */
 bool network_for_dataset(DatasetKind dataset, const NetworkOptions *options, Network *network,
                          Error *error);
 
-/* Any table of blocks. Fails where an image is too small for a window. */
+/* Builds a network from a table of blocks. Errors: an image too small for a window, too many layers
+ * or parameters. */
 bool network_build(Extent input, const Block *blocks, int block_count,
                    const NetworkOptions *options, Network *network, Error *error);
 
-/* Number of parameters of a group. */
+/* Returns the number of parameters of a group. */
 size_t network_group_elements(const Network *network, ParameterGroup group);
 
 /* Positions of one image (height x width). */
@@ -160,7 +160,7 @@ static inline size_t extent_elements(Extent extent)
     return extent_positions(extent) * (size_t)extent.channels;
 }
 
-/* Of LAYER_NNMF: what it computes for `batches` batches of `batch` images. */
+/* Returns the operation's parameters for a LAYER_NNMF and `batches` batches of `batch` images. */
 NnmfParams network_nnmf_params(const Network *network, const Layer *layer, int batch, int batches);
 
 /* Prints the layers with shapes and parameter counts, and the counts by group. */

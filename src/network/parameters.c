@@ -1,4 +1,4 @@
-/* A model's parameters: their initial values, from a file's tensors, and to them. */
+/* A model's parameters: initial values, and conversion from and to a file's tensors. */
 #include "network/model.h"
 
 #include "network/population.h"
@@ -16,7 +16,7 @@ static float *host_buffer(const Model *model, Error *error)
 
 static float initial_weight(const Network *network, const Layer *layer, uint64_t seed, size_t e)
 {
-    size_t inputs = network->parameters[layer->weight].shape[1]; /* of a matrix */
+    size_t inputs = network->parameters[layer->weight].shape[1]; /* of (outputs, inputs, ...) */
     uint32_t number = (uint32_t)layer->weight;
     bool replaces_nnmf = layer->kind == LAYER_CONVOLUTION && layer->window > 0;
     float random = 0.0f;
@@ -59,17 +59,17 @@ static bool check_tensor(const Parameter *p, const Tensor *tensor, const char *p
     for (int i = 0; same && i < p->rank; i++)
         same = tensor->shape[i] == p->shape[i];
     if (!same) {
-        char want[96] = "", have[128] = "";
+        char expected[96] = "", found[128] = "";
         size_t length = 0;
         for (int i = 0; i < p->rank; i++)
-            length += (size_t)snprintf(want + length, sizeof want - length, "%s%zu", i ? " x " : "",
-                                       p->shape[i]);
+            length += (size_t)snprintf(expected + length, sizeof expected - length, "%s%zu",
+                                       i ? " x " : "", p->shape[i]);
         length = 0;
-        for (int i = 0; i < tensor->rank && length < sizeof have; i++)
-            length += (size_t)snprintf(have + length, sizeof have - length, "%s%zu", i ? " x " : "",
-                                       tensor->shape[i]);
+        for (int i = 0; i < tensor->rank && length < sizeof found; i++)
+            length += (size_t)snprintf(found + length, sizeof found - length, "%s%zu",
+                                       i ? " x " : "", tensor->shape[i]);
         return fail(error, "misshapen weights: %s: tensor '%s' is %s, expected %s", path, p->name,
-                    have, want);
+                    found, expected);
     }
     const float *values = tensor->data;
     for (size_t i = 0; i < tensor->elements; i++)
@@ -79,7 +79,7 @@ static bool check_tensor(const Parameter *p, const Tensor *tensor, const char *p
     return true;
 }
 
-/* Length of the prefix that a moment has in a checkpoint, else 0. */
+/* Returns the length of the prefix of one of Adam's moments in a checkpoint, otherwise 0. */
 static size_t moment_prefix(const char *name)
 {
     static const char *const prefixes[] = {"optimiser.first.", "optimiser.second."};
@@ -97,7 +97,7 @@ static const Parameter *find_parameter(const Network *network, const char *name)
     return NULL;
 }
 
-/* An NNMF layer's weight is a matrix, that of the convolution in its place a PyTorch kernel. */
+/* An NNMF layer's weight is a matrix; that of the convolution that replaces it has rank 4. */
 static bool check_architecture(const Network *network, const TensorFile *file, const char *path,
                                Error *error)
 {

@@ -10,8 +10,8 @@ enum { PARTS = 2 }; /* mean, variance */
 
 static const char *const part_names[PARTS] = {"running_mean", "running_var"};
 
-/* Where the tensor of a part lies in a buffer of statistics, and its name. */
-static size_t describe(const Layer *layer, int part, char name[POPULATION_NAME])
+/* Sets the name of a part's tensor; returns its offset in a buffer of statistics. */
+static size_t name_part(const Layer *layer, int part, char name[POPULATION_NAME])
 {
     snprintf(name, POPULATION_NAME, "%d.%s", layer->index, part_names[part]);
     return layer->population + (size_t)part * (size_t)layer->out.channels;
@@ -35,8 +35,9 @@ bool population_begin(Model *model, Error *error)
     return good;
 }
 
-/* sums (2, channels) over `count` values of each channel -> mean and variance. */
-static void conclude(const double *sums, double count, size_t channels, float *statistics)
+/* Computes means and variances from sums (2, channels) over `count` values per channel. */
+static void means_and_variances(const double *sums, double count, size_t channels,
+                                float *statistics)
 {
     for (size_t c = 0; c < channels; c++) {
         double mean = sums[c] / count, variance = sums[channels + c] / count - mean * mean;
@@ -72,9 +73,9 @@ bool population_end(Model *model, size_t images, Error *error)
     for (int i = 0; good && i < network->layer_count; i++) {
         const Layer *layer = &network->layers[i];
         if (layer->kind == LAYER_BATCHNORM)
-            conclude(sums + layer->population,
-                     (double)images * (double)extent_positions(layer->out),
-                     (size_t)layer->out.channels, host + layer->population);
+            means_and_variances(sums + layer->population,
+                                (double)images * (double)extent_positions(layer->out),
+                                (size_t)layer->out.channels, host + layer->population);
     }
     good = good && write_statistics(model, host, error);
     memory_free(sums);
@@ -100,20 +101,20 @@ bool population_has_tensor(const Network *network, const char *name)
     for (int i = 0; i < network->layer_count; i++)
         for (int part = 0; part < PARTS; part++) {
             char expected[POPULATION_NAME];
-            describe(&network->layers[i], part, expected);
+            name_part(&network->layers[i], part, expected);
             if (network->layers[i].kind == LAYER_BATCHNORM && strcmp(name, expected) == 0)
                 return true;
         }
     return false;
 }
 
-static bool read_tensor(const TensorFile *file, const char *path, const char *name,
-                        const Layer *layer, int part, float *to, Error *error)
+static bool load_part(const TensorFile *file, const char *path, const char *name,
+                      const Layer *layer, int part, float *to, Error *error)
 {
     const Tensor *tensor = tensor_file_find(file, name);
     size_t channels = (size_t)layer->out.channels;
     if (!tensor)
-        return fail(error, "missing statistics: %s: no tensor '%s', but others like it", path,
+        return fail(error, "missing statistics: %s: no tensor '%s', but other statistics", path,
                     name);
     if (tensor->type != TENSOR_F32 || tensor->rank != 1 || tensor->shape[0] != channels)
         return fail(error, "bad statistics: %s: tensor '%s' must be %zu F32 values", path, name,
@@ -142,9 +143,9 @@ bool population_load(Model *model, const TensorFile *file, const char *path, Err
         for (int part = 0; good && part < PARTS; part++) {
             const Layer *layer = &network->layers[i];
             char name[POPULATION_NAME];
-            size_t offset = describe(layer, part, name);
+            size_t offset = name_part(layer, part, name);
             good = layer->kind != LAYER_BATCHNORM ||
-                   read_tensor(file, path, name, layer, part, host + offset, error);
+                   load_part(file, path, name, layer, part, host + offset, error);
         }
     good = good && write_statistics(model, host, error);
     memory_free(host);
@@ -170,7 +171,7 @@ bool population_tensors(const Model *model, float *host,
             if (layer->kind != LAYER_BATCHNORM)
                 continue;
             size_t channels = (size_t)layer->out.channels;
-            size_t offset = describe(layer, part, names[*count]);
+            size_t offset = name_part(layer, part, names[*count]);
             tensors[*count] = (Tensor){.name = names[*count],
                                        .type = TENSOR_F32,
                                        .rank = 1,

@@ -1,18 +1,18 @@
 /*
- * Population statistics: each batch norm's mean and variance over all training images, in the
- * place of those of the batch at hand, so that what the network says of an image does not depend
- * on the images beside it.
+ * Population statistics: each batch norm's mean and variance over all training images, used instead
+ * of those of the current batch, so that the output for an image does not depend on the other
+ * images of its batch.
  *
- * They are measured in one pass over the training images in file order, centre crop, in batches of
- * the batch size, with the weights as they are. In that pass every batch norm works with the
- * statistics of its batch, as in training, and so the input of each is what training shows it.
- * For a batch norm with input x and channel c, over all positions of all images:
- * mean = sum(x) / count, variance = sum(x^2) / count - mean^2. That is the biased variance of all
- * values, not the mean of the batches' variances. Sums are double.
+ * They are measured in one pass over the training images in file order, with centre crops, the
+ * training's batch size and unchanged weights. In this pass every batch norm uses the statistics of
+ * its batch, so that its input is what it is in training. For a batch norm with input x and channel
+ * c, over all positions of all images: mean = sum(x) / count, variance = sum(x^2) / count - mean^2.
+ * That is the biased variance of all values, not the mean of the batches' variances, and the sums
+ * are double.
  *
- * In a weights file they are tensors (channels) with the names that a torch.nn.BatchNorm2d gives
- * its buffers: "5.running_mean" and "5.running_var" beside "5.weight". Given statistics mean the
- * same in both programs: (x - mean) / sqrt(variance + 1e-5) * weight + bias.
+ * In a weights file they are tensors (channels) named like the buffers of a torch.nn.BatchNorm2d,
+ * "5.running_mean" and "5.running_var" beside "5.weight". PyTorch applies them in the same way:
+ * (x - mean) / sqrt(variance + 1e-5) * weight + bias.
  */
 #ifndef NNMF_POPULATION_H
 #define NNMF_POPULATION_H
@@ -21,26 +21,27 @@
 
 enum { MAX_POPULATION_TENSORS = 2 * MAX_LAYERS, POPULATION_NAME = 32 };
 
-/* Every forward pass from here on adds to the sums, which begin at zero. */
+/* Starts measuring: clears the sums, to which every forward pass then adds. */
 bool population_begin(Model *model, Error *error);
 
-/* Ends that. images: how many there were; the statistics now belong to the model's weights. 0: too
- * few were seen, nothing is changed. */
+/* Ends measuring after `images` images; the statistics are now those of the model's weights. With 0
+ * the measurement is abandoned and the statistics do not change. */
 bool population_end(Model *model, size_t images, Error *error);
 
-/* Lets the batch norms use these statistics from now on. Population: an error naming `path`, where
- * the weights are from, if there are none. */
+/* Selects the statistics that batch norms use. Error: STATISTICS_POPULATION, but the model has
+ * none; the message names `path`, the weights file. */
 bool population_use(Model *model, BatchnormStatistics statistics, const char *path, Error *error);
 
-/* Is a tensor of this name one of the statistics of the network? */
+/* Returns whether a tensor of this name holds statistics of the network. */
 bool population_has_tensor(const Network *network, const char *name);
 
-/* Statistics from a weights file's tensors. Where it has none the model has none afterwards; some
- * but not all, or a value that cannot be, is an error. `path` is for messages. */
+/* Loads the statistics from a weights file's tensors; if it has none, the model then has none.
+ * Errors: some are missing, a wrong shape, a value that is not finite, a negative variance. `path`
+ * is for messages. */
 bool population_load(Model *model, const TensorFile *file, const char *path, Error *error);
 
-/* The model's statistics as tensors for a file. `host` (network->population_elements) and `names`
- * are what they point to. *count is 0 if the model has none. */
+/* Fills `tensors` with the model's statistics, for a file. They point into `host`
+ * (network->population_elements) and `names`. *count is 0 if the model has none. */
 bool population_tensors(const Model *model, float *host,
                         char names[MAX_POPULATION_TENSORS][POPULATION_NAME], Tensor *tensors,
                         size_t *count, Error *error);

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Adds one window, r times its norm; feature f is r's (window row, window column, channel). */
+/* Adds one window, r times its norm. Features are (window row, window column, channel). */
 static void add_window(const UnfoldShape *s, int outputs, const float *h, const float *w,
                        double norm, float *corner)
 {
@@ -17,7 +17,7 @@ static void add_window(const UnfoldShape *s, int outputs, const float *h, const 
     }
 }
 
-/* Windows of one axis that hold position `at`. */
+/* Returns the number of windows of one axis that contain position `at`. */
 static int windows_at(int at, int kernel, int stride, int windows)
 {
     int count = 0;

@@ -21,27 +21,27 @@ static int widest(const char *const *names)
     return width;
 }
 
-/* Right answers in blue, wrong ones in red, as deep as their share of the row. */
-static void draw_cell(const Table *t, int row, int column, uint64_t count, uint64_t of)
+/* Correct answers in blue, wrong ones in red, the deeper the larger their share of the row. */
+static void draw_cell(const Table *t, int row, int column, uint64_t count, uint64_t total)
 {
-    static const Colour right = {8, 48, 107}, wrong = {165, 15, 21};
-    double share = of ? (double)count / (double)of : 0.0;
-    /* Few of the wrong answers are a large share: shown from 0 to a quarter. */
+    static const Colour correct = {8, 48, 107}, wrong = {165, 15, 21};
+    double share = total ? (double)count / (double)total : 0.0;
+    /* The share of a wrong answer is usually small: scaled from 0 to a quarter. */
     double depth = row == column ? share : share < 0.25 ? share * 4 : 1.0;
     int x = t->x + column * t->cell, y = t->y + row * CELL_HEIGHT;
     draw_rectangle(t->picture, x, y, t->cell - 1, CELL_HEIGHT - 1,
-                   colour_between(paper, row == column ? right : wrong, depth));
+                   colour_between(paper, row == column ? correct : wrong, depth));
     char text[32];
     snprintf(text, sizeof text, "%" PRIu64, count);
     draw_centred(t->picture, x, y + (CELL_HEIGHT - TEXT_HEIGHT) / 2, t->cell,
                  depth > 0.5 ? paper : ink, text);
 }
 
-static void draw_share(const Table *t, int row, int column, uint64_t count, uint64_t of)
+static void draw_share(const Table *t, int row, int column, uint64_t count, uint64_t total)
 {
     char text[32] = "-";
-    if (of)
-        snprintf(text, sizeof text, "%.1f%%", 100.0 * (double)count / (double)of);
+    if (total)
+        snprintf(text, sizeof text, "%.1f%%", 100.0 * (double)count / (double)total);
     draw_centred(t->picture, t->x + column * t->cell,
                  t->y + row * CELL_HEIGHT + (CELL_HEIGHT - TEXT_HEIGHT) / 2, t->cell, faint, text);
 }

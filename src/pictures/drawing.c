@@ -12,9 +12,9 @@ bool drawing_create(int width, int height, Picture *picture, Error *error)
     return true;
 }
 
-static int clamp(int value, int most)
+static int clamp(int value, int max)
 {
-    return value < 0 ? 0 : value > most ? most : value;
+    return value < 0 ? 0 : value > max ? max : value;
 }
 
 void draw_rectangle(Picture *picture, int x, int y, int width, int height, Colour colour)
@@ -55,12 +55,12 @@ int text_width(const char *text)
 
 static uint8_t to_byte(float value, float white)
 {
-    if (!(value > 0)) /* also where it is no number */
+    if (!(value > 0)) /* NaN too */
         return 0;
     return value >= white ? 255 : (uint8_t)(value / white * 255.0f + 0.5f);
 }
 
-void draw_numbers(Picture *picture, int x, int y, int scale, const NumberImage *image)
+void draw_image(Picture *picture, int x, int y, int scale, const FloatImage *image)
 {
     const float *value = image->values;
     bool rgb = image->channels == 3;

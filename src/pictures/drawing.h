@@ -1,5 +1,5 @@
-/* Drawing into a picture of three channels: rectangles, text, and arrays of numbers as images.
- * What lies outside the picture is left out. */
+/* Draws rectangles, text and float images into a picture of three channels, clipped to the
+ * picture. */
 #ifndef NNMF_DRAWING_H
 #define NNMF_DRAWING_H
 
@@ -11,25 +11,25 @@ typedef struct Colour {
 
 enum { TEXT_WIDTH = 8, TEXT_HEIGHT = 13 }; /* of one character, in pixels */
 
-/* A white picture. Errors as picture_create's. */
+/* Creates a white picture. Errors: see picture_create. */
 bool drawing_create(int width, int height, Picture *picture, Error *error);
 
 void draw_rectangle(Picture *picture, int x, int y, int width, int height, Colour colour);
 
-/* Printable ASCII in one line, x and y its upper left corner; '?' for other characters. */
+/* Draws a line of printable ASCII with its upper left corner at x, y; '?' for other characters. */
 void draw_text(Picture *picture, int x, int y, Colour colour, const char *text);
 int text_width(const char *text);
 
-/* Numbers (height, width, channels; 1 is grey, 3 RGB) as squares of `scale` pixels: 0 is black,
- * `white` and above is white. */
-typedef struct NumberImage {
-    const float *values;
+typedef struct FloatImage {
+    const float *values; /* (height, width, channels); 1 channel is grey, 3 are RGB */
     int height, width, channels;
-    float white;
-} NumberImage;
-void draw_numbers(Picture *picture, int x, int y, int scale, const NumberImage *image);
+    float white; /* 0 is black, this value and above is white */
+} FloatImage;
 
-/* `share` 0: from; 1: to. */
+/* Draws each pixel of the image as a square of `scale` pixels. */
+void draw_image(Picture *picture, int x, int y, int scale, const FloatImage *image);
+
+/* Mixes two colours: `share` 0 gives from, 1 gives to. */
 Colour colour_between(Colour from, Colour to, double share);
 
 #endif

@@ -1,4 +1,4 @@
-/* A font of fixed width for labels; see font.c for where it is from. */
+/* A fixed-width font for labels; font.c names its source. */
 #ifndef NNMF_FONT_H
 #define NNMF_FONT_H
 

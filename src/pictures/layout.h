@@ -1,4 +1,4 @@
-/* What the sheets have in common: margins, colours, captions. */
+/* What all sheets share: margins, colours, captions. */
 #ifndef NNMF_LAYOUT_H
 #define NNMF_LAYOUT_H
 
@@ -13,8 +13,8 @@ enum {
 
 static const Colour ink = {32, 32, 32}, faint = {128, 128, 128}, paper = {255, 255, 255};
 
-/* A sheet for content of this size, at (MARGIN, CAPTION), with its caption; as wide as the caption
- * needs. */
+/* Creates a sheet with a caption and space for content of width x height at (MARGIN, CAPTION). It
+ * is at least as wide as the caption. */
 static inline bool sheet_create(int width, int height, const char *caption, Picture *picture,
                                 Error *error)
 {
@@ -25,7 +25,7 @@ static inline bool sheet_create(int width, int height, const char *caption, Pict
     return true;
 }
 
-/* Text in the middle of `width` pixels. */
+/* Draws text centred in `width` pixels. */
 static inline void draw_centred(Picture *picture, int x, int y, int width, Colour colour,
                                 const char *text)
 {

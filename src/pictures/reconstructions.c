@@ -6,11 +6,11 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { SCALE = 3, GROUPS_IN_A_ROW = 3, APART = 24 };
+enum { SCALE = 3, GROUPS_PER_ROW = 3, GROUP_GAP = 24 };
 
-static const float MAGNIFIED = 4.0f;
+static const float MAGNIFICATION = 4.0f;
 
-/* Where a group of three images begins. */
+/* Upper left corner of a group of three images. */
 typedef struct Place {
     int x, y;
 } Place;
@@ -21,16 +21,16 @@ static void draw_group(const ReconstructionSheet *s, size_t i, Place at, float *
     size_t elements = extent_elements(s->extent);
     const float *image = s->images + i * elements, *other = s->others + i * elements;
     for (size_t e = 0; e < elements; e++)
-        difference[e] = fabsf(image[e] - other[e]) * MAGNIFIED;
+        difference[e] = fabsf(image[e] - other[e]) * MAGNIFICATION;
     const float *three[] = {image, other, difference};
     for (int part = 0; part < 3; part++) {
-        NumberImage numbers = {.values = three[part],
-                               .height = s->extent.height,
-                               .width = s->extent.width,
-                               .channels = s->extent.channels,
-                               .white = 1.0f};
+        FloatImage scaled = {.values = three[part],
+                             .height = s->extent.height,
+                             .width = s->extent.width,
+                             .channels = s->extent.channels,
+                             .white = 1.0f};
         int x = at.x + part * (s->extent.width * SCALE + 2);
-        draw_numbers(picture, x, at.y, SCALE, &numbers);
+        draw_image(picture, x, at.y, SCALE, &scaled);
     }
     char text[SHEET_TEXT];
     snprintf(text, sizeof text, "%zu %s, error %.4f", s->first + i, s->class_names[s->labels[i]],
@@ -44,10 +44,10 @@ static const char explanation[] =
 
 bool sheet_reconstructions(const ReconstructionSheet *s, Picture *picture, Error *error)
 {
-    int width = 3 * s->extent.width * SCALE + 4 + APART;
+    int width = 3 * s->extent.width * SCALE + 4 + GROUP_GAP;
     int height = s->extent.height * SCALE + LINE + GAP;
-    int columns = s->count < GROUPS_IN_A_ROW ? (int)s->count : GROUPS_IN_A_ROW;
-    int rows = ((int)s->count + columns - 1) / columns, content = columns * width - APART;
+    int columns = s->count < GROUPS_PER_ROW ? (int)s->count : GROUPS_PER_ROW;
+    int rows = ((int)s->count + columns - 1) / columns, content = columns * width - GROUP_GAP;
     if (content < text_width(explanation))
         content = text_width(explanation);
     float *difference =

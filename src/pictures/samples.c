@@ -19,12 +19,12 @@ bool sheet_samples(const SampleSheet *s, Picture *picture, Error *error)
     for (size_t i = 0; i < s->count; i++) {
         int x = MARGIN + (int)(i % columns) * (width + GAP);
         int y = CAPTION + (int)(i / columns) * line + above;
-        NumberImage image = {.values = s->images + i * extent_elements(s->extent),
-                             .height = s->extent.height,
-                             .width = s->extent.width,
-                             .channels = s->extent.channels,
-                             .white = 1.0f};
-        draw_numbers(picture, x, y, SCALE, &image);
+        FloatImage image = {.values = s->images + i * extent_elements(s->extent),
+                            .height = s->extent.height,
+                            .width = s->extent.width,
+                            .channels = s->extent.channels,
+                            .white = 1.0f};
+        draw_image(picture, x, y, SCALE, &image);
         draw_centred(picture, x, y + height + 2, width, ink, s->class_names[s->labels[i]]);
     }
     return true;

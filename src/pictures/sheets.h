@@ -1,5 +1,5 @@
-/* The pictures of `show`: sheets made of numbers in host memory, with a caption and labels. Each
- * fails only for want of memory, or where a picture would have too many pixels. */
+/* The pictures of `show`: sheets of arrays in host memory, with a caption and labels. The caller
+ * frees the picture. Errors: out of memory, more than PICTURE_MAX_PIXELS. */
 #ifndef NNMF_SHEETS_H
 #define NNMF_SHEETS_H
 
@@ -11,10 +11,10 @@
 
 enum { SHEET_TEXT = 160 };
 
-/* Images with their labels, row by row. */
+/* Images with their labels, in rows. */
 typedef struct SampleSheet {
     char caption[SHEET_TEXT];
-    Extent extent; /* of an image, 1 or 3 channels */
+    Extent extent; /* of one image, 1 or 3 channels */
     int columns;
     size_t count;                        /* the last row may be shorter */
     const float *images;                 /* (count, height, width, channels) in [0, 1] */
@@ -31,9 +31,9 @@ typedef struct WeightLayer {
     const float *w; /* (outputs, kernel row, kernel column, channels) */
 } WeightLayer;
 
-/* The layers in rows. A layer that sees an image (1 or 3 channels) is drawn as its patches, in
- * colour; any other as a table of windows, a line for each output and a column for each channel.
- * Black is 0, white the largest weight of the same output. */
+/* Draws the layers in rows. A layer on an image (1 or 3 channels) is drawn as its patches; any
+ * other as a table of windows with a row for each output and a column for each channel. Black is 0,
+ * white the maximum weight of the same output. */
 bool sheet_weights(const char *caption, const WeightLayer *layers, int layer_count,
                    Picture *picture, Error *error);
 
@@ -41,7 +41,7 @@ bool sheet_weights(const char *caption, const WeightLayer *layers, int layer_cou
 typedef struct ReconstructionSheet {
     char caption[SHEET_TEXT];
     Extent extent;
-    size_t count, first;          /* `first`: number of the first image, for its label */
+    size_t count, first;          /* first: index of the first image, for its label */
     const float *images, *others; /* (count, height, width, channels) in [0, 1] */
     const double *errors;         /* (count) */
     const uint8_t *labels;        /* (count) */
@@ -49,8 +49,8 @@ typedef struct ReconstructionSheet {
 } ReconstructionSheet;
 bool sheet_reconstructions(const ReconstructionSheet *sheet, Picture *picture, Error *error);
 
-/* counts[true class][predicted class], with the recall of each class at the end of its row and the
- * precision at the foot of its column. */
+/* Draws counts[true class][predicted class], with each class's recall at the end of its row and its
+ * precision below its column. */
 bool sheet_confusion(const char *caption, uint64_t counts[DATASET_CLASSES][DATASET_CLASSES],
                      const char *const *class_names, Picture *picture, Error *error);
 

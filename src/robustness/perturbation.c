@@ -23,49 +23,50 @@ const Perturbation perturbations[PERTURBATIONS] = {
         {"standard deviation", 0.0, 10.0, true, {0.02, 0.04, 0.08, 0.12, 0.16, 0.24}},
     [PERTURB_UNIFORM_NOISE] = {"amplitude", 0.0, 10.0, true, {0.04, 0.08, 0.12, 0.2, 0.3, 0.4}},
     [PERTURB_SALT_AND_PEPPER] =
-        {"share of the numbers", 0.0, 1.0, true, {0.01, 0.02, 0.04, 0.08, 0.12, 0.2}},
+        {"fraction of the values", 0.0, 1.0, true, {0.01, 0.02, 0.04, 0.08, 0.12, 0.2}},
     [PERTURB_GAUSSIAN_BLUR] =
         {"standard deviation in pixels", 0.0, 100.0, false, {0.4, 0.6, 0.8, 1.0, 1.5, 2.0}},
     [PERTURB_CONTRAST] = {"factor", 0.0, 10.0, false, {0.8, 0.6, 0.4, 0.3, 0.2, 0.1}},
     [PERTURB_BRIGHTNESS] =
         {"added to the value", -1.0, 1.0, false, {0.05, 0.1, 0.15, 0.2, 0.3, 0.4}},
-    [PERTURB_PIXELATION] = {"share of the side", 0.01, 1.0, false, {0.9, 0.8, 0.7, 0.6, 0.5, 0.3}},
+    [PERTURB_PIXELATION] =
+        {"fraction of the side", 0.01, 1.0, false, {0.9, 0.8, 0.7, 0.6, 0.5, 0.3}},
     [PERTURB_GRADIENT_SIGN] =
         {"amplitude", 0.0, 1.0, false, {0.001, 0.002, 0.004, 0.008, 0.016, 0.032}},
 };
 
-static float within(double value)
+static float clamp_to_unit(double value)
 {
     return value < 0.0 ? 0.0f : value > 1.0 ? 1.0f : (float)value;
 }
 
 /* ---- noise ---- */
 
-typedef struct Source {
+typedef struct NoiseSource {
     uint64_t seed;
     uint32_t repetition, image;
-} Source;
+} NoiseSource;
 
-/* Two of them for each number of an image, in (0, 1) and [0, 1). */
-static void uniform_pair(const Source *source, size_t number, double *first, double *second)
+/* Draws two uniform numbers for an element of an image, in (0, 1) and [0, 1). */
+static void uniform_pair(const NoiseSource *source, size_t element, double *first, double *second)
 {
     Philox words =
-        draw(source->seed, DRAW_NOISE, source->repetition, source->image, (uint32_t)(number / 2));
-    *first = ((double)words.v[number % 2 * 2] + 0.5) / 4294967296.0;
-    *second = (double)words.v[number % 2 * 2 + 1] / 4294967296.0;
+        draw(source->seed, DRAW_NOISE, source->repetition, source->image, (uint32_t)(element / 2));
+    *first = ((double)words.v[element % 2 * 2] + 0.5) / 4294967296.0;
+    *second = (double)words.v[element % 2 * 2 + 1] / 4294967296.0;
 }
 
-static void add_noise(PerturbationKind kind, double level, const Source *source, size_t elements,
-                      const float *in, float *out)
+static void add_noise(PerturbationKind kind, double level, const NoiseSource *source,
+                      size_t elements, const float *in, float *out)
 {
-    const double full_turn = 6.283185307179586;
+    const double two_pi = 6.283185307179586;
     for (size_t i = 0; i < elements; i++) {
         double a, b, x = (double)in[i];
         uniform_pair(source, i, &a, &b);
         if (kind == PERTURB_GAUSSIAN_NOISE) /* Box, Muller 1958 */
-            out[i] = within(x + level * sqrt(-2.0 * log(a)) * cos(full_turn * b));
+            out[i] = clamp_to_unit(x + level * sqrt(-2.0 * log(a)) * cos(two_pi * b));
         else if (kind == PERTURB_UNIFORM_NOISE)
-            out[i] = within(x + level * (2.0 * a - 1.0));
+            out[i] = clamp_to_unit(x + level * (2.0 * a - 1.0));
         else
             out[i] = a >= level ? in[i] : b < 0.5 ? 0.0f : 1.0f;
     }
@@ -73,12 +74,12 @@ static void add_noise(PerturbationKind kind, double level, const Source *source,
 
 /* ---- blur ---- */
 
-static int clamp(int value, int most)
+static int clamp(int value, int max)
 {
-    return value < 0 ? 0 : value > most ? most : value;
+    return value < 0 ? 0 : value > max ? max : value;
 }
 
-/* One direction: `count` pixels that lie `step` numbers apart. */
+/* Blurs a row or column: `count` pixels that lie `step` elements apart. */
 static void blur_line(const double *weights, int radius, int count, size_t step, const double *in,
                       double *out)
 {
@@ -90,10 +91,10 @@ static void blur_line(const double *weights, int radius, int count, size_t step,
     }
 }
 
-static bool blur(double deviation, Extent e, const float *in, float *out, Error *error)
+static bool blur(double sigma, Extent e, const float *in, float *out, Error *error)
 {
     size_t elements = extent_elements(e), channels = (size_t)e.channels;
-    int radius = (int)(4.0 * deviation + 0.5);
+    int radius = (int)(4.0 * sigma + 0.5);
     size_t width = (size_t)e.width;
     double *work =
         memory_allocate(2 * elements + 2 * (size_t)radius + 1, sizeof *work, "a blur", error);
@@ -101,7 +102,7 @@ static bool blur(double deviation, Extent e, const float *in, float *out, Error 
         return false;
     double *rows = work + elements, *weights = rows + elements, sum = 0.0;
     for (int d = -radius; d <= radius; d++)
-        sum += weights[d + radius] = radius ? exp(-0.5 * d * d / (deviation * deviation)) : 1.0;
+        sum += weights[d + radius] = radius ? exp(-0.5 * d * d / (sigma * sigma)) : 1.0;
     for (int d = 0; d <= 2 * radius; d++)
         weights[d] /= sum;
     for (size_t i = 0; i < elements; i++)
@@ -113,7 +114,7 @@ static bool blur(double deviation, Extent e, const float *in, float *out, Error 
     for (size_t i = 0; i < width * channels; i++)
         blur_line(weights, radius, e.height, width * channels, rows + i, work + i);
     for (size_t i = 0; i < elements; i++)
-        out[i] = within(work[i]);
+        out[i] = clamp_to_unit(work[i]);
     memory_free(work);
     return true;
 }
@@ -129,12 +130,12 @@ static void change_contrast(double factor, Extent e, const float *in, float *out
             mean += (double)in[i];
         mean /= (double)extent_positions(e);
         for (size_t i = c; i < elements; i += channels)
-            out[i] = within(mean + factor * ((double)in[i] - mean));
+            out[i] = clamp_to_unit(mean + factor * ((double)in[i] - mean));
     }
 }
 
-/* The value is the largest channel, and with hue and saturation kept the others change by the same
- * factor. A black pixel has no hue and becomes grey. */
+/* HSV's value is the maximum of the channels; with hue and saturation kept, all channels scale by
+ * the same factor. A black pixel has no hue and becomes grey. */
 static void change_brightness(double added, Extent e, const float *in, float *out)
 {
     size_t channels = (size_t)e.channels, elements = extent_elements(e);
@@ -142,22 +143,22 @@ static void change_brightness(double added, Extent e, const float *in, float *ou
         double value = 0.0;
         for (size_t c = 0; c < channels; c++)
             value = fmax(value, (double)in[i + c]);
-        double changed = (double)within(value + added);
+        double changed = (double)clamp_to_unit(value + added);
         for (size_t c = 0; c < channels; c++)
-            out[i + c] = within(value > 0.0 ? (double)in[i + c] * changed / value : changed);
+            out[i + c] = clamp_to_unit(value > 0.0 ? (double)in[i + c] * changed / value : changed);
     }
 }
 
 /* ---- pixelation ---- */
 
-/* How much of [begin, end) lies in pixel `number`. */
+/* Returns how much of [begin, end) lies in pixel `number`. */
 static double covered(double begin, double end, int number)
 {
     double share = fmin(end, number + 1.0) - fmax(begin, number);
     return share > 0.0 ? share : 0.0;
 }
 
-/* The mean over a rectangle of the image, its border pixels by their share. */
+/* Returns the mean over a rectangle of the image; pixels count by their covered area. */
 static double area_mean(Extent e, const float *in, int channel, double top, double bottom,
                         double left, double right)
 {
@@ -183,11 +184,11 @@ static void pixelate(double share, Extent e, const float *in, float *out)
     for (int y = 0; y < e.height; y++)
         for (int x = 0; x < e.width; x++)
             for (int c = 0; c < e.channels; c++) {
-                /* The large pixel that the middle of this one is in. */
+                /* The large pixel that contains this one's centre. */
                 int row = clamp((int)((y + 0.5) / tall), rows - 1);
                 int column = clamp((int)((x + 0.5) / wide), columns - 1);
-                *out++ = within(area_mean(e, in, c, row * tall, (row + 1) * tall, column * wide,
-                                          (column + 1) * wide));
+                *out++ = clamp_to_unit(area_mean(e, in, c, row * tall, (row + 1) * tall,
+                                                 column * wide, (column + 1) * wide));
             }
 }
 
@@ -196,7 +197,7 @@ static void pixelate(double share, Extent e, const float *in, float *out)
 bool perturb_image(PerturbationKind kind, double level, uint64_t seed, uint32_t repetition,
                    uint32_t image, Extent extent, const float *in, float *out, Error *error)
 {
-    Source source = {.seed = seed, .repetition = repetition, .image = image};
+    NoiseSource source = {.seed = seed, .repetition = repetition, .image = image};
     switch (kind) {
     case PERTURB_GAUSSIAN_NOISE:
     case PERTURB_UNIFORM_NOISE:
@@ -210,7 +211,7 @@ bool perturb_image(PerturbationKind kind, double level, uint64_t seed, uint32_t 
     case PERTURB_GRADIENT_SIGN:
     case PERTURBATIONS: break;
     }
-    return fail(error, "no such perturbation: number %d", (int)kind);
+    return fail(error, "unknown perturbation: number %d", (int)kind);
 }
 
 void perturb_by_gradient(double level, size_t elements, const float *in, const float *gradient,
@@ -218,6 +219,6 @@ void perturb_by_gradient(double level, size_t elements, const float *in, const f
 {
     for (size_t i = 0; i < elements; i++) {
         double sign = gradient[i] > 0.0f ? 1.0 : gradient[i] < 0.0f ? -1.0 : 0.0;
-        out[i] = within((double)in[i] + level * sign);
+        out[i] = clamp_to_unit((double)in[i] + level * sign);
     }
 }

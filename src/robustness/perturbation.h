@@ -1,10 +1,9 @@
 /*
- * Images made worse by a measure, the level: for testing how robust a network is against what it
- * has not seen in training. Images are (height, width, channels) in [0, 1], and so are the results,
- * cut off at both ends where need be.
+ * Image perturbations of adjustable strength, for testing robustness to inputs not seen in
+ * training. Images and results are (height, width, channels) in [0, 1]; results are clamped.
  *
  * HD: D. Hendrycks, T. Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions
- * and Perturbations", 2019, and the program beside it that makes CIFAR-10-C.
+ * and Perturbations", 2019, and their program that makes CIFAR-10-C.
  */
 #ifndef NNMF_PERTURBATION_H
 #define NNMF_PERTURBATION_H
@@ -15,36 +14,36 @@
 #include <stdint.h>
 
 typedef enum PerturbationKind {
-    /* x + level N(0, 1), each number for itself; level: standard deviation (HD, gaussian_noise). */
+    /* x + level N(0, 1) for each element; level: standard deviation (HD, gaussian_noise). */
     PERTURB_GAUSSIAN_NOISE,
 
-    /* x + U(-level, level), each number for itself; level: amplitude. */
+    /* x + U(-level, level) for each element; level: amplitude. */
     PERTURB_UNIFORM_NOISE,
 
-    /* 0 or 1, equally often, in the place of each number with probability level (HD,
-     * impulse_noise; the numbers of a pixel's channels for themselves, as there). */
+    /* Replaces each element with probability level by 0 or 1, which are equally likely (HD,
+     * impulse_noise; a pixel's channels are independent, as there). */
     PERTURB_SALT_AND_PEPPER,
 
-    /* Convolved with a Gaussian that is cut off at 4 standard deviations, the border's pixels
-     * repeated beyond it; level: standard deviation in pixels (HD, gaussian_blur). */
+    /* Convolves with a Gaussian truncated at 4 standard deviations; border pixels are repeated
+     * beyond the border. level: standard deviation in pixels (HD, gaussian_blur). */
     PERTURB_GAUSSIAN_BLUR,
 
     /* m + level (x - m), m the mean of the image's channel; level 1 changes nothing (HD,
      * contrast). */
     PERTURB_CONTRAST,
 
-    /* x + level in the value of hue, saturation and value (HD, brightness); in the grey value of
-     * an image of one channel. */
+    /* Adds level to the value of hue, saturation and value (HD, brightness), or to the grey value
+     * of a one-channel image. */
     PERTURB_BRIGHTNESS,
 
-    /* Shrunk to level times its side by averaging areas, and back by repeating pixels; level 1
-     * changes nothing (HD, pixelate). */
+    /* Shrinks the sides to level times their length by area averages and enlarges them again by
+     * repeating pixels; level 1 changes nothing (HD, pixelate). */
     PERTURB_PIXELATION,
 
-    /* x + level sign(dL/dx), L the network's loss, dL/dx by the backward rule (the fast gradient
-     * sign attack: I. Goodfellow, J. Shlens, C. Szegedy, "Explaining and Harnessing Adversarial
-     * Examples", 2015). Where the gradient is 0 (a pixel at 0 has none, for it passes a ReLU)
-     * nothing changes. */
+    /* x + level sign(dL/dx), L the network's loss, dL/dx by its backward pass (the fast gradient
+     * sign method: I. Goodfellow, J. Shlens, C. Szegedy, "Explaining and Harnessing Adversarial
+     * Examples", 2015). An element with gradient 0 does not change: one that is 0, for instance,
+     * because the first layer is a ReLU. */
     PERTURB_GRADIENT_SIGN,
 
     PERTURBATIONS
@@ -53,10 +52,10 @@ typedef enum PerturbationKind {
 enum { PERTURBATION_LEVELS = 6 };
 
 typedef struct Perturbation {
-    const char *level;                  /* what the level is, in a few words */
-    double lowest, highest;             /* levels that make sense */
-    bool random;                        /* does repeating it give another result? */
-    double levels[PERTURBATION_LEVELS]; /* the usual ones, from weak to strong */
+    const char *level;                  /* what the level means */
+    double lowest, highest;             /* range of valid levels */
+    bool random;                        /* repetitions differ */
+    double levels[PERTURBATION_LEVELS]; /* defaults, from weak to strong */
 } Perturbation;
 
 extern const Perturbation perturbations[PERTURBATIONS];
@@ -69,13 +68,13 @@ static inline const char *perturbation_name(PerturbationKind kind)
     return perturbation_choices[kind + 1];
 }
 
-/* in -> out, which do not overlap. All kinds but PERTURB_GRADIENT_SIGN. The random numbers belong
- * to (seed, repetition, number of the image), so that they depend on no order. Errors: out of
- * memory. */
+/* Perturbs one image, in -> out, which must not overlap; all kinds except PERTURB_GRADIENT_SIGN.
+ * The random numbers are a function of (seed, repetition, image), so the order of calls does not
+ * matter. Errors: out of memory. */
 bool perturb_image(PerturbationKind kind, double level, uint64_t seed, uint32_t repetition,
                    uint32_t image, Extent extent, const float *in, float *out, Error *error);
 
-/* PERTURB_GRADIENT_SIGN, for any number of elements. */
+/* PERTURB_GRADIENT_SIGN, for any number of elements; `gradient` is dL/dx. */
 void perturb_by_gradient(double level, size_t elements, const float *in, const float *gradient,
                          float *out);
 

@@ -209,8 +209,8 @@ class Wrong(PredictTest):
         self.refused(bytes(content), "corrupt")
 
     def test_no_png(self):
-        self.refused(b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(100), "no PNG")
-        self.refused(b"GIF89a" + bytes(100), "no PNG")
+        self.refused(b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(100), "not a PNG")
+        self.refused(b"GIF89a" + bytes(100), "not a PNG")
 
     def test_bigger_than_memory(self):
         for width, height, why in ((2**31 - 1, 2**31 - 1, "PNG"), (2**31, 2**31, "PNG"),

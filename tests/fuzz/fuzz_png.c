@@ -46,7 +46,7 @@ static bool is_slow(const uint8_t *input, size_t size)
     if (size < SIGNATURE + LENGTH + TYPE + 8)
         return false;
     size_t pixels = big_endian(input + 16) * big_endian(input + 20);
-    return pixels > SLOW && pixels <= PICTURE_MOST_PIXELS;
+    return pixels > SLOW && pixels <= PICTURE_MAX_PIXELS;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size)
