@@ -157,7 +157,7 @@ class Growth(program.ProgramTest):
                               text=True, check=False)
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertEqual(done.stderr, "growth.py: missing: matplotlib: "
-                                      "the package python3-matplotlib brings it\n")
+                                      "install the package python3-matplotlib\n")
 
 
 if __name__ == "__main__":

@@ -190,8 +190,8 @@ class Plot(program.ProgramTest):
         self.refuse("events.out.tfevents.1", mention="events.out.tfevents.1")
 
     def test_bad_name(self):
-        self.refuse("one", out="out.doc", mention="out.doc: a name in .png or .svg")
-        self.refuse("one", out="out", mention="out: a name in .png or .svg")
+        self.refuse("one", out="out.doc", mention="out.doc: a name ending in .png or .svg")
+        self.refuse("one", out="out", mention="out: a name ending in .png or .svg")
         self.refuse("one", out="none/out.png", mention="none")
 
 

@@ -171,13 +171,13 @@ class Whole(Program):
         self.assertEqual(parts["tests"], "failed with 8")
         self.assertEqual(parts["ceilings"], "ok")
         self.assertEqual(parts["operations"], "failed with 1")
-        self.assertEqual(parts["epochs"], "ran over its 5 s")
+        self.assertEqual(parts["epochs"], "timed out after 5 s")
         self.assertEqual(parts["sanitizers"], "failed with 99")
         self.assertEqual(parts["cuDNN"], "ok")
-        self.assertEqual(parts["twin, eager"], "skipped: no PyTorch")
+        self.assertEqual(parts["PyTorch, eager"], "skipped: no PyTorch")
         self.assertEqual({k: v["result"] for k, v in result["tests"]["cases"].items()}, {
             "gpu.operations": "passed", "gpu.referencefused": "skipped", "gpu.repeated": "failed",
-            "gpu.resumed": "ran over"})
+            "gpu.resumed": "timed out"})
         self.assertEqual(result["operations"][0]["ms"]["training step"]["NNMF backward"], 1.0)
         epochs = {(e["batch"], e["kernel"], e["precision"], e["at_once"]): e
                   for e in result["epochs"]}
