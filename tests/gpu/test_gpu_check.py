@@ -289,7 +289,7 @@ class Script(unittest.TestCase):
             self.check("--seconds", value,
                        expected=f"gpu-check: bad value: --seconds: '{value}'")
         self.check("--seconds", "5", "--train", expected="gpu-check: unexpected argument: "
-                                                         "--seconds: --train has no limit")
+                                                         "--seconds: --train has no time limit")
         self.check("--results", expected="gpu-check: option without a value: --results")
         self.check("--results", "", expected="gpu-check: option without a value: --results")
 
@@ -375,12 +375,12 @@ class Kernels(unittest.TestCase):
         self.assertEqual(self.wrong(), [])
         self.assertEqual(self.wrong(registers=72), [])
         self.assertEqual(self.wrong(registers=40), [])
-        self.assertIn("more than the table says", self.wrong(registers=80)[0])
+        self.assertIn("more than in the table", self.wrong(registers=80)[0])
         self.assertIn("spills", self.wrong(stores=8)[0])
         self.assertIn("not in the table", self.wrong(recorded="\n## The fused NNMF kernels\n"
                                                               "variants\n")[0])
-        self.assertIn("other variants", self.wrong(variants="others")[0])
-        self.assertIn("no kernel: gone", self.wrong(
+        self.assertIn("variants of the fused kernels differ", self.wrong(variants="others")[0])
+        self.assertIn("no such kernel: gone", self.wrong(
             recorded="| `gone` | 89 | 6 | 0 | 0 | 0 | 0 |\n" + RECORDED)[0])
 
     def test_short_names(self):
