@@ -24,8 +24,8 @@ class AtOnce(ProgramTest):
     def check(self, *command, file=None):
         """Every number gives the same output, and the same file if the command writes one."""
         def run(*options):
-            told = self.succeed(*command, *options).out
-            return told, file.read_bytes() if file else None
+            printed = self.succeed(*command, *options).out
+            return printed, file.read_bytes() if file else None
 
         expected = run()
         self.assertEqual(run("--batches-at-once", 1), expected)

@@ -231,7 +231,7 @@ class Population(SmallTest):
 
 
 @unittest.skipUnless(DATA, "NNMF_DATA is not set")
-@unittest.skipUnless(HAS_TORCH, "PyTorch or safetensors for Python is not there")
+@unittest.skipUnless(HAS_TORCH, "PyTorch or safetensors for Python is not installed")
 class PyTorchReference(ProgramTest):
     """Outputs and gradients of one batch of 50."""
 

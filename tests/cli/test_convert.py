@@ -157,16 +157,16 @@ class Convert(program.ProgramTest):
             run = self.folder / f"run{number}"
             self.succeed(*data, *options, "--epochs", 1, "--quiet", "--out", run)
             best = run / "best.safetensors"
-            said = self.convert(str(best), "there.pt")
-            self.assertIn(("nnmf", "cnn")[number] + " for MNIST", said)
+            printed = self.convert(str(best), "there.pt")
+            self.assertIn(("nnmf", "cnn")[number] + " for MNIST", printed)
             self.convert("there.pt", "back.safetensors")
             self.check_same(safetensors.torch.load_file(best),
                             safetensors.torch.load_file("back.safetensors"))
             results = {self.succeed("eval", *data, *options, "--weights", weights).out
                        for weights in (best, "back.safetensors")}
             self.assertEqual(len(results), 1)
-            said = self.convert(str(run / "last.safetensors"), "last.pt")
-            self.assertIn("left out: the optimisers' moments", said)
+            printed = self.convert(str(run / "last.safetensors"), "last.pt")
+            self.assertIn("left out: the optimisers' moments", printed)
 
     def test_population_statistics(self):
         statistics = {}
@@ -177,8 +177,8 @@ class Convert(program.ProgramTest):
         self.there_and_back(self.tensors | statistics)
         batches = {name.replace("running_mean", "num_batches_tracked"): torch.tensor(7)
                    for name in statistics if name.endswith("mean")}
-        said = self.convert(self.save(self.tensors | statistics | batches), "out.safetensors")
-        self.assertIn("left out: num_batches_tracked (6 tensors)", said)
+        printed = self.convert(self.save(self.tensors | statistics | batches), "out.safetensors")
+        self.assertIn("left out: num_batches_tracked (6 tensors)", printed)
         self.check_same(self.tensors | statistics,
                         safetensors.torch.load_file(self.folder / "out.safetensors"))
         del statistics["5.running_var"]
@@ -228,15 +228,15 @@ class Convert(program.ProgramTest):
     def test_moments_are_left_out(self):
         moments = {f"optimiser.{kind}.{name}": value for name, value in self.tensors.items()
                    for kind in ("first", "second")}
-        said = self.convert(self.write(self.tensors | moments), "out.pt")
-        self.assertIn("left out: the optimisers' moments (52 tensors)", said)
+        printed = self.convert(self.write(self.tensors | moments), "out.pt")
+        self.assertIn("left out: the optimisers' moments (52 tensors)", printed)
         self.check_same(self.tensors, torch.load(self.folder / "out.pt", weights_only=True))
 
     def test_options_are_printed(self):
         """A state dict cannot store them."""
         options = '{"arch": "nnmf", "iterations": 3, "seed": "7"}'
-        said = self.convert(self.write(self.tensors, metadata={"options": options}), "out.pt")
-        self.assertIn("does not store: arch nnmf, iterations 3\n", said)
+        printed = self.convert(self.write(self.tensors, metadata={"options": options}), "out.pt")
+        self.assertIn("does not store: arch nnmf, iterations 3\n", printed)
         for options in ("{", "[1]", "3"):
             self.refuse(self.write(self.tensors, metadata={"options": options}), "other.pt",
                         "bad options", "in.safetensors")

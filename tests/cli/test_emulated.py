@@ -23,7 +23,7 @@ from test_fixtures import OPTIONS  # noqa: E402
 
 KERNELS = ("fused", "cublas")
 CUDA = ["--device", "cuda"]
-# NNMF kernel and precision; maximum relative difference of the losses of a few steps from the CPU's.
+# NNMF kernel, precision, and maximum relative difference of a few losses from the CPU's.
 WAYS = ((("--nnmf-kernel", "fused"), 1e-4), (("--nnmf-kernel", "cublas"), 1e-4),
         (("--precision", "3xtf32"), 1e-4), (("--precision", "tf32"), 1e-2))
 # Emulating tensor cores is slow, and slower with sanitizers, where only the operation checker tests
@@ -186,7 +186,7 @@ class Runs(EmulatedTest):
             self.assertAlmostEqual(float(one.split(",")[1]), float(other.split(",")[1]), delta=1e-4)
 
     def test_baseline(self):
-        """The CNN baseline agrees with the CPU, also in population statistics, and resumes bit for bit."""
+        """The CNN baseline agrees with the CPU, also in its statistics, and resumes bit for bit."""
         data = ["--arch", "cnn", "--dataset", "mnist", "--batch-size", "5", "--data",
                 program.mnist_folder()]
         cuda, cpu = (self.small(device, "--device", device, dataset=data, epochs=2)

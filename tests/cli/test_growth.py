@@ -98,9 +98,9 @@ class Growth(program.ProgramTest):
                 self.near(float(line[1]), float(row["train_ms"]), rel=0.01)
 
     def test_smallest(self):
-        error, said = SCRIPT.run(*SMALLEST, "--out", self.out)
+        error, printed = SCRIPT.run(*SMALLEST, "--out", self.out)
         self.assertIsNone(error)
-        self.assertEqual(len(re.findall("(?m)^round 1 of 1: ", said)), 5 + (PROCESSORS > 1))
+        self.assertEqual(len(re.findall("(?m)^round 1 of 1: ", printed)), 5 + (PROCESSORS > 1))
         rows, text = self.read()
         self.check_rows(rows)
         self.check_text(text, rows)
@@ -112,11 +112,11 @@ class Growth(program.ProgramTest):
         """Prints one line that mentions it, and keeps existing files."""
         for kind in ("csv", "md", "png"):
             (self.folder / f"growth.{kind}").write_text("earlier")
-        error, said = SCRIPT.run(*arguments, "--out", self.out, *changes)
+        error, printed = SCRIPT.run(*arguments, "--out", self.out, *changes)
         self.assertRegex(error, r"\Agrowth\.py: [^:\n]+: [^\n]+: [^\n]+\Z")
         for text in mention:
             self.assertIn(text, error)
-        self.assertEqual(said, "")
+        self.assertEqual(printed, "")
         self.assertEqual(len(self.read()[1]), len("earlier"))
 
     def test_bad_lists(self):

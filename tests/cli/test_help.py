@@ -209,7 +209,7 @@ class Output(ProgramTest):
                 self.assertRegex(out, r"\ATesting: Correct=[\d.]+% \(\d+ of 30\)\n\Z")
                 shutil.rmtree(self.folder / "run")
 
-    def test_quiet_failure_is_told(self):
+    def test_quiet_failure_is_reported(self):
         self.fail_with(1, "--quiet", "--data", self.folder, mention=self.folder)
 
     def check_json(self, text):

@@ -111,9 +111,9 @@ class Plot(program.ProgramTest):
 
     def refuse(self, *arguments, mention=(), out="out.png"):
         before = sorted(os.listdir(self.folder))
-        error, said = SCRIPT.run(*arguments, "--out", out)
+        error, printed = SCRIPT.run(*arguments, "--out", out)
         self.assertRegex(error, r"\Aplot: [^:\n]+: [^\n]+: [^\n]+\Z")
-        self.assertEqual(said, "")
+        self.assertEqual(printed, "")
         for text in (mention,) if isinstance(mention, str) else mention:
             self.assertIn(text, error)
         self.assertEqual(sorted(os.listdir(self.folder)), before)

@@ -130,8 +130,8 @@ class Rates(ResumeTest):
         self.succeed("--resume", self.run_folder)
         self.assertEqual(self.rates()[1][1], 0.002)
 
-    def test_reduced_rate_goes_on(self):
-        """The schedule continues however often the run is resumed; a rate on the command line restarts it."""
+    def test_reduced_rate_continues(self):
+        """The schedule continues however often the run is resumed; an option restarts it."""
         last = self.run_folder / "last.safetensors"
         arrays, metadata = program.read_checkpoint(last)
         make_fixtures.write_safetensors(last, arrays, metadata | {"learning_rate.nnmf": "0.001"})
@@ -297,7 +297,7 @@ class Names(ResumeTest):
         self.succeed("--resume", folder, "--epochs", 2)
         self.assertEqual(len(program.metrics_rows(folder)), 3)
 
-    def test_how_to_go_on(self):
+    def test_how_to_resume(self):
         """The printed command is quoted for a shell."""
         for name in ("plain-1.0", "a b", "it's", "--dashes", "$HOME", "two\nlines"):
             with self.subTest(name):

@@ -98,7 +98,7 @@ class Robustness(ProgramTest):
 PLOT = program.TESTS.parent / "scripts" / "plot-robustness"
 
 
-@unittest.skipUnless(importlib.util.find_spec("matplotlib"), "there is no matplotlib")
+@unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 class Plot(ProgramTest):
     HEADER = "test,kind,level,repetitions,images,accuracy_percent,deviation_percent\n"
     PLAIN = "0,none,0,1,20,85,0\n"
@@ -153,7 +153,7 @@ class Plot(ProgramTest):
 
 
 @unittest.skipUnless(REFERENCE and DATA and HAS_TORCH,
-                     "NNMF_REFERENCE or NNMF_DATA is not set, or there is no PyTorch")
+                     "NNMF_REFERENCE or NNMF_DATA is not set, or PyTorch is not installed")
 class PyTorchReference(ProgramTest):
     """Checks the gradient of the published network with respect to its input, by the sign attack."""
 

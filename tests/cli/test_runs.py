@@ -309,7 +309,7 @@ class InstructionSets(RunTest):
             self.assertAlmostEqual(loss, losses[best], delta=1e-3, msg=name)
         if len(losses) > 1:
             self.assertTrue(self.differ(self.folder / f"{best}2", self.folder / "portable2"),
-                            "the sets are told apart")
+                            "the sets give different results")
 
     def test_auto_is_the_best(self):
         best = program.instruction_sets()[0]
@@ -454,11 +454,11 @@ class Loss(RunTest):
         self.succeed("eval", "--data", data, *options, "--split", "train", "--weights",
                      run / "last.safetensors", "--probabilities", saved)
         images = self.of_images(loss, np.load(saved), make_fixtures.labels(0, 60))
-        said = [json.loads(line).get("train_loss") for line in out.splitlines()][1]
+        printed = [json.loads(line).get("train_loss") for line in out.splitlines()][1]
         header, row = program.metrics_rows(run)
         kept = float(row[header.index("train_loss")])
-        self.assertAlmostEqual(said, images.mean(), delta=1e-6, msg=name)
-        self.assertAlmostEqual(kept, said, delta=1e-9)
+        self.assertAlmostEqual(printed, images.mean(), delta=1e-6, msg=name)
+        self.assertAlmostEqual(kept, printed, delta=1e-9)
 
         # As published, a step's row and the schedules use the loss of the batch.
         batches = [images[i : i + batch] for i in range(0, 60, batch)]
@@ -468,7 +468,7 @@ class Loss(RunTest):
         best = float(program.read_checkpoint(run / "last.safetensors")[1]["schedule_best.nnmf"])
         if 60 % batch == 0:
             self.assertAlmostEqual(best / sum(published), 1.0, delta=1e-5)
-        return said
+        return printed
 
     def test_cross_entropy(self):
         for batch in self.BATCHES:
@@ -538,7 +538,7 @@ class Resume(RunTest):
         self.resume(run)
         self.check_same_run(whole, run)
 
-    def test_max_steps_tells_how_to_go_on(self):
+    def test_max_steps_prints_how_to_resume(self):
         run = self.folder / "run"
         result = self.succeed("--data", program.mnist_folder(), *SMALL, "--epochs", 2, "--out",
                               run, "--max-steps", 3)

@@ -171,12 +171,12 @@ class Samples(ShowTest):
             orders.add(tuple(name for name, _ in changes))
             flipped += done[1] is not None
             found = dict(changes)
-            for name, pattern, least, most in (("brightness", r"x(\d\.\d\d)", 0.5, 1.5),
+            for name, pattern, low, high in (("brightness", r"x(\d\.\d\d)", 0.5, 1.5),
                                                ("contrast", r"x(\d\.\d\d)", 0.9, 1.1),
                                                ("saturation", r"x(\d\.\d\d)", 0.9, 1.1),
                                                ("hue", r"([+-]\d\.\d\d)", -0.15, 0.15)):
                 number = re.fullmatch(pattern, found.pop(name))
-                self.assertTrue(number and least <= float(number[1]) <= most, text)
+                self.assertTrue(number and low <= float(number[1]) <= high, text)
             self.assertFalse(found)
         self.assertGreater(len(orders), 1)
         self.assertIn(flipped, (1, 2, 3))
@@ -438,7 +438,7 @@ class Confusion(ShowTest):
         self.check("--split", "train", "--batch-size=7", images=60, labels=labels)
 
     def test_weights_that_tell_classes_apart(self):
-        """The last layer is changed to depend on features that differ, so several classes are predicted."""
+        """The last layer is changed to depend on features that differ, to predict several classes."""
         trace = self.folder / "trace.safetensors"
         self.succeed("trace", *self.use("--batch-size", 30, "--out", trace))
         h = make_fixtures.read_safetensors(trace)["38.output"][:, :, 0, 0]
@@ -520,13 +520,13 @@ class Emulated(ShowTest):
                                         self.use("--reconstruct", 2),
                                         self.use("--confusion"))):
             with self.subTest(sheet=sheet[-2:]):
-                host, told = self.show(*sheet)
+                host, printed = self.show(*sheet)
                 with mock.patch.object(program, "PROGRAM", os.path.abspath(EMULATED)):
                     cuda, also = self.show(*sheet, "--device", "cuda", name="cuda.png")
                 self.assertEqual(host.shape, cuda.shape)
-                if number != 2:  # rounding may change the errors' last digits
+                if number != 2:  # the last digits of the errors in its captions may differ
                     self.assertLessEqual(np.abs(host.astype(int) - cuda).max(), 1)
-                self.assertEqual(told.splitlines()[:-1], also.splitlines()[:-1])
+                self.assertEqual(printed.splitlines()[:-1], also.splitlines()[:-1])
 
 
 if __name__ == "__main__":
