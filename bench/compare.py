@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""nnmf-train against its PyTorch twin on the CPU, in Markdown: bench/results/cpu-*.md.
+"""Compares nnmf-train with the PyTorch reference on the CPU, in Markdown: bench/results/cpu-*.md.
 
     bench/compare.py [--program build/nnmf-train] [--threads 2] [--rounds 3] [--steps 10]
 
-They are run in turn, several rounds, for the machine's speed drifts; a ratio is
-taken within a round, and the median over the rounds is what counts. The twin is
-timed as published (features apart in memory) and the faster way (--rows). What
-nnmf-train says of its operations in the last round follows.
+Runs both alternately for several rounds, because the machine's speed drifts. Ratios are
+taken within a round; the last row has the medians over the rounds. PyTorch is timed as
+published (strided features) and in a faster variant (--rows: contiguous features). The
+table of operations that nnmf-train printed in the last round follows.
 """
 
 import argparse
@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 def run(command):
-    """Standard output of a command that must succeed."""
+    """Returns the standard output of a command that must succeed."""
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         sys.exit(f"compare.py: {' '.join(map(str, command))}: {result.stderr.strip()}")
@@ -30,7 +30,7 @@ def run(command):
 
 
 def ours(args):
-    """Milliseconds of a training step and a test batch, BLAS GFLOP/s, the step's GFLOP/s; all."""
+    """-> ms of a training step and of a test batch, GFLOP/s of BLAS and of the step, all output."""
     text = run([args.program, "bench", "--device", "cpu", "--threads", args.threads,
                 "--steps", args.steps])
     totals = re.findall(r"^total +([\d.]+) +100\.0% +([\d.]+)", text, re.MULTILINE)
@@ -39,7 +39,8 @@ def ours(args):
     return float(train), float(test), float(blas.group(1)) if blas else None, float(rate), text
 
 
-def twin(args, *options):
+def pytorch(args, *options):
+    """-> ms of a training step and of a test batch, the version of PyTorch."""
     result = json.loads(run([sys.executable, HERE / "torch_nnmf.py", "time", "--json",
                              "--threads", args.threads, "--steps", args.steps, *options]))
     return result["train_ms"], result["test_ms"], result["torch"]
@@ -53,24 +54,24 @@ def main():
     parser.add_argument("--steps", default="10")
     args = parser.parse_args()
 
-    version = ", ".join(run([args.program, "--version"]).splitlines())
+    program = ", ".join(run([args.program, "--version"]).splitlines())
     rows = []
-    print(f"# The CPU against PyTorch\n\n{version}; batches of 50, {args.threads} threads each.\n\n"
+    print(f"# The CPU against PyTorch\n\n{program}; batches of 50, {args.threads} threads each.\n\n"
           f"    {shlex.join(sys.argv)}\n")
-    print("| round | step (ms) | published way (ms) | ratio | rows (ms) | ratio "
-          "| test batch (ms) | published way (ms) | ratio | step's share of BLAS |")
+    print("| round | step (ms) | published (ms) | ratio | rows (ms) | ratio "
+          "| test batch (ms) | published (ms) | ratio | step, % of BLAS |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     line = "| {} | {:.1f} | {:.1f} | {:.2f} | {:.1f} | {:.2f} | {:.1f} | {:.1f} | {:.2f} | {:.0f} % |"
     for number in range(args.rounds):
         train, test, blas, rate, operations = ours(args)
-        published, published_test, torch = twin(args)
-        better, _, _ = twin(args, "--rows")
-        share = 100 * rate / blas if blas else float("nan")
-        rows.append((train, published, published / train, better, better / train,
-                     test, published_test, published_test / test, share))
+        published, published_test, version = pytorch(args)
+        contiguous, _, _ = pytorch(args, "--rows")
+        percent = 100 * rate / blas if blas else float("nan")
+        rows.append((train, published, published / train, contiguous, contiguous / train,
+                     test, published_test, published_test / test, percent))
         print(line.format(number + 1, *rows[-1]), flush=True)
     print(line.format("**median**", *(statistics.median(column) for column in zip(*rows))))
-    print(f"\nPyTorch {torch}. nnmf-train's operations in the last round:\n\n```\n{operations}```")
+    print(f"\nPyTorch {version}. nnmf-train's operations in the last round:\n\n```\n{operations}```")
 
 
 if __name__ == "__main__":

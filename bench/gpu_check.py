@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What scripts/gpu-check does after building: tests, sanitizers, benchmark, report.
+"""Runs the GPU tests, sanitizers and benchmarks of scripts/gpu-check, and writes the report.
 
     bench/gpu_check.py BUILD [--seconds 480] [--results bench/results] [--commit ID]
     bench/gpu_check.py BUILD --train [EPOCHS]
-    bench/gpu_check.py --render RESULT.json     writes the Markdown of a result anew
+    bench/gpu_check.py --render RESULT.json     renders the Markdown of a result again
 
-Every part has a deadline of its own; one that runs over or fails is written down as such, and the
-rest goes on. The result is written after each part. The modules are in the folder gpu_check.
+Every part has its own time limit. If a part exceeds it or fails, the report records that and the
+check continues. The result is written after each part. The modules are in the folder gpu_check.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from gpu_check.report import render  # noqa: E402
 
 
 def read_device():
-    """Name, driver and clocks, as nvidia-smi tells them."""
+    """Name, driver and clocks, as reported by nvidia-smi."""
     fields = ("name", "driver_version", "memory.total", "clocks.max.sm", "power.limit",
               "compute_cap")
     outcome = execute(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"],
@@ -39,20 +39,21 @@ def read_device():
 def main():
     parser = argparse.ArgumentParser(prog="gpu-check", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("build", nargs="?", type=pathlib.Path, default=ROOT / "build-gpu")
-    parser.add_argument("--seconds", type=float, default=480, help="for all of it [480]")
+    parser.add_argument("--seconds", type=float, default=480, help="time limit of the whole check [480]")
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "bench" / "results")
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--train", type=int, nargs="?", const=PUBLISHED_EPOCHS, metavar="EPOCHS")
-    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="of --train")
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[],
+                        help="passed to nnmf-train by --train")
     parser.add_argument("--render", type=pathlib.Path, metavar="RESULT.json")
     args = parser.parse_args()
     if args.render:
         write_file(args.render.with_suffix(".md"), render(json.loads(args.render.read_text())))
         return 0
     args.results = args.results.resolve()
-    there = execute([args.build.resolve() / "tests" / "gpu" / "with_gpu"], 60)
-    if not there.good:
-        die((there.output.strip().splitlines() or [there.status])[-1].removeprefix("with_gpu: "))
+    found = execute([args.build.resolve() / "tests" / "gpu" / "with_gpu"], 60)
+    if not found.good:
+        die((found.output.strip().splitlines() or [found.status])[-1].removeprefix("with_gpu: "))
     device = read_device()
     if args.train is not None:
         return train(args, device)

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""The PyTorch twin on a GPU: milliseconds of a training step and a test batch, one line of JSON
-for each batch size, as soon as it is there.
+"""Times a training step and a test batch of the PyTorch reference on a GPU, in milliseconds.
 
     bench/gpu_compare.py eager|compiled|graph [--batch-size 50 100 ...] [--steps 30]
 
-eager     PyTorch as the published program runs it
-compiled  torch.compile with CUDA graphs (mode "reduce-overhead"); the optimisers as they are
-graph     the whole training step, optimisers included, as one CUDA graph of eager kernels
+eager     PyTorch as in the published program
+compiled  torch.compile with CUDA graphs (mode "reduce-overhead"); eager optimisers
+graph     the whole training step, including the optimisers, as one CUDA graph of eager kernels
 
-Float32 throughout: TF32 is off for the products and for cuDNN. Input is one batch in GPU memory,
-so neither loading nor augmentation is in these times.
+Prints one line of JSON for each batch size as soon as it is measured. All in float32: TF32 is off for
+matrix products and for cuDNN. The input is one batch in GPU memory, so the times include neither
+loading nor augmentation.
 """
 
 import argparse
@@ -24,12 +24,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import torch  # noqa: E402
 import torch._dynamo  # noqa: E402
 
-import torch_nnmf as twin  # noqa: E402
+import torch_nnmf  # noqa: E402
 
 
 def capturable(network):
-    """The twin's optimisers, with their state on the GPU."""
-    optimizers = twin.build_optimizers(network)
+    """The reference's optimisers, with their state on the GPU."""
+    optimizers = torch_nnmf.build_optimizers(network)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["capturable"] = True
@@ -37,7 +37,7 @@ def capturable(network):
 
 
 def recorded(function, warmup=3):
-    """`function` as a CUDA graph -> a call that replays it."""
+    """Records `function` as a CUDA graph -> a function that replays it."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -51,27 +51,28 @@ def recorded(function, warmup=3):
 
 
 def calls(mode, images, labels):
-    """-> a training step and a test batch."""
-    variant = twin.Variant()
-    network = twin.build_network("cifar10", variant).cuda()
-    torch._dynamo.reset()  # so that no batch size gets another one's code
+    """-> functions that run a training step and a test batch."""
+    variant = torch_nnmf.Variant()
+    network = torch_nnmf.build_network("cifar10", variant).cuda()
+    torch._dynamo.reset()  # no batch size may reuse the code of another
     if mode == "graph":
         optimizers = capturable(network)
-        train = functools.partial(twin.train_step, network, optimizers, images, labels, variant)
+        train = functools.partial(torch_nnmf.train_step, network, optimizers, images, labels,
+                                  variant)
         return recorded(train), recorded(torch.no_grad()(functools.partial(network, images)))
-    optimizers = twin.build_optimizers(network)
+    optimizers = torch_nnmf.build_optimizers(network)
     model = network
     if mode == "compiled":
         model = torch.compile(network, mode="reduce-overhead", dynamic=False)
 
     def marked(function):
-        """CUDA graphs of torch.compile want to know where a step begins."""
+        """Marks the start of a step, which the CUDA graphs of torch.compile need."""
         def call():
             torch.compiler.cudagraph_mark_step_begin()
             return function()
         return call if mode == "compiled" else function
 
-    train = functools.partial(twin.train_step, model, optimizers, images, labels, variant)
+    train = functools.partial(torch_nnmf.train_step, model, optimizers, images, labels, variant)
     return marked(train), marked(torch.no_grad()(functools.partial(model, images)))
 
 
@@ -83,7 +84,7 @@ def main():
     parser.add_argument("--warmup", type=int, default=5)
     args = parser.parse_args()
     if not torch.cuda.is_available():
-        sys.exit("gpu_compare.py: no GPU: PyTorch sees none")
+        sys.exit("gpu_compare.py: no GPU: PyTorch found none")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(21)
@@ -94,8 +95,8 @@ def main():
         print(json.dumps({
             "mode": args.mode,
             "batch_size": batch,
-            "test_ms": twin.median_ms(test, args.warmup, args.steps, "cuda"),
-            "train_ms": twin.median_ms(train, args.warmup, args.steps, "cuda"),
+            "test_ms": torch_nnmf.median_ms(test, args.warmup, args.steps, "cuda"),
+            "train_ms": torch_nnmf.median_ms(train, args.warmup, args.steps, "cuda"),
             "torch": torch.__version__,
             "device": torch.cuda.get_device_name(),
         }), flush=True)

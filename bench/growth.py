@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How the time of a step grows with the batch size, the iterations and the threads.
+"""Measures how the time of a step grows with the batch size, the iterations and the threads.
 
     bench/growth.py [--device cpu|cuda] [--out bench/results/growth-cpu] [--rounds 3] [--steps 10]
 
-One of the three is varied, the others stay as in the published network: batches of 50, 20
-iterations, all processors. Every round of `nnmf-train bench` measures every point once, the common
-one once in each series, for the machine's speed drifts; what counts is a point's median. Writes OUT.csv, OUT.md and
-OUT.png when all is measured.
+Varies one of the three and keeps the others as in the published network: batches of 50, 20
+iterations, all processors. Each round runs `nnmf-train bench` once for every point (for the common
+point once in each series), because the machine's speed drifts. The result of a point is its median
+over the rounds. Writes OUT.csv, OUT.md and OUT.png at the end.
 """
 
 import argparse
@@ -26,19 +26,19 @@ import sys
 try:
     from matplotlib.figure import Figure
 except ModuleNotFoundError as missing:
-    sys.exit(f"growth.py: missing: {missing.name}: the package python3-matplotlib brings it")
+    sys.exit(f"growth.py: missing: {missing.name}: install the package python3-matplotlib")
 
 HERE = pathlib.Path(__file__).resolve().parent
 TRAIN_IMAGES, TEST_IMAGES = 50000, 10000  # CIFAR-10's
-MOST_STEPS = 4  # of small points, times --steps: bench's measuring of BLAS comes with every ten
+MAX_STEPS = 4  # times --steps, for small points: bench measures BLAS again after every ten steps
 
-# The whole of a step in ms, its GFLOP/s, and percent of BLAS if one was found; where the device
-# records steps the second such line is the one that training is like.
+# The total of a step in ms, its GFLOP/s, and percent of BLAS if one was found. If the device records
+# steps, a second such line has the time of a recorded step, which is what training runs.
 TOTAL = r"^(?:total|recorded as a graph) +([\d.]+) +[\d.]+% +([\d.]+)(?: +([\d.]+)%)?"
 
-# A setting of bench; threads is None on a GPU.
+# The arguments of one bench; threads is None on a GPU.
 Point = collections.namedtuple("Point", "batch iterations threads")
-# What bench prints; None where it prints none.
+# The results of one bench; None if it printed none.
 Figures = collections.namedtuple(
     "Figures", "train_ms test_ms train_images_per_s train_gflops train_of_blas_percent")
 TITLES = {"batch": "Batch size", "iterations": "Iterations", "threads": "Threads"}
@@ -49,7 +49,7 @@ def fail(*parts):
 
 
 def whole_numbers(option, text):
-    """-> the set of numbers in "1,2,5"."""
+    """Parses "1,2,5" -> the set of numbers."""
     words = text.split(",")
     if not all(re.fullmatch("[1-9][0-9]{0,5}", word) for word in words):
         fail("bad value", option, f"'{text}' is not a list of whole numbers from 1 to 999999")
@@ -67,7 +67,7 @@ def whole_number(option, text):
 
 
 def run(command):
-    """Standard output of a command that must succeed."""
+    """Returns the standard output of a command that must succeed."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except OSError as error:
@@ -78,13 +78,13 @@ def run(command):
 
 
 def steps_for(steps, published, point):
-    """So many that every point takes about as long, and an odd number, for its median."""
+    """The number of steps with which all points take about the same time; odd, for the median."""
     work = point.batch * point.iterations / (published.batch * published.iterations)
-    return max(1, min(MOST_STEPS * steps, round(steps / work))) | 1
+    return max(1, min(MAX_STEPS * steps, round(steps / work))) | 1
 
 
 def bench(args, published, point):
-    """-> the device in words, Figures."""
+    """Runs bench for a point -> the device's name, Figures."""
     command = [str(args.program), "bench", "--device", args.device, "--batch-size",
                str(point.batch), "--iterations", str(point.iterations), "--steps",
                str(steps_for(args.steps, published, point))]
@@ -107,7 +107,7 @@ def median_of(values):
 
 
 def measure(args, published, points):
-    """-> the device in words, {point: medians over the rounds}."""
+    """-> the device's name, {point: medians over the rounds}."""
     measured = {point: [] for point in points}
     for number in range(args.rounds):
         for point in points:
@@ -122,7 +122,7 @@ def measure(args, published, points):
 
 
 def in_words(point, varied=None):
-    """All settings of a point but the varied one."""
+    """Describes all settings of a point except the varied one."""
     def words(number, name):
         return f"{number} {name}{'' if number == 1 else 's'}"
     parts = {"batch": f"batches of {point.batch}",
@@ -135,7 +135,7 @@ def in_words(point, varied=None):
 
 
 def rows_of(varied, points, medians, published):
-    """The rows of OUT.csv for one varied quantity, with the published point among them."""
+    """The rows of OUT.csv for one varied quantity, including the published point."""
     base = medians[published]
     for point in points:
         figures = medians[point]
@@ -160,7 +160,7 @@ def as_csv(series):
 
 
 def digits(value):
-    """A measured number with three digits at least, or nothing."""
+    """Formats a measurement with at least three digits; "" for None."""
     if value is None:
         return ""
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
@@ -234,7 +234,7 @@ def draw(series, published, device):
 
 
 def write(out, table, text, figure):
-    """All three files, or none that is half written."""
+    """Writes all three files under temporary names and then renames them."""
     parts = [pathlib.Path(f"{out}.{kind}.part") for kind in ("csv", "md", "png")]
     try:
         parts[0].write_text(table, encoding="utf-8")
@@ -253,19 +253,19 @@ def write(out, table, text, figure):
 
 
 def parse():
-    """-> options, {varied quantity: its numbers}, the published network's point."""
+    """Parses the command line -> options, {quantity: its values}, the published network's point."""
     processors = len(os.sched_getaffinity(0))
     doublings = [2 ** power for power in range(processors.bit_length())]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--program", default=HERE.parent / "build" / "nnmf-train")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--out", type=pathlib.Path, help="without .csv, .md and .png")
-    parser.add_argument("--steps", default="10", help="at the published network's point; more where"
-                        " the work is less, fewer where it is more [default=10]")
+    parser.add_argument("--out", type=pathlib.Path, help="output files, without .csv, .md and .png")
+    parser.add_argument("--steps", default="10", help="for the published network; more for"
+                        " points with less work, fewer for points with more [default=10]")
     parser.add_argument("--rounds", default="3", help="[default=3]")
     parser.add_argument("--batches", default="1,2,5,10,20,50,100,200,500,1000", metavar="N,N,...")
     parser.add_argument("--iterations", default="1,2,5,10,20,40", metavar="N,N,...")
-    parser.add_argument("--threads", metavar="N,N,...", help="of the CPU [default=1,2,4 and so on]")
+    parser.add_argument("--threads", metavar="N,N,...", help="CPU threads [default=1,2,4 and so on]")
     args = parser.parse_args()
     args.steps = whole_number("--steps", args.steps)
     args.rounds = whole_number("--rounds", args.rounds)
@@ -276,9 +276,9 @@ def parse():
         lists["threads"] = (whole_numbers("--threads", args.threads) if args.threads is not None
                             else set(doublings))
     elif args.threads is not None:
-        fail("bad option", "--threads", "only with --device cpu are threads varied")
+        fail("bad option", "--threads", "only --device cpu varies threads")
     if not args.out.name or not os.access(args.out.parent, os.W_OK | os.X_OK):
-        fail("cannot write", args.out, "a name in a folder that can be written was expected")
+        fail("cannot write", args.out, "a name in a writable folder was expected")
     return args, lists, Point(50, 20, processors if args.device == "cpu" else None)
 
 

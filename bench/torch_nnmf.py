@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""The NNMF network and its CNN baseline in PyTorch: a check of, and a yardstick for,
-the C program.
+"""The NNMF network and its CNN baseline in PyTorch: the reference for the C program.
 
-The modules stand in the published order, so that `load_state_dict` takes the
-weight files of the program as they are (`18.weight` is module 18).
+The modules are in the published order, so `load_state_dict` accepts the weights of
+the program unchanged (`18.weight` belongs to module 18).
 
 Shapes: B images, C channels, P positions (of all images), K features, N neurons.
 """
@@ -48,7 +47,7 @@ ZERO_GRADIENTS = {f"{name}.bias.grad" for name in ("5", "6", "19", "20")}
 
 # Relative 2-norm of a tensor's difference; for zero gradients the largest magnitude.
 TOLERANCES = {"output": 2e-5, "gradient": 5e-5, "zero": 1e-7}
-# Largest deviation of a loss in the first 6 steps, and in all of them.
+# Maximum deviation of a loss in the first 6 steps, and in all steps.
 LOSS_TOLERANCES = (1e-4, 1e-2)
 
 
@@ -67,7 +66,7 @@ class Variant:
 
 
 class L1Norm(nn.Module):
-    """Divides the features of each position by their sum: B x K x H x W, kept."""
+    """Divides the features of each position by their sum: B x K x H x W -> the same shape."""
 
     def forward(self, x):
         return x / (x.sum(dim=1, keepdim=True) + 1e-19)
@@ -146,8 +145,8 @@ class NNMF2d(nn.Module):
         w = self.positive_weight()
         w = w / (w.sum(dim=1, keepdim=True) + 1e-19)
         v = self.variant
-        # As published the features stay apart in memory: what is last is only a view. A copy
-        # that puts them side by side is the faster way (--rows).
+        # As published, the features are strided in memory: movedim only returns a view. Copying
+        # them to contiguous memory is faster (--rows).
         x = x.movedim(1, -1)
         if self.rows:
             x = x.contiguous()
@@ -156,7 +155,7 @@ class NNMF2d(nn.Module):
 
 
 def convolution_1x1(channels):
-    """A 1x1 convolution which starts as the identity."""
+    """A 1x1 convolution that is initialised as the identity."""
     convolution = nn.Conv2d(channels, channels, kernel_size=1)
     nn.init.dirac_(convolution.weight)
     nn.init.zeros_(convolution.bias)
@@ -164,14 +163,14 @@ def convolution_1x1(channels):
 
 
 def batch_norm(channels, size, variant):
-    """Statistics of the batch, in testing too, or the given ones of the population; none where one
-    position is left."""
+    """A batch norm with the statistics of the batch, in testing too, or of the population; none for
+    a single position."""
     given = variant.bn_statistics == "population"
     return [nn.BatchNorm2d(channels, track_running_stats=given)] if size > 1 else []
 
 
 def features_to_neurons(features, neurons, size, variant):
-    """What stands between the L1 norm and a block's 1x1 convolution."""
+    """The modules between the L1 norm and a block's 1x1 convolution."""
     if variant.arch == "nnmf":
         return [NNMF2d(features, neurons, variant), *batch_norm(neurons, size, variant)]
     convolution = nn.Conv2d(features, neurons, kernel_size=1, bias=False)
@@ -179,7 +178,7 @@ def features_to_neurons(features, neurons, size, variant):
 
 
 def build_network(dataset, variant):
-    """B x C x S x S, with S the side of the crop, -> probabilities B x 10."""
+    """A network: B x C x S x S, with S the side of the crop, -> probabilities B x 10."""
     channels, _, size = DATASETS[dataset]
     modules = []
     for kernel, stride, neurons, convolution in BLOCKS:
@@ -196,14 +195,14 @@ def build_network(dataset, variant):
         if convolution:
             modules += [convolution_1x1(channels), *batch_norm(channels, size, variant)]
     if variant.arch == "cnn":
-        modules = modules[:-2]  # the last block ends with the convolution in the place of NNMF
+        modules = modules[:-2]  # the last block ends with the convolution that replaces NNMF
     network = nn.Sequential(*modules, nn.Softmax(dim=1), nn.Flatten())
     return network.eval() if variant.bn_statistics == "population" else network
 
 
 def load_weights(network, tensors):
-    """Takes a dict of tensors; a beta which it lacks keeps its initial value. Population statistics
-    and an optimiser's state are left where the network has no place for them."""
+    """Loads a dict of tensors. A missing beta keeps its initial value. Ignores an optimiser's state,
+    and population statistics if the network does not keep any."""
     own = network.state_dict()
     betas = {k: v for k, v in own.items() if k.endswith(".beta")}
     spare = lambda name: ".running_" in name or name.startswith("optimiser.")
@@ -230,7 +229,7 @@ def build_optimizers(network):
             groups["batchnorm"].append(module)
         elif isinstance(module, nn.Conv2d) and module.bias is not None:
             groups["cnn_top"].append(module)
-        elif isinstance(module, (NNMF2d, nn.Conv2d)):  # or what stands in its place
+        elif isinstance(module, (NNMF2d, nn.Conv2d)):  # or the convolution that replaces it
             groups["nnmf"].append(module)
     return [torch.optim.Adam(groups[name].parameters(), lr=rates[name]) for name in rates]
 
@@ -263,7 +262,7 @@ def trace(network, images, labels, variant):
 
 
 def read_idx(path):
-    """The bytes of an IDX file, plain or gzipped, in the shape which it names."""
+    """Reads the bytes of an IDX file, plain or gzipped, in the shape stated in its header."""
     opener = open if path.exists() else gzip.open
     with opener(path if path.exists() else f"{path}.gz", "rb") as file:
         content = file.read()
@@ -309,13 +308,13 @@ def compare(tensors, expected):
         error = ((result - value).norm() / value.norm()).item()
         if name in ZERO_GRADIENTS:
             kind, error = "zero", result.abs().max().item()
-        # Not a number counts as the worst.
+        # NaN counts as infinite.
         worst[kind] = max(worst[kind], (math.inf if math.isnan(error) else error, name))
     return worst
 
 
 def check_trace(path, args, dtype):
-    """Compares one trace file; prints a line -> whether it is within tolerance."""
+    """Compares with one trace file and prints a line -> whether it is within tolerance."""
     expected = load_file(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
@@ -340,7 +339,7 @@ def check_trace(path, args, dtype):
 
 
 def explain(network, images, labels, variant, name, expected):
-    """Prints how many ReLU signs rounding decided (each moves a gradient by about 1e-3)."""
+    """Prints how many ReLU signs changed by rounding (each moves a gradient by about 1e-3)."""
     x, y, flipped = images, images.double(), 0
     with torch.no_grad():
         for index, module in enumerate(copy.deepcopy(network).double()):
@@ -350,8 +349,8 @@ def explain(network, images, labels, variant, name, expected):
                 network[index].register_forward_hook(lambda _, x, __, mask=mask: x[0] * mask)
             x, y = network[index](x), module(y)
     error, left = compare(trace(network, images, labels, variant), expected)["gradient"]
-    print(f"    largest in {name}, of norm {expected[name].norm():.1e}; with the {flipped} other")
-    print(f"    signs of float64 {error:.1e}, in {left}, of norm {expected[left].norm():.1e}")
+    print(f"    worst: {name}, norm {expected[name].norm():.1e}; {flipped} signs differ from float64,")
+    print(f"    with those of float64: {error:.1e} in {left}, norm {expected[left].norm():.1e}")
 
 
 def check_trajectory(args, dtype):
@@ -464,7 +463,7 @@ def main():
 
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument("--data", required=True, metavar="DIR")
-    data.add_argument("--float64", action="store_true", help="compute in double")
+    data.add_argument("--float64", action="store_true", help="compute in double precision")
     check = commands.add_parser("check", parents=[common, data], help="compare with traces")
     check.set_defaults(run=command_check)
     check.add_argument("--reference", required=True, metavar="DIR")
@@ -474,7 +473,7 @@ def main():
     timing.add_argument("--warmup", type=int, default=3)
     timing.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     timing.add_argument("--compile", action="store_true", help="torch.compile the network")
-    timing.add_argument("--rows", action="store_true", help="features side by side in memory")
+    timing.add_argument("--rows", action="store_true", help="contiguous features in memory")
     timing.add_argument("--json", action="store_true", help="print one line of JSON")
     tracing = commands.add_parser("trace", parents=[network, data], help="write a trace")
     tracing.set_defaults(run=command_trace)

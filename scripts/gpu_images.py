@@ -1,13 +1,15 @@
-"""CIFAR-10 in the packs of scripts/gpu-pack: a batch is one picture of all its images, as lossless
-WebP, beside its labels and the SHA-256 of the official file.
+"""Packs and unpacks CIFAR-10 for scripts/gpu-pack.
+
+A packed batch is one lossless WebP picture of all its images, a file with its labels and one with the
+SHA-256 of the official file.
 
     gpu_images.py pack DATA PART OUT --sums FILE [--keep OLD]
     gpu_images.py unpack PACK OUT
 
-pack    writes the files of a part from the official ones in DATA to OUT; takes them from OLD where
-        that has them of the same official file
-unpack  writes the official files to OUT, checks them, and leaves alone what is there; links each of
-        data_batch_2 to 5 whose part is missing to data_batch_1, and says so
+pack    packs the official files in DATA for a part and writes them to OUT; copies files from OLD if
+        they were made from the same official file
+unpack  writes the official files to OUT and verifies them, keeping files that exist; replaces each of
+        data_batch_2 to 5 whose part is missing with a link to data_batch_1, and prints a warning
 """
 
 import argparse
@@ -18,7 +20,7 @@ import shutil
 import sys
 
 SIDE, PIXELS = 32, 3 * 32 * 32
-COLUMNS = 100  # images side by side in the picture
+COLUMNS = 100  # images per row of the picture
 FIRST = "data_batch_1"
 BATCHES = {  # of a part
     "tests": (FIRST, "test_batch"),
@@ -26,7 +28,7 @@ BATCHES = {  # of a part
     "images-b": ("data_batch_5",),
 }
 ENDS = (".webp", ".labels", ".sha256")
-CLASSES = "batches.meta.txt"  # in the part tests, where the data have it
+CLASSES = "batches.meta.txt"  # in the part tests, if the data have it
 
 
 def say(text):
@@ -39,7 +41,7 @@ def die(text):
 
 
 def need_libraries():
-    """Only where pictures are read or written."""
+    """Imports NumPy and Pillow, which only reading and writing pictures needs."""
     global np, Image
     try:
         import numpy as np
@@ -47,7 +49,7 @@ def need_libraries():
     except ImportError as error:
         die(f"no {error.name}: {sys.executable}: Python with NumPy and Pillow was expected")
     if not features.check("webp"):
-        die(f"no WebP: Pillow of {sys.executable}: one that reads and writes it was expected")
+        die(f"no WebP: Pillow of {sys.executable}: support for WebP was expected")
     Image.MAX_IMAGE_PIXELS = None
 
 
@@ -75,7 +77,7 @@ def read_sum(path):
 
 
 def encode(path, data, out):
-    """Writes a batch's files. Higher methods of WebP take far longer and save little."""
+    """Writes a batch's files. Higher compression methods of WebP take much longer and save little."""
     records = np.frombuffer(data, np.uint8).reshape(-1, 1 + PIXELS)
     columns = min(COLUMNS, len(records))
     rows = -(-len(records) // columns)
@@ -121,13 +123,13 @@ def pack(args):
 
 
 def decode(source):
-    """-> the bytes of the official file."""
+    """Unpacks a batch -> the bytes of the official file."""
     need_libraries()
     try:
         labels = np.fromfile(source.with_suffix(".labels"), np.uint8)
         picture = np.asarray(Image.open(source.with_suffix(".webp")).convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
-        die(f"cannot read: {source}.webp: {error}: a whole pack was expected")
+        die(f"cannot read: {source}.webp: {error}: a complete pack was expected")
     rows, columns = (size // SIDE for size in picture.shape[:2])
     images = picture.reshape(rows, SIDE, columns, SIDE, 3).transpose(0, 2, 4, 1, 3)
     images = images.reshape(rows * columns, PIXELS)[:len(labels)]
@@ -135,13 +137,13 @@ def decode(source):
 
 
 def unpack_batch(source, out):
-    """The official file, and beside it its sum, which says that it has been checked."""
+    """Writes the official file and, once it is verified, its checksum next to it."""
     path, wanted = out / f"{source.name}.bin", read_sum(source.with_suffix(".sha256"))
     if path.exists() and not path.is_symlink() and read_sum(path.with_suffix(".sha256")) == wanted:
         return
     data = decode(source)
     if sum_of(data) != wanted:
-        die(f"wrong SHA-256: {source}.webp, unpacked: a whole pack was expected")
+        die(f"wrong SHA-256: {source}.webp, unpacked: a complete pack was expected")
     write_file(path, data)
     write_file(path.with_suffix(".sha256"), f"{wanted}\n".encode())
 
@@ -165,8 +167,8 @@ def unpack(args):
     if (args.pack / "tests" / "data" / CLASSES).exists():
         write_file(args.out / CLASSES, (args.pack / "tests" / "data" / CLASSES).read_bytes())
     if copies:
-        say(f"NOT ALL OF CIFAR-10: {', '.join(copies)}: replaced by copies of {FIRST}, do not train "
-            "with them: scripts/gpu-pack images-a images-b packs the real ones")
+        say(f"NOT ALL OF CIFAR-10: {', '.join(copies)}: replaced by copies of {FIRST}, for timing "
+            "only: scripts/gpu-pack images-a images-b packs the real ones")
 
 
 def main():

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# What the scripts share: messages, packages from Debian or Ubuntu, the build.
+# Shared by the scripts: messages, packages from Debian or Ubuntu, the build.
 
-# What a user's environment changes in bash, tar, gzip and Git, and no script wants: folders that cd
-# looks in and then prints, POSIX mode, options, and the repository of a hook that runs a script.
+# Remove settings of the user's environment that change bash, tar, gzip and Git: folders that cd
+# searches and prints, POSIX mode, default options, and the repository of a hook that runs a script.
 unset CDPATH POSIXLY_CORRECT TAR_OPTIONS GZIP GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 set +o posix
 
 root=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/..")
 
-# The comment at the head of the script, as its help.
+# Prints the comment at the head of the script, which is its help.
 usage() {
     sed -n '2,${/^#/!q;s/^# \{0,1\}//;p;}' "$0"
 }
@@ -24,7 +24,7 @@ die() {
 
 apt_options=()
 
-# need WHY PACKAGE...: installs those packages that are not installed.
+# need WHY PACKAGE...: installs missing packages.
 need() {
     local why=$1 package missing=() sudo=()
     shift
@@ -34,7 +34,7 @@ need() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null ||
-        die "packages missing: ${missing[*]}: on Debian or Ubuntu they would be installed"
+        die "packages missing: ${missing[*]}: they are installed automatically on Debian or Ubuntu only"
     say "installing ${missing[*]} ($why)"
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null ||
@@ -43,14 +43,14 @@ need() {
     fi
     export DEBIAN_FRONTEND=noninteractive
     "${sudo[@]}" apt-get install -y -q "${apt_options[@]}" "${missing[@]}" >/dev/null 2>&1 && return 0
-    # The lists may be old or were never fetched.
+    # The package lists may be outdated or missing.
     "${sudo[@]}" apt-get update -q >/dev/null 2>&1 || true
     "${sudo[@]}" apt-get install -y -q "${apt_options[@]}" "${missing[@]}" >/dev/null ||
         die "packages missing: ${missing[*]}: apt-get could not install them"
 }
 
-# need_bare WHY PACKAGE...: the same without the packages that these recommend, which for PyTorch are
-# three times its own size.
+# need_bare WHY PACKAGE...: like need, without recommended packages, which for PyTorch are three times
+# its own size.
 need_bare() {
     local apt_options=(--no-install-recommends)
     need "$@"
@@ -61,7 +61,7 @@ need_to_build() {
         libpng-dev zlib1g-dev libisal-dev libprotobuf-c-dev protobuf-c-compiler
 }
 
-# python_with MODULE...: a Python 3 that has them.
+# python_with MODULE...: prints the path of a Python 3 that has these modules.
 python_with() {
     local python modules
     modules=$(IFS=,; echo "$*")
@@ -74,8 +74,7 @@ python_with() {
     return 1
 }
 
-# build [--target TARGET] TREE [CMAKE OPTIONS]: configures and builds; the log is shown when that
-# fails.
+# build [--target TARGET] TREE [CMAKE OPTIONS]: configures and builds. Prints the log on failure.
 build() {
     local target=all tree log
     if [ "$1" = --target ]; then

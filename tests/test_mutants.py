@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""scripts/mutants without a build: the places that it finds, what it draws of them, what it refuses."""
+"""scripts/mutants without a build: finding places, drawing from them, bad arguments."""
 
 import contextlib
 import importlib.machinery
@@ -152,14 +152,14 @@ class Places(unittest.TestCase):
         self.assertEqual(found, CUDA_SYNC)
         for place in places:  # the lines below keep their numbers
             self.assertEqual(changed(CUDA, place).count("\n"), CUDA.count("\n"))
-        # Launches, templates, bounds of a launch and assembly are left as they are.
+        # Kernel launches, templates, launch bounds and assembly stay unchanged.
         numbers = [place.before for place in places if place.kind == "constants"]
         self.assertEqual(numbers, ["1u", "3", "1", "2", "1", "0"])
         self.assertFalse([place for place in places if place.kind == "bounds"])
 
     @in_checkout
     def test_of_the_sources(self):
-        """None in a comment, none but pragmas in a directive, and brackets stay in pairs."""
+        """No places in comments or directives (except pragmas), and brackets stay balanced."""
         places = mutants.places_of([str(ROOT / "src"), str(ROOT / "kernels")], mutants.KINDS)
         self.assertGreater(len(places), 5000)
         self.assertEqual({place.kind for place in places}, set(mutants.KINDS))
@@ -190,7 +190,7 @@ class Draw(unittest.TestCase):
         self.assertEqual(one, mutants.draw(list(reversed(self.places))[::-1], 50, 1, 3))
         self.assertNotEqual(one, mutants.draw(self.places, 50, 2, 3))
         self.assertEqual(len(one), len(set(one)))
-        # Other rooms change nothing in a room, and more places leave those of fewer.
+        # The other rooms do not affect a room, and a larger draw includes the smaller one.
         alone = [place for place in self.places if "/small/" in place.file]
         drawn = [place for place in one if "/small/" in place.file]
         self.assertLessEqual(set(drawn), set(mutants.draw(alone, 50, 1, 3)))
@@ -202,7 +202,7 @@ class Draw(unittest.TestCase):
                   for name in ("large", "small", "tiny")}
         self.assertEqual(counts, {"large": 99, "small": 10, "tiny": 3})
         bounds = sum(place.kind == "bounds" for place in drawn if "/large/" in place.file)
-        self.assertEqual(bounds, 50)  # the kinds in turn
+        self.assertEqual(bounds, 50)  # the kinds alternate
 
     def test_rooms(self):
         self.assertEqual(mutants.room("src/operations/cpu/nnmf.c"), "src/operations")
@@ -230,9 +230,9 @@ class Results(unittest.TestCase):
 
     def test_a_bad_line(self):
         self.path.write_text("{}\n")
-        with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
+        with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as printed:
             mutants.read_results(self.path)
-        self.assertIn("line 1: a result", said.getvalue())
+        self.assertIn("line 1: a result", printed.getvalue())
         self.assertEqual(dict(mutants.read_results(self.path.with_suffix(".none"))), {})
 
 

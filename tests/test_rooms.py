@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The order of the rooms: no include points upward, and include/nnmf holds what C and CUDA share.
+"""The order of the rooms: no include points upward, and include/nnmf only has headers of C and CUDA.
 
 A room is a folder of src. It includes its own headers, those of rooms on lower floors, all by room
 ("training/steps.h"), and those of include/nnmf. kernels includes its own headers and include/nnmf.
@@ -28,7 +28,7 @@ def included(path):
 
 
 def fault(room, name, src, shared):
-    """What is wrong with a file of `room` that includes `name`; None: nothing."""
+    """-> the error if a file of `room` includes `name`, or None."""
     if name in MADE:
         return None
     if name.startswith("nnmf/"):

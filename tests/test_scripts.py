@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The scripts do the same whatever the user's environment, configuration and way of calling them."""
+"""The scripts work the same in any environment, with any configuration and however they are called."""
 
 import os
 import pathlib
@@ -14,14 +14,14 @@ sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDERS = (".ci", "scripts", "tests", "bench")
 
-# Those that show a help without looking at the machine.
+# Scripts that print help without checking the machine.
 HELPFUL = ("gpu-check", "gpu-pack", "gpu-run", "cuda12-check", "fetch-data")
 HELPFUL_PYTHON = ("scripts/kernel-report", "scripts/mutants", "scripts/gpu_images.py",
                   "bench/compare.py", "bench/gpu_check.py")
 
 
 def sources(interpreter):
-    """Path: text of the files that begin with a line for it, and of lib.sh for bash."""
+    """-> path: text of the files with this interpreter in the first line, and of lib.sh for bash."""
     found = {}
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
@@ -33,7 +33,7 @@ def sources(interpreter):
 
 
 def output(*command, cwd=ROOT, **environment):
-    """-> status, standard output and error."""
+    """-> exit status, standard output and error together."""
     done = subprocess.run([str(word) for word in command], cwd=cwd, env={**os.environ, **environment},
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           check=False, timeout=100)
@@ -57,7 +57,7 @@ class Temporary(unittest.TestCase):
 
 
 class Train(Temporary):
-    """scripts/train, with nothing to install and stubs in the place of what it calls."""
+    """scripts/train, with stubs instead of what it calls."""
 
     def setUp(self):
         super().setUp()
@@ -69,10 +69,10 @@ class Train(Temporary):
         shutil.copy(ROOT / "scripts" / "train", self.folder / "scripts")
 
     def check(self, data_set, *arguments):
-        status, said = output(self.folder / "scripts" / "train", *arguments, cwd=self.folder,
+        status, printed = output(self.folder / "scripts" / "train", *arguments, cwd=self.folder,
                               NNMF_DATA="")
         data = f"<--data><{self.folder}/data/{data_set}>" if data_set else ""
-        self.assertEqual((status, said), (0, f"<train>{data}" + "".join(f"<{a}>" for a in arguments)))
+        self.assertEqual((status, printed), (0, f"<train>{data}" + "".join(f"<{a}>" for a in arguments)))
 
     def test_data_set(self):
         (self.folder / "new.st").write_text(
@@ -92,17 +92,17 @@ class Bash(Temporary):
     ROOT_OF = '. "$1/lib.sh"; printf %s "$root"'
 
     def test_root(self):
-        """One line, wherever the shell is and however it finds the library."""
+        """One line, from any working directory and by any path to the library."""
         link = self.folder / "a link"
         link.symlink_to(ROOT)
         for where, path in ((ROOT, "scripts"), (ROOT / "scripts", "."), (ROOT / "tests", "../scripts"),
                             (self.folder, "a link/scripts"), (self.folder, ROOT / "scripts")):
             for name, value in (("CDPATH", ".:..:/"), ("POSIXLY_CORRECT", "1"), ("LANG", "C")):
                 with self.subTest(where=where, path=path, variable=name):
-                    said = output("bash", "-c", self.ROOT_OF, "-", path, cwd=where, **{name: value})
-                    self.assertEqual(said, (0, str(ROOT)))
+                    printed = output("bash", "-c", self.ROOT_OF, "-", path, cwd=where, **{name: value})
+                    self.assertEqual(printed, (0, str(ROOT)))
 
-    def test_called_in_other_ways(self):
+    def test_other_ways_to_call(self):
         for name in HELPFUL:
             path = ROOT / "scripts" / name
             link = self.folder / f"my {name}"
@@ -118,7 +118,7 @@ class Bash(Temporary):
                     self.assertEqual(output(*command, "--help", **environment), expected)
 
     def test_no_folder_is_computed_with_cd(self):
-        """CDPATH makes cd print where it went, and go elsewhere."""
+        """CDPATH makes cd print its new folder, and changes where it goes."""
         scripts = sources(b"bash")
         self.assertGreater(len(scripts), 10)
         for path, text in scripts.items():
@@ -129,8 +129,8 @@ class Bash(Temporary):
                 if begin:
                     self.assertTrue(safe and safe.start() < begin.start(), "CDPATH is not unset")
 
-    def test_sh_is_left_for_bash(self):
-        """Before the first line that sh does not know."""
+    def test_sh_restarts_with_bash(self):
+        """Before the first line that sh does not support."""
         for path, text in sources(b"bash").items():
             if path.parts[0] in (".ci", "scripts") and path.name != "lib.sh":
                 with self.subTest(str(path)):
@@ -145,8 +145,8 @@ class Python(Temporary):
             self.assertEqual(expected[0], 0, expected)
             for variable, value in (("PYTHONOPTIMIZE", "2"), ("PYTHONSAFEPATH", "1")):
                 with self.subTest(name, variable=variable):
-                    status, said = output(sys.executable, ROOT / name, "--help", **{variable: value})
-                    self.assertEqual(status, 0, said)
+                    status, printed = output(sys.executable, ROOT / name, "--help", **{variable: value})
+                    self.assertEqual(status, 0, printed)
 
     def test_texts_may_be_missing(self):
         """With PYTHONOPTIMIZE=2 __doc__ is None."""
@@ -159,7 +159,7 @@ class Python(Temporary):
 @unittest.skipUnless(shutil.which("git") and (ROOT / ".git").exists(), "no checkout of Git")
 class Checkout(Temporary):
     def test_automatic_ends_of_lines(self):
-        """All files have their bytes in a checkout with core.autocrlf."""
+        """A checkout with core.autocrlf does not change any file."""
         clean = {name: "/dev/null" for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")}
         environment = {**os.environ, **clean}
         for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):

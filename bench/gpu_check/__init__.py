@@ -1,1 +1,1 @@
-"""What bench/gpu_check.py is made of."""
+"""The modules of bench/gpu_check.py."""

@@ -1,4 +1,4 @@
-"""Running commands and writing files: what the other modules share."""
+"""Runs commands and writes files, for the other modules."""
 
 import datetime
 import os
@@ -12,7 +12,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TAIL = 25  # lines of a failed command's output that are kept
+TAIL = 25  # lines of a failed command's output to keep
 
 
 def die(text, status=1):
@@ -33,7 +33,7 @@ class Outcome:
         return self.status == "ok"
 
     def entry(self, **more):
-        """For the JSON file."""
+        """-> the command's entry in the JSON file."""
         kept = {"command": self.command, "status": self.status, "seconds": round(self.seconds, 1)}
         if not self.good:
             kept["output"] = self.output.splitlines()[-TAIL:]
@@ -41,13 +41,13 @@ class Outcome:
 
 
 def plain(path):
-    """A path as one would write it at the root of the repository."""
+    """The path relative to the root of the repository, if it is below it."""
     text = str(path)
     return text[len(str(ROOT)) + 1:] if text.startswith(f"{ROOT}/") else text
 
 
 def stop(process):
-    """First asks, as Ctrl-C does, then ends it with all that it started."""
+    """Interrupts the process group as Ctrl-C does; if that does not end it, kills it."""
     for number, patience in ((signal.SIGINT, 4), (signal.SIGKILL, 10)):
         try:
             os.killpg(process.pid, number)
@@ -60,7 +60,7 @@ def stop(process):
 
 
 def execute(command, seconds, env=None):
-    """Runs a command for at most so long -> Outcome, with what it printed until then."""
+    """Runs a command for at most `seconds` -> Outcome, with its output so far."""
     command = [str(word) for word in command]
     shown = shlex.join([plain(word) for word in command])
     started = time.monotonic()
@@ -78,7 +78,7 @@ def execute(command, seconds, env=None):
             status = "ok" if code == 0 else f"failed with {code}"
         except subprocess.TimeoutExpired:
             stop(process)
-            status = f"ran over its {seconds:.0f} s"
+            status = f"timed out after {seconds:.0f} s"
         except BaseException:
             stop(process)
             raise

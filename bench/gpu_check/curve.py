@@ -1,4 +1,4 @@
-"""The whole training: the curve beside the published one."""
+"""Runs the full training and compares its curve with the published one."""
 
 import csv
 import math
@@ -16,7 +16,7 @@ PUBLISHED_EPOCHS, TARGET = 370, 8500
 
 
 def drops_of(losses):
-    """Epochs after which the learning rate falls: reduce on plateau, patience 10, 1e-4."""
+    """Epochs after which the learning rate drops: reduce on plateau, patience 10, 1e-4."""
     best, bad, drops = math.inf, 0, []
     for epoch, loss in enumerate(losses):
         best, bad = (loss, 0) if loss < best * (1 - 1e-4) else (best, bad + 1)
@@ -31,7 +31,7 @@ def percent(text, images):
 
 
 def beside(ours, published):
-    """-> rows of both curves, one an epoch."""
+    """-> rows with both curves, one per epoch."""
     rows, seconds = [], 0.0
     for epoch in sorted(set(ours) | set(published)):
         mine, theirs = ours.get(epoch, {}), published.get(epoch, {})
@@ -52,7 +52,7 @@ def beside(ours, published):
 
 
 def write_curves(run, published_path, stem, device, commit, command):
-    """The CSV file with both curves, and the Markdown lines at the drops."""
+    """Writes both curves as CSV, and as Markdown the epochs at the drops."""
     ours = parts.read_curve(run / "metrics.csv")
     if not ours:
         die(f"nothing trained: {run / 'metrics.csv'}: at least one epoch was expected")
@@ -80,7 +80,7 @@ def write_curves(run, published_path, stem, device, commit, command):
              f"{TARGET / 100:.1f} % by the published stop: "
              f"{'yes' if by_stop >= TARGET else 'not reached'}.", ""]
     if not published:
-        lines += ["Without the published curve: $NNMF_REFERENCE/training_curve.csv.", ""]
+        lines += ["The published curve is missing: $NNMF_REFERENCE/training_curve.csv.", ""]
     heads = ("epoch", "loss", "published", "training (%)", "published", "test (%)", "published",
              "seconds", "published", "")
     lines += table(heads, [(*r.values(), ", ".join(m for m, at in marks.items()
@@ -96,7 +96,7 @@ def rows_of(rows, epoch):
 
 
 def train(args, device):
-    """All epochs, or those that are left -> exit status."""
+    """Trains all epochs, or the remaining ones of an interrupted run -> exit status."""
     data = parts.real_data()
     name = "-".join([device["name"], *(word.lstrip("-") for word in args.options)])
     run = commands.ROOT / "runs" / f"gpu-{file_name(name)}"
@@ -105,7 +105,7 @@ def train(args, device):
         command = [args.build.resolve() / "nnmf-train", "--resume", run, *options]
     elif data:
         command = [args.build.resolve() / "nnmf-train", "train", "--data", data, "--out", run,
-                   *options, *args.options]  # which a run that is resumed has kept
+                   *options, *args.options]  # a resumed run has them in its config.json
     else:
         die("no data: CIFAR-10: $NNMF_DATA or data/cifar10 was expected to hold it "
             "(scripts/fetch-data cifar10)")
@@ -117,7 +117,7 @@ def train(args, device):
         try:
             status = process.wait()
         except KeyboardInterrupt:
-            pass  # it has had the signal too, and saves
+            pass  # the program received the signal too and saves a checkpoint
     reference = os.environ.get("NNMF_REFERENCE")
     published = pathlib.Path(reference) / "training_curve.csv" if reference else None
     if (run / "metrics.csv").exists():

@@ -1,4 +1,4 @@
-"""The parts of the check: each runs commands, reads what they print, and returns its status."""
+"""The parts of the check. Each runs commands, parses their output and returns a status."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ BATCHES = (50, 100, 200, 500)
 
 
 class Check:
-    """The check under way: where it is, how long it may take, what it found."""
+    """The state of a check: its build tree, its time limit, its results."""
 
     def __init__(self, args, device):
         self.tree, self.args = args.build.resolve(), args
@@ -44,21 +44,21 @@ class Check:
         write_file(self.path.with_suffix(".md"), render(self.result))
 
     def part(self, name, function):
-        """Does a part; its failures are part of the result."""
+        """Runs a part; its failures become part of the result."""
         started = time.monotonic()
         entry = {"name": name}
         self.result["parts"].append(entry)
         try:
             entry["status"] = function(self)
-        except Exception as error:  # an output that is not as expected: the rest shall go on
-            entry["status"] = f"not understood: {type(error).__name__}: {error}"
+        except Exception as error:  # unexpected output must not stop the other parts
+            entry["status"] = f"unexpected output: {type(error).__name__}: {error}"
         entry["seconds"] = round(time.monotonic() - started, 1)
         self.write()
         say(f"{name}: {entry['status']} ({entry['seconds']:.0f} s)")
 
 
 def worst_of(statuses):
-    """One status for several: "ok" if all are."""
+    """Combines statuses: "ok" if all are."""
     bad = [status for status in statuses if status != "ok"]
     return "ok" if not bad else "; ".join(dict.fromkeys(bad))
 
@@ -74,7 +74,7 @@ def real_data():
 
 
 def find_data(check):
-    """CIFAR-10, else made-up images of the same number and size: times do not depend on them."""
+    """Finds CIFAR-10, or makes random images of the same number and size. Times are the same."""
     check.data = real_data()
     if check.data:
         check.result["data"] = "CIFAR-10"
@@ -82,7 +82,7 @@ def find_data(check):
     check.data = check.folder / "cifar10"
     outcome = check.run([sys.executable, ROOT / "tests" / "fixtures" / "make_fixtures.py", "data",
                          "cifar10", check.data], 60)
-    check.result["data"] = "made-up images, as many and as large as CIFAR-10"
+    check.result["data"] = "random images, of the same number and size as CIFAR-10"
     return outcome.status
 
 
@@ -90,7 +90,7 @@ def find_data(check):
 
 
 def tests(check):
-    # As the tests want them; without the reference files, theirs are skipped.
+    # The tests read NNMF_DATA. Without the reference files, the tests that need them are skipped.
     env = {} if "NNMF_DATA" in os.environ or not real_data() else {"NNMF_DATA": str(real_data())}
     log = check.folder / "tests.xml"
     outcome = check.run(["ctest", "--test-dir", check.tree, "-L", "gpu", "-j", 3, "--timeout", 110,
@@ -102,16 +102,16 @@ def tests(check):
 
 
 def parse_ctest(text):
-    """-> name: "passed", "skipped", "failed" or "ran over", and seconds."""
+    """-> for each test: "passed", "skipped", "failed" or "timed out", and seconds."""
     cases = {}
     line = r"^ *\d+/\d+ Test +#\d+: (\S+) \.+ *(\*\*\*)?(\w+).*? +([\d.]+) sec"
     for found in re.finditer(line, text, re.MULTILINE):
-        word = {"Passed": "passed", "Skipped": "skipped", "Timeout": "ran over"}.get(found[3])
+        word = {"Passed": "passed", "Skipped": "skipped", "Timeout": "timed out"}.get(found[3])
         cases[found[1]] = {"result": word or "failed", "seconds": float(found[4])}
     return cases
 
 
-FIGURE = re.compile(  # behind what unittest prints on the same line
+FIGURE = re.compile(  # after unittest's output on the same line
     r"(?:^|\.\.\. )((?:tf32 )?[\w.]+: (?:worst|first|final|\d+ correct).*"
     r"|(?:tf32 )?(?:trajectory|eval): .*|(?:tf32 )?[\w.]+ (?:trajectory|eval): .*"
     r"|200 steps.*|[a-z_]+ +\d\.\de[-+]\d\d  .*|largest errors: .*| {10,}\S.* allowed)$",
@@ -119,7 +119,7 @@ FIGURE = re.compile(  # behind what unittest prints on the same line
 
 
 def figures_of(log):
-    """The measured errors that the tests print: test, line."""
+    """The measured errors in the output of the tests: test, line."""
     try:
         cases = ElementTree.parse(log).getroot().iter("testcase")
     except (OSError, ElementTree.ParseError):
@@ -164,7 +164,7 @@ def cudnn(check):
 
 # ---- parts: our times ----
 
-# Kernels and precisions, the default first.
+# NNMF kernel and precision; the default first.
 VARIANTS = (("fused", "fp32"), ("fused", "3xtf32"), ("fused", "tf32"), ("cublas", "fp32"),
             ("cublas", "tf32"))
 
@@ -199,13 +199,13 @@ def operations(check):
 
 
 def read_curve(path):
-    """-> the rows by epoch, also of a file that a spreadsheet has marked as UTF-8 and lengthened."""
+    """-> the rows by epoch. Accepts the byte order mark and empty rows that spreadsheets write."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         return {int(row["epoch"]): row for row in csv.DictReader(file) if row["epoch"]}
 
 
 def epoch_times(run, output):
-    """-> seconds of a training and a testing epoch, and how they were found."""
+    """-> seconds of a training and a testing epoch, and how they were measured."""
     rows = []
     if (run / "metrics.csv").exists():
         rows = list(read_curve(run / "metrics.csv").values())
@@ -244,7 +244,7 @@ def epochs(check):
     return worst_of(statuses)
 
 
-# ---- parts: the twin's times ----
+# ---- parts: PyTorch's times ----
 
 
 def with_torch():
@@ -260,9 +260,9 @@ def with_torch():
     return None
 
 
-def twin(mode, seconds):
+def pytorch(mode, seconds):
     def part(check):
-        entries = check.result.setdefault("twin", [])
+        entries = check.result.setdefault("pytorch", [])
         python = with_torch()
         if not python:
             return "skipped: no PyTorch"
@@ -275,9 +275,9 @@ def twin(mode, seconds):
     return part
 
 
-# ---- all of it ----
+# ---- the list of parts ----
 
-# The twin's compiling takes longest and comes last: it gets what time is left.
+# Compiling in PyTorch takes longest, so it comes last and gets the remaining time.
 PARTS = (
     ("data", find_data),
     ("tests", tests),
@@ -286,7 +286,7 @@ PARTS = (
     ("epochs", epochs),
     ("sanitizers", sanitizers),
     ("cuDNN", cudnn),
-    ("twin, eager", twin("eager", 60)),
-    ("twin, graph", twin("graph", 60)),
-    ("twin, compiled", twin("compiled", 240)),
+    ("PyTorch, eager", pytorch("eager", 60)),
+    ("PyTorch, graph", pytorch("graph", 60)),
+    ("PyTorch, compiled", pytorch("compiled", 240)),
 )

@@ -1,4 +1,4 @@
-"""The Markdown of a result."""
+"""Renders a result as Markdown."""
 
 import math
 
@@ -30,11 +30,11 @@ def render_operations(entry, limits):
     for title, times in entry["ms"].items():
         rows = []
         for name, ms in times.items():
-            least, by = limit_ms(name, work, limits) if limits.get("fp32_flops") else (None, "")
-            share = f"{100 * least / ms:.0f} %" if least and ms else "-"
+            limit, by = limit_ms(name, work, limits) if limits.get("fp32_flops") else (None, "")
+            share = f"{100 * limit / ms:.0f} %" if limit and ms else "-"
             flops, bytes_ = work.get(name, (0, 0))
             rows.append((name, f"{ms:.3f}", f"{flops * 1e-9:.2f}" if flops else "-",
-                         f"{bytes_ * 1e-6:.1f}" if bytes_ else "-", number(least, ".4f"), share,
+                         f"{bytes_ * 1e-6:.1f}" if bytes_ else "-", number(limit, ".4f"), share,
                          by))
         lines += table((title, "ms", "GFLOP", "MB", "limit (ms)", "limit/ms", "by"), rows)
     return lines + failed_output(entry)
@@ -42,15 +42,16 @@ def render_operations(entry, limits):
 
 def render_epochs(result):
     entries, lines = result.get("epochs", []), ["## Epochs", ""]
-    twins = {(entry["mode"], times["batch_size"]): times for entry in result.get("twin", [])
-             for times in entry["times"]}
+    references = {(entry["mode"], times["batch_size"]): times for entry in result.get("pytorch", [])
+                  for times in entry["times"]}
+    references = sorted(references.items(), key=lambda item: (item[0][1], item[0][0]))
     rows = []
     for e in entries:
         at_once = f", {e['at_once']} test batches at once" if e["at_once"] > 1 else ""
         rows.append((e["batch"], f"{e['kernel']}, {e['precision']}{at_once}",
                      number(e.get("train_s")), number(e.get("test_s")), e["how"], e["status"]))
-    for (mode, batch), times in sorted(twins.items(), key=lambda item: (item[0][1], item[0][0])):
-        rows.append((batch, f"PyTorch twin, {mode}",
+    for (mode, batch), times in references:
+        rows.append((batch, f"PyTorch, {mode}",
                      number(times["train_ms"] * math.ceil(TRAIN_IMAGES / batch) * 1e-3),
                      number(times["test_ms"] * math.ceil(TEST_IMAGES / batch) * 1e-3),
                      f"{times['train_ms']:.2f} and {times['test_ms']:.2f} ms a step, no "
@@ -62,17 +63,17 @@ def render_epochs(result):
     ours = {e["batch"]: e for e in entries
             if (e["kernel"], e["precision"], e["at_once"]) == ("fused", "fp32", 1)}
     ratios = []
-    for (mode, batch), times in sorted(twins.items(), key=lambda item: (item[0][1], item[0][0])):
+    for (mode, batch), times in references:
         if ours.get(batch, {}).get("train_s"):
             theirs = times["train_ms"] * math.ceil(TRAIN_IMAGES / batch) * 1e-3
             ratios.append(f"{theirs / ours[batch]['train_s']:.1f} ({mode}, batch {batch})")
     if ratios:
-        lines += ["Twin's training time over ours: " + ", ".join(ratios) + ".", ""]
+        lines += ["PyTorch's training time divided by ours: " + ", ".join(ratios) + ".", ""]
     lines += ["Commands:", ""]
-    for entry in [*entries, *result.get("twin", [])]:
+    for entry in [*entries, *result.get("pytorch", [])]:
         lines.append(f"- `{entry['command']}`: {entry['status']}, {entry['seconds']} s")
     lines.append("")
-    for entry in [*entries, *result.get("twin", [])]:
+    for entry in [*entries, *result.get("pytorch", [])]:
         lines += failed_output(entry)
     return lines
 
@@ -87,15 +88,14 @@ def render_tests(entry):
 
 
 def render(result):
-    """The Markdown of a result."""
+    """-> the result as Markdown."""
     device, limits = result["device"], result.get("ceilings", {})
     lines = [f"# {device['name']}", "",
-             "Written by `scripts/gpu-check`. Every number stands beside the command that gave "
-             "it.", ""]
+             "Written by `scripts/gpu-check`. The command beside each number measured it.", ""]
     facts = [("GPU", device["name"]), ("driver", device.get("driver_version")),
              ("CUDA", f"{limits.get('runtime_cuda', '?')} (driver: up to "
                       f"{limits.get('driver_cuda', '?')})"),
-             ("memory", device.get("memory.total")), ("largest clock", device.get("clocks.max.sm")),
+             ("memory", device.get("memory.total")), ("maximum clock", device.get("clocks.max.sm")),
              ("power limit", device.get("power.limit")), ("commit", result["commit"]),
              ("date", result["date"]), ("data", result.get("data", "-"))]
     lines += table(("", ""), facts)
@@ -121,14 +121,15 @@ def render(result):
         lines += failed_output(limits)
     if "operations" in result:
         lines += ["## One step, operation by operation", "",
-                  "Each operation is waited for, so that its time holds launches and the wait; a "
-                  "recorded step (Epochs) has neither. *limit*: the larger of its operations at "
-                  "the float32 ceiling and its bytes, each once, at the copy's bandwidth, both "
-                  "measured in this run. Data that stay in the second-level cache can beat it.",
+                  "The host waits for each operation, so each time includes launches and the wait; "
+                  "a recorded step (Epochs) has neither. *limit*: the maximum of two times, of its "
+                  "floating point operations at the float32 ceiling and of its bytes, each moved "
+                  "once, at the copy bandwidth. Both rates were measured in this run. An operation "
+                  "whose data stay in the L2 cache can be faster than its limit.",
                   ""]
         for entry in result["operations"]:
             lines += render_operations(entry, limits)
-    if "epochs" in result or "twin" in result:
+    if "epochs" in result or "pytorch" in result:
         lines += render_epochs(result)
     if "cudnn" in result:
         entry = result["cudnn"]

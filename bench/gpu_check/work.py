@@ -1,4 +1,4 @@
-"""What must be done at least: floating point operations and bytes."""
+"""Lower bounds of the work of an operation: floating point operations and bytes."""
 
 TRAIN_IMAGES, TEST_IMAGES = 50000, 10000
 # Published network: window, stride, neurons, convolution, batch norms (tests/cli: `info`).
@@ -8,7 +8,7 @@ ITERATIONS, PARAMETERS, FLOAT = 20, 188558, 4
 
 
 def counted(batch):
-    """-> operation: floating point operations, bytes that must be read or written once."""
+    """-> for each operation: floating point operations, bytes to read or write at least once."""
     work = {}
 
     def add(name, flops, floats):
@@ -26,7 +26,7 @@ def counted(batch):
         add("unfold", 0, inputs + x + rows)
         add("weights", 0, 2 * weights)
         add("NNMF", 4 * ITERATIONS * x * neurons, x + weights + h)
-        dx = x if number else 0  # nobody asks for the gradient of the image
+        dx = x if number else 0  # the gradient of the image is not computed
         add("NNMF backward", 8 * x * neurons, x + dx + 2 * h + 2 * weights)
         add("weights backward", 0, 4 * weights)
         if number:
@@ -43,7 +43,7 @@ def counted(batch):
 
 
 def limit_ms(name, work, limits):
-    """The time that an operation takes at the least, and what by."""
+    """-> the minimum time of an operation, and whether arithmetic or memory limits it."""
     flops, bytes_ = work.get(name, (0, 0))
     arithmetic, memory = flops / limits["fp32_flops"], bytes_ / limits["copy_bytes"]
     if not flops and not bytes_:

@@ -1,4 +1,4 @@
-"""Runs a script of the repository in the test's own process, which imports what it needs once."""
+"""Runs a script of the repository in the test's process, so that its imports are only done once."""
 
 import contextlib
 import importlib.machinery
@@ -19,7 +19,7 @@ class Script:
         loader.exec_module(self.module)
 
     def run(self, *arguments):
-        """-> the text of the error that ended it, or None; its standard output."""
+        """Runs the script -> the text of the error that ended it, or None; its standard output."""
         out, argv = io.StringIO(), [self.name, *map(str, arguments)]
         with contextlib.redirect_stdout(out), mock.patch.object(sys, "argv", argv):
             try:

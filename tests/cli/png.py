@@ -1,4 +1,4 @@
-"""PNG files of every kind for the tests, and back, with zlib and NumPy alone."""
+"""Encodes PNG files of every type for the tests, and decodes them, with zlib and NumPy only."""
 
 import struct
 import zlib
@@ -17,7 +17,7 @@ def chunk(kind, data):
 
 
 def rows(pixels, depth):
-    """Each row packed, unfiltered. pixels: height x width x channels."""
+    """Packs each row, unfiltered. pixels: height x width x channels."""
     flat = pixels.reshape(len(pixels), -1).astype(">u2" if depth == 16 else np.uint8)
     if depth < 8:
         bits = (flat[..., None] >> np.arange(depth)[::-1]) & 1
@@ -26,7 +26,7 @@ def rows(pixels, depth):
 
 
 def encode(pixels, kind=RGB, depth=8, palette=None, transparency=b"", interlace=False):
-    """pixels: height x width x channels, whole numbers below 2^depth."""
+    """Encodes pixels: height x width x channels, integers below 2^depth."""
     pixels = np.asarray(pixels)
     height, width, channels = pixels.shape
     assert channels == CHANNELS[kind]
@@ -70,7 +70,7 @@ def _paeth(line, above, step):
 
 
 def _unfilter(kind, line, above, step):
-    """One row of bytes without its filter."""
+    """Reverses the filter of one row of bytes."""
     if kind == 0:
         return line
     if kind == 1:
@@ -88,7 +88,7 @@ def _unfilter(kind, line, above, step):
 
 
 def decode(content):
-    """Grey or RGB, with alpha or without, 8 bits, not interlaced -> height x width x channels."""
+    """Decodes grey or RGB, with or without alpha, 8 bits, not interlaced -> height x width x channels."""
     found = {}
     for kind, data in _chunks(content):
         found[kind] = found.get(kind, b"") + data

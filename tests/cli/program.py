@@ -1,9 +1,9 @@
-"""What the tests of the command line have in common: running the program, data, reading files.
+"""Shared by the tests of the command line: running the program, making data, reading files.
 
 Environment:
     NNMF_TRAIN      the program (default: build/nnmf-train)
-    NNMF_WRAPPER    a command in front of it, such as valgrind -q --error-exitcode=99
-    NNMF_TEST_DATA  folder with synthetic data: cifar10/ (else made for the test and removed)
+    NNMF_WRAPPER    a command to run it with, such as valgrind -q --error-exitcode=99
+    NNMF_TEST_DATA  folder with synthetic data: cifar10/ (default: a temporary folder)
 """
 
 import atexit
@@ -34,7 +34,7 @@ PROGRAM = os.path.abspath(os.environ.get("NNMF_TRAIN", TESTS.parent / "build" / 
 WRAPPER = shlex.split(os.environ.get("NNMF_WRAPPER", ""))
 TIMEOUT = 3000 if WRAPPER else 300
 
-# A small run: few images, few iterations, of the small network.
+# A small run: few images and iterations, with the small network.
 SMALL = ["--dataset", "mnist", "--iterations", "2", "--batch-size", "5"]
 
 
@@ -43,7 +43,7 @@ def is_sanitized():
 
 
 def temporary_folder():
-    """Removed when the process ends."""
+    """Makes a folder that is removed when the process ends."""
     folder = tempfile.mkdtemp(prefix="nnmf-cli-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return pathlib.Path(folder)
@@ -53,7 +53,7 @@ _made = {}
 
 
 def cifar10_folder():
-    """Official-size CIFAR-10 files."""
+    """-> a folder with CIFAR-10 files of the official sizes."""
     given = os.environ.get("NNMF_TEST_DATA")
     if given and (pathlib.Path(given) / "cifar10").is_dir():
         return pathlib.Path(given).resolve() / "cifar10"
@@ -64,7 +64,7 @@ def cifar10_folder():
 
 
 def write_idx_folder(folder, train, test, compress=False):
-    """MNIST-like files with so many images."""
+    """Writes MNIST-like files with these numbers of images."""
     folder.mkdir(parents=True, exist_ok=True)
     for prefix, first, count in (("train", 0, train), ("t10k", make_fixtures.TEST_FIRST, test)):
         pixels = make_fixtures.images("mnist", first, count)[:, 0]
@@ -85,7 +85,7 @@ def mnist_folder(train=60, test=30, compress=False):
 
 
 def split_safetensors(content):
-    """-> header as a dict, the bytes behind it."""
+    """-> header as a dict, the bytes after it."""
     start = 8 + struct.unpack_from("<Q", content)[0]
     return json.loads(content[8:start]), content[start:]
 
@@ -126,19 +126,19 @@ def command_line(arguments):
 
 def environment(changes=None):
     env = {k: v for k, v in os.environ.items() if k != "NNMF_DATA"}
-    env.setdefault("OMP_WAIT_POLICY", "passive")  # does not disturb tests beside it
+    env.setdefault("OMP_WAIT_POLICY", "passive")  # does not slow down tests in parallel
     for key, value in (changes or {}).items():
         env.pop(key, None) if value is None else env.update({key: str(value)})
     return env
 
 
 def without_fallback(text):
-    """Without the line that tells, where a GPU might have been used, why none is."""
+    """Removes the line that explains why no GPU is used, where one might have been."""
     return re.sub(r"\Annmf-train: using the CPU: .*\n", "", text)
 
 
 def execute(*arguments, env=None, cwd=None, prepare=None, stdout=subprocess.PIPE):
-    """Runs the program; `prepare` in the child before it."""
+    """Runs the program; calls `prepare` in the child process first."""
     command = command_line(arguments)
     done = subprocess.run(
         command, env=environment(env), cwd=cwd, preexec_fn=prepare, stdout=stdout,
@@ -150,13 +150,13 @@ def execute(*arguments, env=None, cwd=None, prepare=None, stdout=subprocess.PIPE
 
 
 def limit(which, value):
-    """For `prepare`."""
+    """-> a function for `prepare`."""
     return lambda: resource.setrlimit(which, (value, value))
 
 
 def instruction_sets():
-    """Those of the program that this processor has, best first, as the kernel tells; None: it does
-    not tell."""
+    """-> the program's instruction sets that this processor supports according to the kernel, best
+    first; None if that is unknown."""
     needed = {"avx512": "avx512f avx512dq avx512vl avx512bw", "avx2": "avx2 fma", "portable": ""}
     try:
         text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -176,8 +176,8 @@ def wait_until(condition):
 
 
 class Running:
-    """The program in the background, its standard output a pipe or a terminal; `prepare` in the
-    child before it, and `before` in front of its command."""
+    """Runs the program in the background, with a pipe or a terminal as standard output. Calls
+    `prepare` in the child process first. `before`: words in front of the command."""
 
     def __init__(self, *arguments, terminal=False, prepare=None, before=()):
         self.command = [*before, *command_line(arguments)]
@@ -191,14 +191,14 @@ class Running:
         os.close(target)
 
     def _read(self, deadline):
-        """False at the end of the output."""
+        """Reads some output -> False at its end."""
         ready, _, _ = select.select([self.source], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             self.process.kill()
             raise TimeoutError(str(self.result()))
         try:
             some = os.read(self.source, 65536)
-        except OSError:  # how a terminal ends
+        except OSError:  # the end of a terminal's output
             some = b""
         self.seen += some
         return bool(some)
@@ -210,7 +210,7 @@ class Running:
                 raise EOFError(f"no {text!r} in{self.finish()}")
 
     def leave(self):
-        """Reads no more of the output."""
+        """Stops reading the output."""
         os.close(self.source)
         self.source = None
 
@@ -239,7 +239,7 @@ class Running:
 
 
 class ProgramTest(unittest.TestCase):
-    """Each test has an empty folder of its own, self.folder."""
+    """Each test has its own empty folder, self.folder."""
 
     maxDiff = None
 
@@ -257,13 +257,13 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(result.error_lines(), [], result)
 
     def check_clean(self, result):
-        """No crash, and no complaint of a sanitizer or the C library."""
+        """Checks that there is no crash and no report of a sanitizer or the C library."""
         for word in ("Sanitizer", "runtime error", "libgomp", "terminated", "corrupted"):
             self.assertNotIn(word, result.err, result)
         self.assertNotEqual(result.status, 99 if WRAPPER else None, result)
 
     def check_failure(self, result, status, *mentioned):
-        """The status, and one line "nnmf-train: what: which: expected" naming `mentioned`."""
+        """Checks the status, and one line "nnmf-train: what: which: expected" naming `mentioned`."""
         self.check_clean(result)
         self.assertEqual(result.status, status, result)
         lines = result.error_lines()
@@ -277,7 +277,7 @@ class ProgramTest(unittest.TestCase):
             self.assertIn(str(text), lines[0], result)
 
     def fail_with(self, status, *arguments, mention=(), out="", **how):
-        """`out`: what standard output must be; None: anything."""
+        """`out`: the expected standard output; None: any."""
         result = execute(*arguments, **how)
         mention = (mention,) if isinstance(mention, (str, pathlib.Path)) else mention
         self.check_failure(result, status, *mention)
@@ -290,7 +290,7 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(parts, [])
 
     def check_same_checkpoint(self, one, other, ignored=("train_seconds",)):
-        """Equal byte for byte but for the seconds in the metadata."""
+        """Checks that the files are equal except for the seconds in the metadata."""
         contents = []
         for path in (one, other):
             header, data = split_safetensors(pathlib.Path(path).read_bytes())
@@ -302,7 +302,7 @@ class ProgramTest(unittest.TestCase):
 
 
 class CopiedRunTest(ProgramTest):
-    """Each test has its own copy of one run, which train_options() made: self.run_folder and its files."""
+    """Each test has its own copy of a run made with train_options(): self.run_folder and its files."""
 
     @staticmethod
     def train_options():
@@ -323,15 +323,15 @@ class CopiedRunTest(ProgramTest):
         self.last, self.best = (self.run_folder / f"{name}.safetensors" for name in ("last", "best"))
 
     def refused(self, *mention, status=1, options=()):
-        """--resume refuses it, and leaves every file as it was."""
+        """Checks that --resume refuses the run and changes no file."""
         before = {path.name: path.read_bytes() for path in self.run_folder.iterdir()}
         self.fail_with(status, "--resume", self.run_folder, *options, mention=mention)
         after = {path.name: path.read_bytes() for path in self.run_folder.iterdir()}
-        self.assertEqual(after, before, "the run was touched")
+        self.assertEqual(after, before, "the run was changed")
 
 
 def metrics_rows(run, seconds=False):
-    """Rows of metrics.csv, the last two columns only if asked for."""
+    """-> rows of metrics.csv; without the last two columns unless `seconds`."""
     rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
     return rows if seconds else [row[:-2] for row in rows]
 

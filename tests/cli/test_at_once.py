@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`--batches-at-once`: whatever a command writes is the same to the byte, on the CPU."""
+"""`--batches-at-once`: on the CPU, every command writes the same bytes for any number."""
 
 import png
 import program
@@ -22,10 +22,10 @@ class AtOnce(ProgramTest):
                 4, *options]
 
     def check(self, *command, file=None):
-        """With every number the same output, and the same file where the command writes one."""
+        """Every number gives the same output, and the same file if the command writes one."""
         def run(*options):
-            told = self.succeed(*command, *options).out
-            return told, file.read_bytes() if file else None
+            printed = self.succeed(*command, *options).out
+            return printed, file.read_bytes() if file else None
 
         expected = run()
         self.assertEqual(run("--batches-at-once", 1), expected)
@@ -51,7 +51,7 @@ class AtOnce(ProgramTest):
         self.check("statistics", *self.use("--train-range", "1:60", "--out", out), file=out)
 
     def test_predict(self):
-        """Three batches of 50, of which the last is smaller."""
+        """Three batches of 50; the last one is smaller."""
         paths = []
         for number, image in enumerate(make_fixtures.images("mnist", 0, 107)):
             paths.append(self.folder / f"{number}.png")

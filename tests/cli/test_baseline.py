@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The CNN baseline (--arch cnn), and population statistics (--bn-statistics), from
-outside; both against their PyTorch twin on the real CIFAR-10.
+"""The CNN baseline (--arch cnn) and population statistics (--bn-statistics) on the command line;
+both are also compared with the PyTorch reference on the real CIFAR-10.
 
 Environment, besides program.py's: NNMF_DATA, the folder with the official CIFAR-10 files. The
 comparison is skipped without it or without PyTorch.
@@ -28,12 +28,11 @@ ARCHITECTURES = {"nnmf": ["--iterations", "2"], "cnn": ["--arch", "cnn"]}
 
 OUTPUT_TOLERANCE = 2e-5
 GRADIENT_TOLERANCE = 1e-4
-# What a ReLU takes, and so where the sign of a value near 0 is decided by rounding: a gradient
-# jumps there.
+# Inputs of ReLUs. Rounding decides the sign of a value near 0, where a gradient jumps.
 BEFORE_RELU = {"cnn": ("5", "8", "14", "21", "24", "30", "36", "38"),
                "nnmf": ("7", "13", "21", "27", "33")}
 JUMP_TOLERANCE = 1e-2
-# A bias in front of a batch norm with the batch's statistics has no influence.
+# A bias in front of a batch norm with the batch's statistics has no effect.
 ZERO_GRADIENTS = {"7.bias.grad", "23.bias.grad"}
 ZERO_TOLERANCE = 1e-7
 
@@ -82,8 +81,8 @@ class Baseline(SmallTest):
 
     @unittest.skipIf(program.is_sanitized(), "each epoch runs the same code")
     def test_it_learns(self):
-        """The best epoch counts: with so few images and this learning rate rounding alone decides
-        whether a late epoch is thrown back."""
+        """Checks the best epoch: with so few images and this learning rate, rounding decides
+        whether a late epoch gets worse."""
         rows = program.metrics_rows(self.train("run", "--augment", "none", epochs=40))[1:]
         losses = [float(row[4]) for row in rows]
         best = losses.index(min(losses))
@@ -91,7 +90,7 @@ class Baseline(SmallTest):
         self.assertGreater(int(rows[best][5]), 2 * int(rows[0][5]), rows)
 
     def test_weights_of_the_other_architecture(self):
-        """Whether the file says of which it is, or, as from elsewhere, does not."""
+        """With the architecture in the file's metadata, and without, as in files from other programs."""
         weights = {arch: self.train(arch, arch=arch) / "best.safetensors" for arch in ARCHITECTURES}
         plain = {arch: self.folder / f"{arch}.safetensors" for arch in weights}
         for arch, path in weights.items():
@@ -120,7 +119,7 @@ class Baseline(SmallTest):
 
 class Population(SmallTest):
     def test_of_a_run(self):
-        """At its end, of the best and of the last weights; and the command measures the same."""
+        """A run measures them at its end for the best and last weights; the command measures the same."""
         for arch in ARCHITECTURES:
             with self.subTest(arch=arch):
                 run = self.train(arch, arch=arch, epochs=3)
@@ -133,7 +132,7 @@ class Population(SmallTest):
                     self.assertEqual(len(ours), 12)
                     for key, value in expected.items():
                         self.assertTrue((ours[key] == value).all(), key)
-                    # The weights and what is told of them stay.
+                    # The weights and their metadata stay.
                     before, metadata = program.read_checkpoint(path)
                     after, kept = program.read_checkpoint(measured)
                     self.assertEqual(kept, metadata)
@@ -156,7 +155,7 @@ class Population(SmallTest):
                                       - probabilities["batch", 5]).max(), 1e-6)
 
     def test_statistics_are_those_of_the_images(self):
-        """Layer 5's from traces of all batches."""
+        """Those of layer 5 agree with traces of all batches."""
         run = self.train("run", arch="nnmf")
         seen = []
         for offset in range(0, 60, 5):
@@ -174,7 +173,7 @@ class Population(SmallTest):
                                            rtol=2e-5, err_msg=f"{index} {name}")
 
     def test_training_goes_on_without_them(self):
-        """They belong to the weights they were measured with."""
+        """Statistics are only valid for the weights they were measured with."""
         run = self.train("run")
         self.assertEqual(len(statistics_of(run / "last.safetensors")), 12)
         self.succeed("--resume", run, "--epochs", 3, "--max-steps", 14)
@@ -212,7 +211,7 @@ class Population(SmallTest):
             self.fail_with(1, "eval", *arguments, "--weights", broken, mention=(broken, mention))
 
     def test_a_signal_ends_the_measuring(self):
-        """The run is whole, but for the statistics, which are measured when it is resumed."""
+        """The run is complete except for the statistics, which are measured when it is resumed."""
         run = self.folder / "run"
         training = Running("train", "--dataset", "mnist", "--iterations", 300, "--batch-size", 5,
                            "--threads", 1, "--data", program.mnist_folder(), "--epochs", 1,
@@ -232,13 +231,13 @@ class Population(SmallTest):
 
 
 @unittest.skipUnless(DATA, "NNMF_DATA is not set")
-@unittest.skipUnless(HAS_TORCH, "PyTorch or safetensors for Python is not there")
-class Twin(ProgramTest):
+@unittest.skipUnless(HAS_TORCH, "PyTorch or safetensors for Python is not installed")
+class PyTorchReference(ProgramTest):
     """Outputs and gradients of one batch of 50."""
 
     def weights_of(self, arch):
-        """Near those at the begin, but drawn, with the statistics of 1000 images: what training
-        steps end in hangs on rounding, and so on the compiler."""
+        """Random weights close to the initial ones, with the statistics of 1000 images. Trained
+        weights would depend on rounding, and so on the compiler."""
         weights = self.folder / f"{arch}.safetensors"
         if not weights.exists():
             start, drawn = self.folder / "start", self.folder / "drawn.safetensors"
@@ -258,20 +257,20 @@ class Twin(ProgramTest):
         weights = self.weights_of(arch)
         options = ["--arch", arch, "--weights", weights, "--bn-statistics", statistics, "--data",
                    DATA, "--offset", "100"]
-        ours, twins = self.folder / f"{statistics}.ours", self.folder / f"{statistics}.twin"
+        ours, theirs = self.folder / f"{statistics}.ours", self.folder / f"{statistics}.pytorch"
         self.succeed("trace", *options, "--out", ours)
         done = subprocess.run([sys.executable, "-B", TWIN, "trace", *map(str, options), "--float64",
-                               "--out", twins], capture_output=True, text=True, check=False)
+                               "--out", theirs], capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
-        return make_fixtures.read_safetensors(ours), make_fixtures.read_safetensors(twins)
+        return make_fixtures.read_safetensors(ours), make_fixtures.read_safetensors(theirs)
 
     def check(self, arch, statistics):
-        ours, twins = self.trace_both(arch, statistics)
-        self.assertEqual(sorted(ours), sorted(twins))
-        flipped = sum(int(((ours[f"{i}.output"] > 0) != (twins[f"{i}.output"] > 0)).sum())
+        ours, theirs = self.trace_both(arch, statistics)
+        self.assertEqual(sorted(ours), sorted(theirs))
+        flipped = sum(int(((ours[f"{i}.output"] > 0) != (theirs[f"{i}.output"] > 0)).sum())
                       for i in BEFORE_RELU[arch])
         wrong, worst = [], {}
-        for name, value in twins.items():
+        for name, value in theirs.items():
             value = value.astype(np.float64)
             error = np.linalg.norm(ours[name] - value) / max(np.linalg.norm(value), 1e-30)
             kind, tolerance = "output", OUTPUT_TOLERANCE
@@ -280,7 +279,7 @@ class Twin(ProgramTest):
             elif name.endswith(".grad"):
                 kind, tolerance = "gradient", JUMP_TOLERANCE if flipped else GRADIENT_TOLERANCE
             worst[kind] = max(worst.get(kind, (0.0, "")), (error, name))
-            if not error <= tolerance:  # also what is not a number
+            if not error <= tolerance:  # also true for NaN
                 wrong.append(f"{name}: {error:.2e}, at most {tolerance:.0e} was expected")
         figures = ", ".join(f"{kind} {error:.1e} ({name})" for kind, (error, name) in worst.items())
         print(f"{arch}, {statistics}: {figures}, {flipped} signs differ", flush=True)

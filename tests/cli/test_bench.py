@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""`bench`: the numbers of its tables agree with each other, with the layers and with the clock.
+"""`bench`: the numbers in its tables agree with each other, with the layers and with wall time.
 
 Environment, besides program.py's:
-    NNMF_TRAIN_EMULATED  the program with the emulated back end: its tests are skipped without
+    NNMF_TRAIN_EMULATED  the program with the emulated back end; its tests are skipped if not set
 """
 
 import os
@@ -22,9 +22,9 @@ ROW = re.compile(r"(\S+(?: \S+)*) +([\d.]+) +([\d.]+)%(?: +([\d.]+))?(?: +([\d.]
 
 class Bench(ProgramTest):
     def bench(self, *options, arch="nnmf", **how):
-        """-> BLAS's GFLOP/s or None, and of both tables the rows by name and the images/s. A row:
-        ms, share, GFLOP/s or None, share of BLAS or None. self.blas: which BLAS;
-        self.implementations: the lines on the NNMF layers."""
+        """-> BLAS's GFLOP/s or None, and for both tables the rows by name and the images/s. A row has
+        ms, percent, GFLOP/s or None, percent of BLAS or None. Sets self.blas, the name of the
+        BLAS, and self.implementations, the lines on the NNMF layers."""
         started = time.monotonic()
         if arch == "nnmf":
             options = [*options, "--iterations", ITERATIONS]
@@ -52,7 +52,7 @@ class Bench(ProgramTest):
         return float(rate[1]) if rate else None, tables
 
     def flops(self, arch):
-        """-> FLOPs of all layers: one product of NNMF, convolutions, those of the first."""
+        """-> FLOPs: one product of all NNMF layers, all convolutions, the first convolution."""
         products, convolutions = 0, []
         for line in self.succeed("info", "--dataset", "mnist", "--arch", arch).out.splitlines():
             layer = re.match(r"\d+ +(NNMF|convolution 1x1) +(\d+),(\d+),(\d+) +-> (\d+),", line)
@@ -66,8 +66,8 @@ class Bench(ProgramTest):
         return products, convolutions
 
     def check_rates(self, rows, expected, blas, last):
-        """GFLOP/s and the share of BLAS, as far as the printed digits tell. BLAS's best rate is
-        looked for all along: the first table may have a lower one."""
+        """Checks GFLOP/s and the percentage of BLAS to the precision of the printed digits. BLAS's best
+        rate is updated during the run, so the first table may be based on a lower one."""
         for name, flops in expected.items():
             ms, _, rate, share = rows[name]
             self.assertAlmostEqual(rate * ms, flops * 1e-6, delta=0.051 * ms + 0.001 * rate, msg=name)
@@ -83,7 +83,7 @@ class Bench(ProgramTest):
         products, convolutions = self.flops(arch)
         forward = {"NNMF": 2 * ITERATIONS * products, "convolution": sum(convolutions)}
         backward = {"NNMF backward": 4 * products, "convolution backward": 2 * sum(convolutions)}
-        if not products:  # the first convolution has images below it, which need no gradient
+        if not products:  # the input of the first convolution is the image, which needs no gradient
             backward["convolution backward"] -= convolutions[0]
         for (rows, images), operations in zip(tables, ({**forward, **backward}, forward)):
             operations = {name: flops for name, flops in operations.items() if flops}
@@ -97,7 +97,7 @@ class Bench(ProgramTest):
                 self.assertAlmostEqual(share, 100 * ms / total, msg=name,
                                        delta=0.051 + 0.1 * (1 + share / 100) / total)
             self.assertEqual(rows["total"][1], 100)
-            # A step is longer than its operations, and the command than its steps.
+            # A step takes longer than its operations, and the command takes longer than its steps.
             self.assertLess(sum(ms for name, (ms, *_) in rows.items() if name not in ("total", GRAPH)),
                             total + 0.001 * len(rows))
             self.assertLess(total, 1000 * self.seconds)
@@ -114,7 +114,7 @@ class Bench(ProgramTest):
         self.assertNotIn("Adam", tables[1][0])
 
     def test_without_blas(self):
-        for name in ("libopenblas.so.0", "libblas.so.3"):  # found first, but no libraries
+        for name in ("libopenblas.so.0", "libblas.so.3"):  # found first, but not libraries
             (self.folder / name).touch()
         blas, tables = self.bench("--threads", 1, env={"LD_LIBRARY_PATH": self.folder})
         self.assertIsNone(blas)
@@ -127,7 +127,7 @@ class Bench(ProgramTest):
 
     @unittest.skipUnless(EMULATED, "NNMF_TRAIN_EMULATED is not set")
     def test_cuda(self):
-        """The step as one recording too, of which the images/s are."""
+        """Also times the step as one recording, from which the images/s are computed."""
         with mock.patch.object(program, "PROGRAM", os.path.abspath(EMULATED)):
             blas, tables = self.bench("--device", "cuda")
             info = self.succeed("info", "--device", "cuda", "--dataset", "mnist", "--batch-size",

@@ -1,7 +1,7 @@
-"""scripts/convert-weights: there and back bit for bit, and what it refuses.
+"""scripts/convert-weights: round trips bit for bit, and invalid input.
 
-Skipped without PyTorch and its package safetensors. With the published weights ($NNMF_REFERENCE)
-these too.
+Skipped without PyTorch and the package safetensors. Also tests the published weights if
+$NNMF_REFERENCE is set.
 """
 
 import collections
@@ -29,7 +29,7 @@ PUBLISHED = pathlib.Path(os.environ.get("NNMF_REFERENCE", "/nowhere")) / "model_
 
 
 class NNMF2d(torch.nn.Module):
-    """Like the published one: to be saved as a whole."""
+    """Like the published class, to be saved as a whole module."""
 
     def __init__(self, weight):
         super().__init__()
@@ -107,7 +107,7 @@ class Convert(program.ProgramTest):
                              other[name].contiguous().numpy().tobytes(), name)
 
     def test_names(self):
-        """Not UTF-8, or with letters that standard output does not have."""
+        """File names that are not UTF-8, or that standard output cannot encode."""
         self.write(self.tensors)
         for name, encoding in ((os.fsdecode(b"caf\xe9"), "utf-8"), ("caf\xe9", "ascii")):
             with self.subTest(encoding=encoding):
@@ -151,22 +151,22 @@ class Convert(program.ProgramTest):
         self.there_and_back(self.tensors | betas)
 
     def test_files_of_the_program(self):
-        """What it trained, of both architectures; it takes them back."""
+        """Weights trained by the program, of both architectures; it reads the converted ones."""
         data = ["--data", program.mnist_folder(), "--dataset", "mnist", "--batch-size", 5]
         for number, options in enumerate((["--iterations", 2], ["--arch", "cnn"])):
             run = self.folder / f"run{number}"
             self.succeed(*data, *options, "--epochs", 1, "--quiet", "--out", run)
             best = run / "best.safetensors"
-            said = self.convert(str(best), "there.pt")
-            self.assertIn(("nnmf", "cnn")[number] + " for MNIST", said)
+            printed = self.convert(str(best), "there.pt")
+            self.assertIn(("nnmf", "cnn")[number] + " for MNIST", printed)
             self.convert("there.pt", "back.safetensors")
             self.check_same(safetensors.torch.load_file(best),
                             safetensors.torch.load_file("back.safetensors"))
             results = {self.succeed("eval", *data, *options, "--weights", weights).out
                        for weights in (best, "back.safetensors")}
             self.assertEqual(len(results), 1)
-            said = self.convert(str(run / "last.safetensors"), "last.pt")
-            self.assertIn("left out: the optimisers' moments", said)
+            printed = self.convert(str(run / "last.safetensors"), "last.pt")
+            self.assertIn("left out: the optimisers' moments", printed)
 
     def test_population_statistics(self):
         statistics = {}
@@ -177,8 +177,8 @@ class Convert(program.ProgramTest):
         self.there_and_back(self.tensors | statistics)
         batches = {name.replace("running_mean", "num_batches_tracked"): torch.tensor(7)
                    for name in statistics if name.endswith("mean")}
-        said = self.convert(self.save(self.tensors | statistics | batches), "out.safetensors")
-        self.assertIn("left out: num_batches_tracked (6 tensors)", said)
+        printed = self.convert(self.save(self.tensors | statistics | batches), "out.safetensors")
+        self.assertIn("left out: num_batches_tracked (6 tensors)", printed)
         self.check_same(self.tensors | statistics,
                         safetensors.torch.load_file(self.folder / "out.safetensors"))
         del statistics["5.running_var"]
@@ -194,7 +194,7 @@ class Convert(program.ProgramTest):
                             safetensors.torch.load_file(self.folder / "out.safetensors"))
 
     def test_strided(self):
-        """Views and transposed tensors, which are no row-major bytes of their own."""
+        """Views and transposed tensors, which are not contiguous in row-major order."""
         tensors = dict(self.tensors)
         tensors["18.weight"] = tensors["18.weight"].T.contiguous().T
         self.convert(self.save(tensors), "out.safetensors")
@@ -228,15 +228,15 @@ class Convert(program.ProgramTest):
     def test_moments_are_left_out(self):
         moments = {f"optimiser.{kind}.{name}": value for name, value in self.tensors.items()
                    for kind in ("first", "second")}
-        said = self.convert(self.write(self.tensors | moments), "out.pt")
-        self.assertIn("left out: the optimisers' moments (52 tensors)", said)
+        printed = self.convert(self.write(self.tensors | moments), "out.pt")
+        self.assertIn("left out: the optimisers' moments (52 tensors)", printed)
         self.check_same(self.tensors, torch.load(self.folder / "out.pt", weights_only=True))
 
-    def test_options_are_told(self):
-        """A state dict has no place for them."""
+    def test_options_are_printed(self):
+        """A state dict cannot store them."""
         options = '{"arch": "nnmf", "iterations": 3, "seed": "7"}'
-        said = self.convert(self.write(self.tensors, metadata={"options": options}), "out.pt")
-        self.assertIn("does not keep: arch nnmf, iterations 3\n", said)
+        printed = self.convert(self.write(self.tensors, metadata={"options": options}), "out.pt")
+        self.assertIn("does not store: arch nnmf, iterations 3\n", printed)
         for options in ("{", "[1]", "3"):
             self.refuse(self.write(self.tensors, metadata={"options": options}), "other.pt",
                         "bad options", "in.safetensors")

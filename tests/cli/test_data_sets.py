@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The real Fashion-MNIST, where Debian's package dataset-fashion-mnist is installed."""
+"""The real Fashion-MNIST, if Debian's package dataset-fashion-mnist is installed."""
 
 import pathlib
 import unittest

@@ -3,7 +3,7 @@
 tests/fixtures, and small runs.
 
 Environment, besides program.py's:
-    NNMF_TRAIN_EMULATED  the program with the emulated back end; skipped without
+    NNMF_TRAIN_EMULATED  the program with the emulated back end; skipped if not set
 """
 
 import os
@@ -15,7 +15,7 @@ import numpy as np
 
 EMULATED = os.environ.get("NNMF_TRAIN_EMULATED")
 if EMULATED:
-    os.environ["NNMF_TRAIN"] = EMULATED  # before program.py looks
+    os.environ["NNMF_TRAIN"] = EMULATED  # before program.py reads it
 
 import program  # noqa: E402
 from program import FIXTURES, SMALL, ProgramTest, make_fixtures  # noqa: E402
@@ -23,11 +23,11 @@ from test_fixtures import OPTIONS  # noqa: E402
 
 KERNELS = ("fused", "cublas")
 CUDA = ["--device", "cuda"]
-# Ways of the products, and how far the losses of a few steps may be from the CPU's, relative.
+# NNMF kernel, precision, and maximum relative difference of a few losses from the CPU's.
 WAYS = ((("--nnmf-kernel", "fused"), 1e-4), (("--nnmf-kernel", "cublas"), 1e-4),
         (("--precision", "3xtf32"), 1e-4), (("--precision", "tf32"), 1e-2))
-# Tensor cores take the emulation long, and longer with sanitizers: there the operation checker alone
-# has them.
+# Emulating tensor cores is slow, and slower with sanitizers, where only the operation checker tests
+# them.
 SANITIZED = EMULATED and program.is_sanitized()
 if SANITIZED:
     WAYS = WAYS[:2]
@@ -39,7 +39,7 @@ class EmulatedTest(ProgramTest):
 
 
 class Traces(EmulatedTest):
-    """One step of the published network, as published but for the batch of 5."""
+    """One step of the published network, with a batch of 5."""
 
     def check(self, case_name, *options, **how):
         expected = FIXTURES / f"expected_{case_name}.safetensors"
@@ -74,13 +74,13 @@ class Traces(EmulatedTest):
 
     @unittest.skipIf(SANITIZED, "each order runs the same code")
     def test_order(self):
-        """No bit depends on the order of blocks, threads and lanes."""
+        """Results do not depend on the order of blocks, threads and lanes."""
         traces = [self.check("mnist", env={"CUDA_HOST_SEED": seed}) for seed in (0, 2, 3)]
         self.assertTrue(all(trace == traces[0] for trace in traces))
 
 
 class Info(EmulatedTest):
-    """Which kernel each NNMF layer takes, on a GPU with 32 multiprocessors, 99 KB and no clusters."""
+    """The kernel of each NNMF layer on a GPU with 32 multiprocessors, 99 KB and no clusters."""
 
     def kernels(self, *options, device="fused, fp32, batches of 50"):
         """-> by layer and direction"""
@@ -123,7 +123,7 @@ class Info(EmulatedTest):
 
 
 class Runs(EmulatedTest):
-    """Small runs: 13 training images in steps of 5, so that the last is smaller; 7 test images."""
+    """Small runs: 13 training images in steps of 5 (the last one is smaller), 7 test images."""
 
     def small(self, name, *options, dataset=(), epochs=2, **how):
         """-> the run's folder."""
@@ -145,7 +145,7 @@ class Runs(EmulatedTest):
         self.assertEqual(self.log(one), self.log(other))
 
     def test_resume(self):
-        """Within an epoch, and after its end with a step of the smaller size."""
+        """Resumes within an epoch, and after its end, when the last step was smaller."""
         self.small("whole")
         for steps in (3,) if SANITIZED else (1, 3, 5):
             with self.subTest(steps=steps):
@@ -156,7 +156,7 @@ class Runs(EmulatedTest):
                 self.check_same("whole", name)
 
     def test_kernels_and_devices(self):
-        """The CPU and all ways of the products see the same images and agree."""
+        """The CPU and all kernels and precisions use the same images and agree."""
         self.small("cpu", "--device", "cpu")
         expected = [list(map(float, row.split(","))) for row in self.log("cpu")]
         self.assertEqual(len(expected), 6)
@@ -170,7 +170,7 @@ class Runs(EmulatedTest):
 
     @unittest.skipIf(SANITIZED, "each order runs the same code")
     def test_order(self):
-        """No bit depends on the order of blocks, threads and lanes."""
+        """Results do not depend on the order of blocks, threads and lanes."""
         self.small("seed0", env={"CUDA_HOST_SEED": 0})
         for seed in (1, 5):
             self.small(f"seed{seed}", env={"CUDA_HOST_SEED": seed})
@@ -186,7 +186,7 @@ class Runs(EmulatedTest):
             self.assertAlmostEqual(float(one.split(",")[1]), float(other.split(",")[1]), delta=1e-4)
 
     def test_baseline(self):
-        """Without NNMF: as on the CPU, the population statistics too, and resumed bit for bit."""
+        """The CNN baseline agrees with the CPU, also in its statistics, and resumes bit for bit."""
         data = ["--arch", "cnn", "--dataset", "mnist", "--batch-size", "5", "--data",
                 program.mnist_folder()]
         cuda, cpu = (self.small(device, "--device", device, dataset=data, epochs=2)
@@ -209,7 +209,7 @@ class Runs(EmulatedTest):
             self.assertEqual(*results)
 
     def test_eval(self):
-        """What was best in training is what a test of the file gives."""
+        """Testing the file gives the best result of the training."""
         run = self.small("run")
         rows = program.metrics_rows(run)
         best = max(int(row[rows[0].index("test_correct")]) for row in rows[1:])
@@ -219,7 +219,7 @@ class Runs(EmulatedTest):
 
     @unittest.skipIf(SANITIZED, "test_at_once has sanitizers")
     def test_batches_at_once(self):
-        """The test and the statistics of a run, and a test of the file: recorded and replayed."""
+        """The test and statistics of a run, and a test of the file, recorded and replayed."""
         ranges = ["--test-range", "0:28", "--batches-at-once"]
         found = []
         for number in (1, 3):
@@ -233,7 +233,7 @@ class Runs(EmulatedTest):
         self.assertEqual(*found)
 
     def test_robustness(self):
-        """The attack goes down to the pixels; one image of 7 may be on another side."""
+        """The attack needs the gradient of the pixels. One of 7 images may be classified differently."""
         weights = self.small("run", epochs=1) / "best.safetensors"
         rows = {}
         for device in ("cuda", "cpu"):
@@ -253,7 +253,7 @@ class Runs(EmulatedTest):
         self.assertIn("\nDevice: host emulation, CUDA, fused, fp32\n", result.out)
 
     def test_options_of_the_cpu(self):
-        """Are refused where the CPU cannot be the device, and taken where it might have been."""
+        """An error if the device cannot be the CPU; accepted if it might have been."""
         for name, value in (("--cpu", "portable"), ("--threads", 2)):
             with self.subTest(name):
                 self.fail_with(2, "info", "--device", "cuda", name, value, mention=[name, "--device cuda"])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`trace` against the digests in tests/fixtures: every operation and variant, end to end."""
+"""`trace` against the expected results in tests/fixtures: every operation and variant, end to end."""
 
 import subprocess
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A run's folder is one run's: several that begin at once, and a run that another trains."""
+"""A folder belongs to one run: runs that start in the same second, and a run in use."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class New(FolderTest):
         return self.succeed(*self.options, "--epochs", 1, *options, cwd=self.folder)
 
     def test_next_free_name(self):
-        """Whatever second the run begins in, its folder is there."""
+        """The folder of every second in which the run may start exists."""
         names = {time.strftime("mnist-%Y%m%d-%H%M%S", time.localtime(time.time() + second))
                  for second in range(2 * program.TIMEOUT)}
         for name in names:
@@ -98,7 +98,7 @@ class New(FolderTest):
 
 class Lock(FolderTest):
     def test_run_at_work(self):
-        """Neither --out nor --resume disturbs it; both name it."""
+        """Neither --out nor --resume disturbs it; their errors name its process."""
         running = self.endless(*self.options, "--out", self.run_folder)
         holder = self.holder(running)
         self.assertEqual((self.run_folder / "lock").read_text(), f"{holder}\n")
@@ -124,7 +124,7 @@ class Lock(FolderTest):
         self.assertFalse((self.run_folder / "lock").exists())
 
     def test_statistics_of_a_run_at_work(self):
-        """Onto its own files: they would lose the epochs since they were read."""
+        """Writing to the run's own files would lose the epochs since they were read."""
         last = self.run_folder / "last.safetensors"
         running = self.endless(*self.options, "--out", self.run_folder)
         for name in ("last.safetensors", "best.safetensors"):
@@ -140,7 +140,7 @@ class Lock(FolderTest):
         self.assertFalse((self.run_folder / "lock").exists())
 
     def endless_epoch(self):
-        """A run in its first epoch, which it ends when it is told to."""
+        """A run in its first epoch, which ends on request."""
         running = Running("--data", program.mnist_folder(2000, 30), *SMALL, "--device", "cpu",
                           "--epochs", 1, "--iterations", 200, "--out", self.run_folder)
         self.addCleanup(running.process.kill)
@@ -148,7 +148,7 @@ class Lock(FolderTest):
         return running
 
     def test_folder_of_another_run_now(self):
-        """Moved away or removed, and another run begins there: its files stay its own."""
+        """The folder was moved or removed and another run starts there: its files are not changed."""
         for change in (lambda: self.run_folder.rename(self.folder / "moved"),
                        lambda: shutil.rmtree(self.run_folder)):
             running = self.endless_epoch()
@@ -166,7 +166,7 @@ class Lock(FolderTest):
         self.assertTrue((self.folder / "moved" / "lock").exists())
 
     def test_removed_lock(self):
-        """By hand, as if it had been left by a run that was killed."""
+        """The user removes the lock of a running process."""
         running = self.endless(*self.options, "--out", self.run_folder)
         (self.run_folder / "lock").unlink()
         program.wait_until((self.run_folder / "lock").exists)
@@ -176,7 +176,7 @@ class Lock(FolderTest):
         self.assertEqual(running.finish().status, 128 + signal.SIGTERM)
 
     def test_killed_run(self):
-        """Its file stays, but locks nothing."""
+        """The file stays, but is not locked."""
         running = self.endless(*self.options, "--out", self.run_folder)
         running.signal(signal.SIGKILL)
         self.assertEqual(running.finish().status, -signal.SIGKILL)

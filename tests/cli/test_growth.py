@@ -1,4 +1,4 @@
-"""bench/growth.py: its files, from the smallest measurements, and what it refuses. Skipped without
+"""bench/growth.py: the files it writes from minimal measurements, and invalid input. Skipped without
 matplotlib."""
 
 import csv
@@ -25,7 +25,7 @@ SMALLEST = ["--program", program.PROGRAM, "--steps", 1, "--rounds", 1, "--batche
 
 
 def tables(text):
-    """-> {heading: rows of cells} of a file in Markdown."""
+    """Reads the tables of a Markdown file -> {heading: rows of cells}."""
     found, heading = {}, None
     for line in text.splitlines():
         if line.startswith("## "):
@@ -49,7 +49,7 @@ class Growth(program.ProgramTest):
             return rows, file.read()
 
     def check_rows(self, rows):
-        """The points that were asked for and the published one, which is one measurement."""
+        """The requested points and the published one, which is the same measurement in every series."""
         points = [tuple(row[name] for name in ("varied", "batch", "iterations", "threads"))
                   for row in rows]
         threads = str(PROCESSORS)
@@ -70,7 +70,7 @@ class Growth(program.ProgramTest):
         self.near(float(row["train_relative"]), train / float(published["train_ms"]), **near)
         self.near(float(row["test_relative"]), test / float(published["test_ms"]), **near)
         self.near(float(row["train_images_per_s"]), batch / train * 1e3, **near)
-        if row["iterations"] == "20":  # 493.7 MFLOP an image, and a little for a batch
+        if row["iterations"] == "20":  # 493.7 MFLOP per image, and a little per batch
             self.near(float(row["train_gflops"]) * train, 493.7 * batch, rel=0.02)
         if row["varied"] == "batch":
             self.near(float(row["train_epoch_s"]), 50 * train / batch, **near)
@@ -98,9 +98,9 @@ class Growth(program.ProgramTest):
                 self.near(float(line[1]), float(row["train_ms"]), rel=0.01)
 
     def test_smallest(self):
-        error, said = SCRIPT.run(*SMALLEST, "--out", self.out)
+        error, printed = SCRIPT.run(*SMALLEST, "--out", self.out)
         self.assertIsNone(error)
-        self.assertEqual(len(re.findall("(?m)^round 1 of 1: ", said)), 5 + (PROCESSORS > 1))
+        self.assertEqual(len(re.findall("(?m)^round 1 of 1: ", printed)), 5 + (PROCESSORS > 1))
         rows, text = self.read()
         self.check_rows(rows)
         self.check_text(text, rows)
@@ -109,14 +109,14 @@ class Growth(program.ProgramTest):
         self.assertGreater(width, 2 * height)  # three panels
 
     def refuse(self, *changes, mention, arguments=SMALLEST):
-        """One line that mentions it, and what was there before is still there."""
+        """Prints one line that mentions it, and keeps existing files."""
         for kind in ("csv", "md", "png"):
             (self.folder / f"growth.{kind}").write_text("earlier")
-        error, said = SCRIPT.run(*arguments, "--out", self.out, *changes)
+        error, printed = SCRIPT.run(*arguments, "--out", self.out, *changes)
         self.assertRegex(error, r"\Agrowth\.py: [^:\n]+: [^\n]+: [^\n]+\Z")
         for text in mention:
             self.assertIn(text, error)
-        self.assertEqual(said, "")
+        self.assertEqual(printed, "")
         self.assertEqual(len(self.read()[1]), len("earlier"))
 
     def test_bad_lists(self):
@@ -157,7 +157,7 @@ class Growth(program.ProgramTest):
                               text=True, check=False)
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertEqual(done.stderr, "growth.py: missing: matplotlib: "
-                                      "the package python3-matplotlib brings it\n")
+                                      "install the package python3-matplotlib\n")
 
 
 if __name__ == "__main__":

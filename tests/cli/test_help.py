@@ -60,7 +60,7 @@ class HelpText(ProgramTest):
             self.assertIn("help", names)
 
     def check_full(self, text, columns):
-        """Each line has all the words that it has room for."""
+        """Each line has as many words as fit."""
         for paragraph in text.split("\n\n"):
             self.assertEqual(paragraph.strip("\n"), textwrap.fill(
                 " ".join(paragraph.split()), columns, break_long_words=False, break_on_hyphens=False))
@@ -71,7 +71,7 @@ class HelpText(ProgramTest):
                 with self.subTest(columns=columns, command=command):
                     text = self.succeed(*command, "--help", env={"COLUMNS": columns}).out
                     lines = text.splitlines()
-                    # A name or a word may be longer than a line is.
+                    # A name or a word may be longer than a line.
                     longest = max(len(l) for l in lines if " " in l.strip() or len(l) <= columns)
                     self.assertLessEqual(longest, max(columns, 36), text)
                     if not command and 40 <= columns <= 100:
@@ -85,7 +85,7 @@ class HelpText(ProgramTest):
                              self.succeed("--help", env={"COLUMNS": 80}).out)
 
     def test_terminal(self):
-        """As wide as the terminal where COLUMNS says nothing."""
+        """As wide as the terminal if COLUMNS is not set."""
         source, target = pty.openpty()
         fcntl.ioctl(target, termios.TIOCSWINSZ, struct.pack("4H", 24, 50, 0, 0))
         env = program.environment({"COLUMNS": None})
@@ -96,7 +96,7 @@ class HelpText(ProgramTest):
             try:
                 while some := os.read(source, 65536):
                     seen += some
-            except OSError:  # how a terminal ends
+            except OSError:  # the end of a terminal's output
                 pass
         os.close(source)
         self.assertEqual(shown.returncode, 0)
@@ -147,7 +147,7 @@ class Version(ProgramTest):
         self.assertEqual(self.succeed("eval", "--version").out.splitlines(), lines)
 
     def commit(self, source):
-        """As where a hook of another repository builds it."""
+        """Also in the environment of another repository's hook."""
         out = self.folder / "commit.h"
         subprocess.run(["cmake", f"-DSOURCE={source}", f"-DOUT={out}", "-P", COMMIT_SCRIPT],
                        check=True, env={**os.environ, "GIT_DIR": str(self.folder / "another"),
@@ -160,7 +160,7 @@ class Version(ProgramTest):
         inner = source / "inner"
         inner.mkdir(parents=True)
         self.assertEqual(self.commit(source)[0], "unknown")
-        # Neither the user's configuration, which may sign, nor the repository of a hook.
+        # Ignore the user's configuration, which may sign commits, and the repository of a hook.
         environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
         environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
@@ -177,7 +177,7 @@ class Version(ProgramTest):
         first, when = self.commit(source)
         self.assertEqual(first, git("rev-parse", "HEAD")[:12])
         self.assertEqual(self.commit(source), (first, when))  # not written again
-        self.assertEqual(self.commit(inner)[0], "unknown")  # in somebody else's checkout
+        self.assertEqual(self.commit(inner)[0], "unknown")  # in another project's checkout
         (source / "file").write_text("2")
         self.assertEqual(self.commit(source)[0], first + "-changed")
         git("commit", "-q", "-a", "-m", "two")
@@ -209,7 +209,7 @@ class Output(ProgramTest):
                 self.assertRegex(out, r"\ATesting: Correct=[\d.]+% \(\d+ of 30\)\n\Z")
                 shutil.rmtree(self.folder / "run")
 
-    def test_quiet_failure_is_told(self):
+    def test_quiet_failure_is_reported(self):
         self.fail_with(1, "--quiet", "--data", self.folder, mention=self.folder)
 
     def check_json(self, text):
@@ -294,7 +294,7 @@ class Completion(ProgramTest):
         (self.folder / "data folder").mkdir()
 
     def bash(self, *words):
-        """What bash would offer for the last of the words, as it splits a line."""
+        """The completions of bash for the last of the words, split as bash splits a line."""
         script = (f"source {DOCUMENTS}/nnmf-train.bash || exit\n"
                   "COMP_WORDS=(nnmf-train \"$@\") COMP_CWORD=$#\n"
                   "complete -p nnmf-train >/dev/null || exit\n"
@@ -323,7 +323,7 @@ class Completion(ProgramTest):
         self.assertEqual(self.bash("predict", "we"), ["weights one.safetensors"])
 
     def type_into(self, command, setup, keys):
-        """Types into an interactive shell; after each part of `keys` the line that it made."""
+        """Types into an interactive shell -> the line after each part of `keys`."""
         source, target = pty.openpty()
         env = {**os.environ, "TERM": "dumb", "HOME": str(self.folder), "PS1": "$ ", "LC_ALL": "C",
                "PATH": f"{self.folder}:{os.environ['PATH']}"}
@@ -346,7 +346,7 @@ class Completion(ProgramTest):
             os.close(source)
 
     def make_program(self):
-        """A program of that name which says what words it was given."""
+        """Makes a program of that name that prints its arguments."""
         script = self.folder / "nnmf-train"
         script.write_text("#!/bin/sh\nfor word; do printf '<%s>' \"$word\"; done; echo\n")
         script.chmod(0o755)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How much work a training step is, in instructions, which a busy machine does not change.
+"""The number of instructions of a training step, which does not depend on the machine's load.
 
 One step of the published network on two images, in one thread, counted by callgrind, against
-tests/fixtures/instructions.csv: within 10 %, more or less; where it is less on purpose, write the
-new figure there. Skipped on other compilers and instruction sets than are in the file.
+tests/fixtures/instructions.csv, within 10 % in either direction. After an intended change, write the
+new number there. Skipped for compilers and instruction sets that are not in the file.
 
 Environment, besides program.py's: NNMF_COMPILER, "gcc-12" for any GCC 12.
 """
@@ -40,7 +40,7 @@ class Instructions(ProgramTest):
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
                               env=program.environment(), check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
-        # valgrind has AVX2 at the most, so this may not be what the processor would choose.
+        # valgrind supports up to AVX2, so the program may choose other code than without it.
         instruction_set = re.search(r"^Device: CPU, (\w+),", done.stdout, re.MULTILINE)[1]
         counted = int(re.search(r"Collected : (\d+)", done.stderr)[1])
         print(f"{self.compiler}, {instruction_set}: {counted} instructions", flush=True)

@@ -1,4 +1,4 @@
-"""scripts/plot: pictures of runs, and what it refuses. Skipped without matplotlib."""
+"""scripts/plot: pictures of runs, and invalid input. Skipped without matplotlib."""
 
 import importlib.util
 import json
@@ -57,7 +57,7 @@ class Plot(program.ProgramTest):
             self.assertEqual((done.returncode, len(done.stderr.splitlines())), (status, status))
 
     def curves(self, *arguments):
-        """Of each group in the SVG that is a line: its points and whether it is dashed."""
+        """-> for each line in the SVG, its number of points and whether it is dashed."""
         self.plot(*arguments, "--out", "out.svg")
         tree = xml.etree.ElementTree.parse(self.folder / "out.svg")
         svg = "{http://www.w3.org/2000/svg}"
@@ -74,7 +74,7 @@ class Plot(program.ProgramTest):
         self.plot("one", "--out", "out.png")
         content = (self.folder / "out.png").read_bytes()
         self.assertEqual(content[:8], b"\x89PNG\r\n\x1a\n")
-        self.assertGreaterEqual(int.from_bytes(content[16:20], "big"), 1000)  # pixels across
+        self.assertGreaterEqual(int.from_bytes(content[16:20], "big"), 1000)  # width in pixels
 
     def test_svg(self):
         self.write_run("two", 7)
@@ -102,7 +102,7 @@ class Plot(program.ProgramTest):
     def test_one_epoch_and_no_errors(self):
         self.write_run("short", 1)
         self.plot("short", "--out", "out.png")
-        perfect = self.write_run("perfect", 2, images=(31, 12))  # 0 %, where there is no logarithm
+        perfect = self.write_run("perfect", 2, images=(31, 12))  # 0 % has no logarithm
         self.plot(perfect, "--out", "out.png")
 
     @unittest.skipUnless(PUBLISHED.exists(), "NNMF_REFERENCE does not name the reference files")
@@ -111,9 +111,9 @@ class Plot(program.ProgramTest):
 
     def refuse(self, *arguments, mention=(), out="out.png"):
         before = sorted(os.listdir(self.folder))
-        error, said = SCRIPT.run(*arguments, "--out", out)
+        error, printed = SCRIPT.run(*arguments, "--out", out)
         self.assertRegex(error, r"\Aplot: [^:\n]+: [^\n]+: [^\n]+\Z")
-        self.assertEqual(said, "")
+        self.assertEqual(printed, "")
         for text in (mention,) if isinstance(mention, str) else mention:
             self.assertIn(text, error)
         self.assertEqual(sorted(os.listdir(self.folder)), before)
@@ -159,7 +159,7 @@ class Plot(program.ProgramTest):
             self.refuse("one", mention=("metrics.csv", "no epochs"))
 
     def test_not_text(self):
-        """It is told of which file."""
+        """The error names the file."""
         self.write_run("two", 2)
         metrics = self.folder / "two" / "metrics.csv"
         metrics.write_text(metrics.read_text(), encoding="utf-16")
@@ -173,7 +173,7 @@ class Plot(program.ProgramTest):
             self.refuse("one", mention="config.json")
 
     def test_strange_names(self):
-        """No formula of matplotlib's, and each has a curve in the legend."""
+        """Names are not parsed as formulas, and each has a curve in the legend."""
         for name in (r"$\bad{$", "_hidden", os.fsdecode(b"caf\xe9")):
             with self.subTest(name=os.fsencode(name)), warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)
@@ -190,8 +190,8 @@ class Plot(program.ProgramTest):
         self.refuse("events.out.tfevents.1", mention="events.out.tfevents.1")
 
     def test_bad_name(self):
-        self.refuse("one", out="out.doc", mention="out.doc: a name in .png or .svg")
-        self.refuse("one", out="out", mention="out: a name in .png or .svg")
+        self.refuse("one", out="out.doc", mention="out.doc: a name ending in .png or .svg")
+        self.refuse("one", out="out", mention="out: a name ending in .png or .svg")
         self.refuse("one", out="none/out.png", mention="none")
 
 

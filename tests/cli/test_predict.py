@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""`predict`: the same as `eval` says of the same images with population statistics, whatever kind
-of PNG they come in; and pictures that are none.
+"""`predict`: the same results as `eval` on the same images with population statistics, for any type
+of PNG; and invalid pictures.
 
 Environment, besides program.py's:
-    NNMF_TRAIN_EMULATED  the program with the emulated back end: its test is skipped without
+    NNMF_TRAIN_EMULATED  the program with the emulated back end; its test is skipped if not set
 """
 
 import os
@@ -31,8 +31,8 @@ def data_folder(kind):
 
 
 def weights_with_statistics(test, kind):
-    """The formula's weights with their population statistics, the last layer made to look at what
-    differs from image to image."""
+    """The formula's weights with their population statistics; the last layer is changed to depend on
+    features that differ between images."""
     if kind not in _weights:
         folder = program.temporary_folder()
         plain, measured, trace = (folder / f"{name}.safetensors" for name in "pmt")
@@ -145,7 +145,7 @@ class Answers(PredictTest):
             self.predict("cifar10", *self.write("cifar10", [white])))
 
     def test_sizes(self):
-        """Larger, and with more on two sides: the same image once it is scaled and cropped."""
+        """Larger images, with margins on two sides, give the same result after scaling and cropping."""
         (image,) = self.images("mnist", 6)
         (plain,) = self.predict("mnist", *self.write("mnist", [image]))
         larger = image.repeat(3, axis=0).repeat(3, axis=1)
@@ -192,7 +192,7 @@ class Wrong(PredictTest):
         self.wrong(USAGE, *self.options("mnist"), "--data", "d", "a.png", mention="--data")
 
     def refused(self, content, *mention):
-        """And nothing is said of the good picture before it."""
+        """Prints nothing about the valid picture before it."""
         good, = self.write("mnist", self.images("mnist"))
         bad = self.file("bad.png", content)
         self.wrong(FAILED, *self.options("mnist"), good, bad, mention=(bad, *mention))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Against the published program's own numbers on the real CIFAR-10.
+"""Compares with the results of the published program on the real CIFAR-10.
 
 Environment: NNMF_REFERENCE, the folder with model_8525, init_21, trace_* and trajectory files;
 NNMF_DATA, the folder with the official CIFAR-10 files. Skipped without them.
@@ -23,19 +23,19 @@ OUTPUT_TOLERANCE = 2e-5
 GRADIENT_TOLERANCE = 5e-5
 ZERO_TOLERANCE = 1e-7
 FINAL_TOLERANCE = 0.3
-# A bias in front of a batch norm has no influence.
+# A bias in front of a batch norm has no effect.
 ZERO_GRADIENTS = {f"{name}.bias.grad" for name in ("5", "6", "19", "20")}
-# With initial weights the 1x1 convolution is the identity, so that two batch norms follow each
-# other: the first one's weight is undone by the second but for its eps. The gradients of
-# 5.weight and 19.weight have norms of 2e-12 and 2e-10 there and are compared like zeros.
+# With initial weights the 1x1 convolution is the identity, so two batch norms follow each other, and the
+# second one cancels the first one's weight except for eps. The gradients of 5.weight and 19.weight have
+# norms of 2e-12 and 2e-10 there and are compared like zeros.
 UNDONE_GRADIENTS = {"5.weight.grad", "19.weight.grad"}
 
-# Some values in front of the ReLU at index 8 (7.output) are so near to 0, in float64, that float32
-# arithmetic, PyTorch's included, may see them on the other side: its error there is 1e-6 (root mean
-# square). The derivative jumps from 0 to 1, and in two traces that moves the gradients of the first
-# block: by up to 2e-2 and 7e-4. For these two, all values within 3e-6 of 0 are below, as float64 has
-# them. Where our signs are these, the gradients are held to the usual tolerance; where not, to a wide
-# one. Every other tensor of these traces is held to the usual tolerance in either case.
+# Some values in front of the ReLU at index 8 (7.output) are so close to 0 in float64 that float32
+# arithmetic, including PyTorch's, may change their sign: its error there is 1e-6 (root mean square). The
+# derivative jumps from 0 to 1, and in two traces this changes the gradients of the first block by up to
+# 2e-2 and 7e-4. The table below lists all values of these two within 3e-6 of 0, in float64. If our signs
+# agree with these, the gradients have to meet the usual tolerance, otherwise a wide one. All other
+# tensors of these traces always have to meet the usual tolerance.
 FIRST_BLOCK_GRADIENTS = {f"{name}.grad" for name in (
     "4.weight", "5.weight", "6.weight", "7.weight", "7.bias")}
 # trace -> positions (image, channel, y, x) in 7.output with their float64 value, wide tolerance
@@ -60,7 +60,7 @@ TRACES = {
 
 
 def relative(value, expected):
-    """2-norm of the difference, relative; infinite where something is not a number."""
+    """-> relative 2-norm of the difference, infinite if there is a NaN."""
     error = np.linalg.norm((value.astype(np.float64) - expected).ravel())
     norm = np.linalg.norm(expected.astype(np.float64).ravel())
     return error / norm if np.isfinite(error) else np.inf
@@ -89,7 +89,7 @@ class Reference(ProgramTest):
         self.assertEqual(sorted(set(expected) - set(ours)), [], "missing in our trace")
         zeros = ZERO_GRADIENTS | (UNDONE_GRADIENTS if trace == "init" else set())
         for at, value in UNCERTAIN_SIGNS.get(trace, ({},))[0].items():
-            # Near enough that the sign alone is in doubt.
+            # Close enough that only the sign can differ.
             self.assertLess(abs(ours["7.output"][at] - value), 1e-5, at)
         wrong, worst = [], {}
         for name, value in expected.items():
@@ -104,7 +104,7 @@ class Reference(ProgramTest):
                 mine = ours[name][:4] if name.endswith(".output") else ours[name]
                 error = relative(mine, value)
             worst[kind] = max(worst.get(kind, (0.0, "")), (error, name))
-            if not error <= tolerance:  # also what is not a number
+            if not error <= tolerance:  # also true for NaN
                 wrong.append(f"{name}: {error:.2e}, at most {tolerance:.0e} was expected")
         for kind, (error, name) in worst.items():
             print(f"{trace}: worst {kind} {error:.1e} ({name})", flush=True)
@@ -141,15 +141,15 @@ class Reference(ProgramTest):
         self.assertLess(max(errors[:6]), 1e-4, errors)
         self.assertLess(max(errors), 1e-2, errors)
 
-        # Where the 40 steps end, in units of how far they went: float32 rounding is amplified step
-        # by step, to 1e-3 in the loss and about 0.1 of the way in a weight.
+        # The weights after 40 steps, relative to the distance they moved. Float32 rounding grows with
+        # every step, to 1e-3 in the loss and about 0.1 of the distance of a weight.
         final, _ = program.read_checkpoint(run / "last.safetensors")
         start, _ = program.read_checkpoint(self.reference("init_21.safetensors"))
         target, _ = program.read_checkpoint(self.reference("trajectory_final.safetensors"))
         strayed = {}
         for name, value in target.items():
             if f"{name}.grad" in ZERO_GRADIENTS:
-                # Moved by rounding noise alone, which Adam's eps keeps small.
+                # Moved only by rounding noise, which Adam's eps keeps small.
                 self.assertLess(float(np.abs(final[name]).max()), 1e-4, name)
             else:
                 strayed[name] = relative(final[name] - start[name],

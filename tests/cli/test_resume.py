@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a resumed run takes from its folder, what may be edited or given, and what it warns of."""
+"""What a resumed run reads from its folder, which options may be changed, and its warnings."""
 
 import json
 import os
@@ -15,7 +15,7 @@ RATES = ("lr_cnn_top", "lr_nnmf", "lr_batchnorm")
 
 
 class ResumeTest(CopiedRunTest):
-    """Of a run of one epoch of two: 60 training images in steps of 5, 30 test images."""
+    """Resumes a run after the first of two epochs: 60 training images in steps of 5, 30 test images."""
 
     @staticmethod
     def train_options():
@@ -26,7 +26,7 @@ class ResumeTest(CopiedRunTest):
         return json.loads(self.config.read_text())["options"]
 
     def edit(self, change):
-        """change(config) changes it."""
+        """Edits config.json with change(config)."""
         config = json.loads(self.config.read_text())
         change(config)
         self.config.write_text(json.dumps(config, indent=2))
@@ -35,7 +35,7 @@ class ResumeTest(CopiedRunTest):
         self.edit(lambda config: config["options"].update({name: value}))
 
     def warned(self, *options, **how):
-        """-> the only warning of a resumed run."""
+        """Resumes a run -> its only warning."""
         result = program.execute("--resume", self.run_folder, *options, **how)
         self.assertEqual(result.status, 0, result)
         self.assertEqual(len(result.error_lines()), 1, result)
@@ -50,7 +50,7 @@ class ResumeTest(CopiedRunTest):
 
 
 class Edits(ResumeTest):
-    """What --resume takes as an option may be edited; anything else is refused."""
+    """Options that --resume accepts may be edited; all others are refused."""
 
     def test_options_of_the_run(self):
         for name, value in (("iterations", 3), ("epsilon", 0.5), ("batch-size", 10), ("seed", "22"),
@@ -73,7 +73,7 @@ class Edits(ResumeTest):
         self.assertFalse([name for name in arrays if "running" in name])
 
     def test_edited_back(self):
-        """The text of a number is free."""
+        """A number may be written in any form."""
         self.edit_option("lr-limit", 0.000000001)
         self.edit_option("epsilon", 0)
         self.succeed("--resume", self.run_folder)
@@ -86,7 +86,7 @@ class Edits(ResumeTest):
         self.assertIn("momentum, max-steps", warning)
 
     def test_missing_option(self):
-        """Of this version's own an option of the run is not missed by accident."""
+        """A run of this version has every option, so a missing one is an error."""
         self.edit(lambda config: config["options"].pop("seed"))
         self.refused(self.config, "seed")
 
@@ -123,15 +123,15 @@ class Rates(ResumeTest):
         self.assertEqual(self.rates(), [[0.001, 0.01, 0.001], [0.25, 0.01, 0.001]])
 
     def test_given_then_interrupted(self):
-        """Before the next checkpoint: the configuration has it."""
+        """Interrupted before the next checkpoint: the option is already in the configuration."""
         last = (self.run_folder / "last.safetensors").read_bytes()
         self.succeed("--resume", self.run_folder, "--lr-nnmf", 0.002)
         (self.run_folder / "last.safetensors").write_bytes(last)
         self.succeed("--resume", self.run_folder)
         self.assertEqual(self.rates()[1][1], 0.002)
 
-    def test_reduced_rate_goes_on(self):
-        """The schedule's own, however often the run is resumed; given, it begins again."""
+    def test_reduced_rate_continues(self):
+        """The schedule continues however often the run is resumed; an option restarts it."""
         last = self.run_folder / "last.safetensors"
         arrays, metadata = program.read_checkpoint(last)
         make_fixtures.write_safetensors(last, arrays, metadata | {"learning_rate.nnmf": "0.001"})
@@ -144,7 +144,7 @@ class Rates(ResumeTest):
 
 class Data(ResumeTest):
     def test_relative_folder(self):
-        """Is found again from anywhere, given or not."""
+        """Is found from any working directory, whether given or not."""
         shutil.copytree(program.mnist_folder(), self.folder / "data" / "mnist")
         for name, options in (("given", ["--data", "data/mnist"]), ("default", [])):
             with self.subTest(name):
@@ -162,7 +162,7 @@ class Data(ResumeTest):
         self.succeed("--resume", run, "--epochs", 2, cwd="/")
 
     def test_other_images(self):
-        """So many, or others; the next time they are the run's own."""
+        """Another number of images, or different ones; after that they belong to the run."""
         other = program.write_idx_folder(self.folder / "other", 60, 30)
         pixels = other / "train-images-idx3-ubyte"
         content = bytearray(pixels.read_bytes())
@@ -185,13 +185,13 @@ class Data(ResumeTest):
         self.assertIn("30 test images", self.warned("--data", other))
 
     def test_same_images_elsewhere(self):
-        """Packed and in another folder they are the same."""
+        """The same images, compressed and in another folder."""
         other = program.write_idx_folder(self.folder / "other", 60, 30, compress=True)
         self.succeed("--resume", self.run_folder, "--data", other)
 
 
     def test_unknown(self):
-        """The configuration does not tell of any: nothing is said to be another than before."""
+        """The configuration does not record the images, so there is no warning."""
         self.edit(lambda config: config.pop("data"))
         result = program.execute("--resume", self.run_folder, "--data", program.mnist_folder())
         self.assertEqual(result.status, 0, result)
@@ -206,7 +206,7 @@ class Data(ResumeTest):
 
 
 class Files(ResumeTest):
-    """Of the run, removed or damaged since."""
+    """Files of the run that were removed or damaged."""
 
     def setUp(self):
         super().setUp()
@@ -219,7 +219,7 @@ class Files(ResumeTest):
                 if not name.startswith("optimiser.")}
 
     def test_no_best_weights(self):
-        """The last epoch's are at hand and take their place, whether the run goes on or not."""
+        """The last epoch's weights replace them, whether any epochs remain or not."""
         for epochs in (1, 2):
             with self.subTest(epochs=epochs):
                 self.best.unlink(missing_ok=True)
@@ -232,7 +232,7 @@ class Files(ResumeTest):
                 self.succeed("--resume", self.run_folder, "--epochs", 2)
 
     def test_no_best_weights_within_an_epoch(self):
-        """The next epoch's, even if more images were correct before."""
+        """The next epoch's weights replace them, even if more images were correct before."""
         self.succeed("--resume", self.run_folder, "--max-steps", 15)
         arrays, metadata = program.read_checkpoint(self.last)
         make_fixtures.write_safetensors(self.last, arrays, metadata | {"best_correct": "31"})
@@ -241,7 +241,7 @@ class Files(ResumeTest):
         self.assertEqual(self.weights(self.best), self.weights(self.last))
 
     def test_bad_best_weights(self):
-        """Better told before the run goes on than after it."""
+        """Reported before training continues, not after it."""
         self.best.write_bytes(b"")
         self.refused(self.best)
 
@@ -262,7 +262,7 @@ class Files(ResumeTest):
                     self.assertIn(str(text), warning)
 
     def test_run_that_has_not_begun(self):
-        """It was killed before its first checkpoint."""
+        """Killed before its first checkpoint."""
         self.last.unlink()
         self.refused(self.last, "begin again")
 
@@ -274,19 +274,19 @@ class Device(ResumeTest):
         warning = self.warned("--max-steps", 13)
         self.assertIn("CPU, sse9:", warning)
         self.assertIn(device.rsplit(",", 1)[0], warning)
-        self.succeed("--resume", self.run_folder)  # it has been told
+        self.succeed("--resume", self.run_folder)  # has been reported before
 
     def test_other_threads(self):
         self.succeed("--resume", self.run_folder, "--threads", 1)
 
 
 class Names(ResumeTest):
-    """JSON is UTF-8: what it could not hold is refused before anything is made."""
+    """JSON is UTF-8: names that it cannot store are refused before any file is written."""
 
     NAME = os.fsdecode(b"caf\xe9")
 
     def test_folder_of_the_run(self):
-        """Is in none of its files: only lines of JSON could not hold it."""
+        """Is not stored in any file; only --log-format json cannot print it."""
         folder = self.folder / self.NAME
         common = ["--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--out", folder]
         self.fail_with(USAGE, *common, "--log-format", "json", mention=("--out", "UTF-8"))
@@ -297,8 +297,8 @@ class Names(ResumeTest):
         self.succeed("--resume", folder, "--epochs", 2)
         self.assertEqual(len(program.metrics_rows(folder)), 3)
 
-    def test_how_to_go_on(self):
-        """The command that is told is one for a shell."""
+    def test_how_to_resume(self):
+        """The printed command is quoted for a shell."""
         for name in ("plain-1.0", "a b", "it's", "--dashes", "$HOME", "two\nlines"):
             with self.subTest(name):
                 result = self.succeed("--data", program.mnist_folder(), *SMALL, f"--out={name}",
@@ -327,7 +327,7 @@ class Names(ResumeTest):
                        self.folder / "new", mention=("--init", "UTF-8"))
 
     def test_other_commands(self):
-        """They write no JSON: any name is one."""
+        """Other commands do not write JSON and accept any name."""
         weights = self.folder / f"{self.NAME}.safetensors"
         shutil.copy(self.run_folder / "best.safetensors", weights)
         common = [*SMALL, "--weights", weights, "--data", program.mnist_folder()]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""`nnmf-train robustness` from outside; the fast gradient sign attack against the PyTorch twin on
-the real CIFAR-10.
+"""`nnmf-train robustness` on the command line; compares the fast gradient sign attack with the PyTorch
+reference on the real CIFAR-10.
 
-Environment, besides program.py's: NNMF_REFERENCE and NNMF_DATA as of test_reference.py; the
+Environment, besides program.py's: NNMF_REFERENCE and NNMF_DATA as in test_reference.py; the
 comparison is skipped without them or without PyTorch.
 """
 
@@ -32,7 +32,7 @@ def rows_of(path):
 
 class Robustness(ProgramTest):
     def setUp(self):
-        """Weights that have learned something, or noise could change nothing."""
+        """Trains briefly, since noise would not affect untrained weights."""
         super().setUp()
         self.succeed("train", *SMALL, "--data", program.mnist_folder(), "--epochs", 2,
                      "--no-population", "--out", self.folder / "run")
@@ -79,7 +79,7 @@ class Robustness(ProgramTest):
         self.assertGreater(len({str(rows) for rows in one}), 1)
 
     def test_table_that_cannot_be_written(self):
-        """Told before anything is tested."""
+        """Reported before any test."""
         self.fail_with(1, *self.arguments("--out", self.folder / "nowhere" / "out.csv"),
                        mention=["nowhere"], out="")
 
@@ -98,7 +98,7 @@ class Robustness(ProgramTest):
 PLOT = program.TESTS.parent / "scripts" / "plot-robustness"
 
 
-@unittest.skipUnless(importlib.util.find_spec("matplotlib"), "there is no matplotlib")
+@unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 class Plot(ProgramTest):
     HEADER = "test,kind,level,repetitions,images,accuracy_percent,deviation_percent\n"
     PLAIN = "0,none,0,1,20,85,0\n"
@@ -122,7 +122,7 @@ class Plot(ProgramTest):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
 
     def test_names(self):
-        """In the legend, and of the picture, which is written beside and renamed."""
+        """Names in the legend and of the picture, which is written to a temporary name and renamed."""
         table = self.folder / "in.csv"
         table.write_text(self.HEADER + self.PLAIN + "1,contrast,0.5,1,20,60,0\n  \n")
         (self.folder / "link.svg").symlink_to(table)
@@ -153,13 +153,13 @@ class Plot(ProgramTest):
 
 
 @unittest.skipUnless(REFERENCE and DATA and HAS_TORCH,
-                     "NNMF_REFERENCE or NNMF_DATA is not set, or there is no PyTorch")
-class AgainstTwin(ProgramTest):
-    """The gradient of the published network for its input, by the sign attack that it makes."""
+                     "NNMF_REFERENCE or NNMF_DATA is not set, or PyTorch is not installed")
+class PyTorchReference(ProgramTest):
+    """Checks the gradient of the published network with respect to its input, by the sign attack."""
 
     IMAGES, LEVELS = 50, (0.001, 0.004, 0.016)
 
-    def correct_of_twin(self, path):
+    def correct_of_pytorch(self, path):
         sys.path.insert(0, str(program.TESTS.parent / "bench"))
         import torch
         import torch_nnmf
@@ -184,10 +184,10 @@ class AgainstTwin(ProgramTest):
                      "--images", self.IMAGES, "--kind", "gradient-sign", "--levels",
                      ",".join(map(str, self.LEVELS)), "--out", out)
         ours = [float(row["accuracy_percent"]) * self.IMAGES / 100 for row in rows_of(out)][1:]
-        theirs = self.correct_of_twin(weights)
-        print(f"correct under attack: ours {ours}, twin {theirs}", flush=True)
+        theirs = self.correct_of_pytorch(weights)
+        print(f"correct under attack: ours {ours}, PyTorch {theirs}", flush=True)
         for have, expected in zip(ours, theirs):
-            # Where a gradient is near 0, rounding decides its sign.
+            # Rounding decides the sign of a gradient near 0.
             self.assertAlmostEqual(have, expected, delta=1.01)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a run prints, leaves behind and goes on from; and that its bits depend on nothing else."""
+"""What a run prints and writes, how it resumes, and that nothing else changes its results."""
 
 import json
 import os
@@ -55,7 +55,7 @@ class RunTest(ProgramTest):
 
 
 class Smallest(RunTest):
-    """Every command that touches data, with as few images as will do: for valgrind."""
+    """Every command that reads data, with a minimum of images, for valgrind."""
 
     def test_every_command(self):
         data, run = program.mnist_folder(3, 2), self.folder / "run"
@@ -98,7 +98,7 @@ class Files(RunTest):
             self.assertEqual(lines["test"], f"{100 * values['test_correct'] / 30:.2f}")
             best = max(best, int(values["test_correct"]))
 
-        # Both files can be tested, and give what the metrics say.
+        # Testing both files gives the results in the metrics.
         last = int(rows[-1][METRICS.index("test_correct")])
         for name, correct in (("last", last), ("best", best)):
             tested = self.succeed("eval", "--weights", run / f"{name}.safetensors", "--data",
@@ -114,8 +114,8 @@ class Files(RunTest):
                          {k: v.shape for k, v in weights.items()})
 
     def test_best_weights_are_those_of_their_epoch(self):
-        """Steps so small that the first of two epochs stays the best: at the end, when statistics are
-        added to its file, its weights are the ones of a run of one epoch."""
+        """With tiny steps the first of two epochs stays the best. When statistics are added to its
+        file at the end, its weights are still those of a run of one epoch."""
         rates = [word for group in ("nnmf", "cnn-top", "batchnorm") for word in (f"--lr-{group}", 1e-6)]
         one, two = (self.small(f"{epochs}", *rates, epochs=epochs) for epochs in (1, 2))
         rows = program.metrics_rows(two)
@@ -199,7 +199,7 @@ class Terminal(RunTest):
         self.assertEqual(running.finish().status, 128 + signal.SIGTERM)
 
     def test_duration(self):
-        """After some steps: how long it will take."""
+        """After some steps the program prints how long training will take."""
         result = self.succeed("--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--out",
                               self.folder / "run")
         self.assertRegex(result.out, r"\nExpected: about \S.* for 1 epoch \(")
@@ -217,7 +217,7 @@ class Determinism(RunTest):
                                                       epochs=2))
 
     def test_threads_on_cifar10(self):
-        """The larger network at its usual number of iterations, colours included."""
+        """The larger network with the default number of iterations and colour augmentation."""
         images = 5 if WRAPPER else 15
         runs = []
         for threads in (1, 2, 5):
@@ -230,7 +230,7 @@ class Determinism(RunTest):
         self.check_same_run(runs[0], runs[2])
 
     def test_batches_at_once(self):
-        """12 training and 6 test batches, of which the last are smaller."""
+        """12 training and 6 test batches; the last of each are smaller."""
         ranges = ["--train-range", "0:58", "--test-range", "0:28"]
         whole = self.small("one", *ranges, epochs=2)
         for number in (2, 4, 64):
@@ -254,7 +254,7 @@ class Determinism(RunTest):
         self.assertTrue(self.differ(self.small("one", "--seed", 1), self.small("two", "--seed", 2)))
 
     def test_file_order(self):
-        """Without shuffling and augmentation the seed only makes the initial weights."""
+        """Without shuffling and augmentation, the seed only determines the initial weights."""
         weights = self.folder / "w.safetensors"
         make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
         options = ["--init", weights, "--no-shuffle", "--augment", "none"]
@@ -268,7 +268,7 @@ class Determinism(RunTest):
         shuffled = self.small("shuffled", "--init", weights, "--augment", "none", "--seed", 1)
         self.assertTrue(self.differ(self.folder / "run1", shuffled))
 
-        # The first step's loss is that of a trace of the first batch.
+        # The first step's loss equals that of a trace of the first batch.
         trace = self.folder / "t.safetensors"
         self.succeed("trace", *SMALL, "--weights", weights, "--data", program.mnist_folder(),
                      "--split", "train", "--out", trace)
@@ -280,10 +280,10 @@ class Determinism(RunTest):
 
 @unittest.skipUnless(program.instruction_sets(), "the kernel does not tell what the CPU has")
 class InstructionSets(RunTest):
-    """Those that this processor has."""
+    """The instruction sets that this processor supports."""
 
     def test_each(self):
-        """Trains, says which it is, tests, and goes on with another."""
+        """Trains with each, prints its name, tests, and resumes with another."""
         data, losses, best = program.mnist_folder(), {}, program.instruction_sets()[0]
         for name in program.instruction_sets():
             with self.subTest(name):
@@ -305,11 +305,11 @@ class InstructionSets(RunTest):
                 self.assertIn(f"\nDevice: CPU, {best}, 2 threads\n", other.out)
                 self.assertEqual(f"another device than before: CPU, {best}:" in other.err,
                                  name != best, other)
-        for name, loss in losses.items():  # the same network, rounded otherwise
+        for name, loss in losses.items():  # the same network, with different rounding
             self.assertAlmostEqual(loss, losses[best], delta=1e-3, msg=name)
         if len(losses) > 1:
             self.assertTrue(self.differ(self.folder / f"{best}2", self.folder / "portable2"),
-                            "the sets are told apart")
+                            "the sets give different results")
 
     def test_auto_is_the_best(self):
         best = program.instruction_sets()[0]
@@ -337,7 +337,7 @@ class StepLog(RunTest):
                             self.small("two", "--log-steps", self.folder / "steps.csv"))
 
     def test_continued(self):
-        """Rows of what was not saved are replaced, the others kept."""
+        """Replaces rows of epochs after the checkpoint and keeps the others."""
         whole, log = self.folder / "whole.csv", self.folder / "steps.csv"
         self.small("whole", "--log-steps", whole, epochs=2)
         run = self.small("run", "--log-steps", log, "--max-steps", 7, epochs=2)
@@ -357,8 +357,8 @@ class StepLog(RunTest):
 
 
 class Spreadsheet(RunTest):
-    """Files of a run that a spreadsheet or an editor has saved: the run goes on, and its files are
-    what they would have been."""
+    """Files of a run saved by a spreadsheet or an editor: the run resumes, and its files become the
+    same as without that."""
 
     MARK = b"\xef\xbb\xbf"
     SAVED = {
@@ -429,7 +429,7 @@ class Spreadsheet(RunTest):
 
 
 class Loss(RunTest):
-    """What an epoch's loss is: the mean over the images of their losses, however they were batched."""
+    """An epoch's loss is the mean of the losses of its images, for any batch size."""
 
     NOTHING_LEARNED = [*(word for group in ("nnmf", "cnn-top", "batchnorm")
                          for word in (f"--lr-{group}", 0)),
@@ -445,7 +445,7 @@ class Loss(RunTest):
         return (0.5 * ((p - right) ** 2).mean(axis=1) - np.log(p[right]) / 10) / 1.5
 
     def check(self, loss, batch):
-        """60 images and weights that stay the initial ones."""
+        """60 images, with weights that keep their initial values."""
         name, options = f"{loss}-{batch}", [*SMALL, "--loss", loss, "--batch-size", batch]
         data, run, log = program.mnist_folder(), self.folder / name, self.folder / f"{name}.csv"
         out = self.succeed("--data", data, *options, "--epochs", 1, *self.NOTHING_LEARNED,
@@ -454,13 +454,13 @@ class Loss(RunTest):
         self.succeed("eval", "--data", data, *options, "--split", "train", "--weights",
                      run / "last.safetensors", "--probabilities", saved)
         images = self.of_images(loss, np.load(saved), make_fixtures.labels(0, 60))
-        said = [json.loads(line).get("train_loss") for line in out.splitlines()][1]
+        printed = [json.loads(line).get("train_loss") for line in out.splitlines()][1]
         header, row = program.metrics_rows(run)
         kept = float(row[header.index("train_loss")])
-        self.assertAlmostEqual(said, images.mean(), delta=1e-6, msg=name)
-        self.assertAlmostEqual(kept, said, delta=1e-9)
+        self.assertAlmostEqual(printed, images.mean(), delta=1e-6, msg=name)
+        self.assertAlmostEqual(kept, printed, delta=1e-9)
 
-        # A step's row has the loss of its batch as published, and so have the schedules.
+        # As published, a step's row and the schedules use the loss of the batch.
         batches = [images[i : i + batch] for i in range(0, 60, batch)]
         published = [part.mean() if loss == "cross-entropy" else part.sum() for part in batches]
         steps = [float(line.split(",")[1]) for line in log.read_text().splitlines()[1:]]
@@ -468,7 +468,7 @@ class Loss(RunTest):
         best = float(program.read_checkpoint(run / "last.safetensors")[1]["schedule_best.nnmf"])
         if 60 % batch == 0:
             self.assertAlmostEqual(best / sum(published), 1.0, delta=1e-5)
-        return said
+        return printed
 
     def test_cross_entropy(self):
         for batch in self.BATCHES:
@@ -489,7 +489,7 @@ class Loss(RunTest):
         self.assertAlmostEqual(float(printed), np.log(10), delta=0.2)
 
     def test_resumed(self):
-        """In the middle of an epoch, before a smaller last batch."""
+        """Resumed in the middle of an epoch, before a smaller last batch."""
         options = ["--loss", "cross-entropy", "--train-range", "0:13"]
         whole, run = self.small("whole", *options), self.small("run", *options, "--max-steps", 2)
         self.resume(run)
@@ -504,7 +504,7 @@ class Resume(RunTest):
         self.check_same_run(whole, run)
 
     def test_epochs_of_the_run(self):
-        """Without --epochs it goes on to the run's own number."""
+        """Without --epochs, training continues to the run's own number."""
         whole = self.small("whole", epochs=2)
         run = self.small("run", "--max-steps", 12, epochs=2)
         self.assertEqual(len(program.metrics_rows(run)), 2)
@@ -519,7 +519,7 @@ class Resume(RunTest):
         self.assertEqual(after, before)
 
     def test_middle_of_an_epoch(self):
-        """At each of several steps, with a last batch that is smaller."""
+        """Interrupted at each of several steps, with a smaller last batch."""
         options = ["--train-range", "1:54"]  # 10 steps of 5 and one of 3
         whole = self.small("whole", *options, epochs=2)
         for steps in (1, 10, 11, 12, 21):
@@ -538,7 +538,7 @@ class Resume(RunTest):
         self.resume(run)
         self.check_same_run(whole, run)
 
-    def test_max_steps_tells_how_to_go_on(self):
+    def test_max_steps_prints_how_to_resume(self):
         run = self.folder / "run"
         result = self.succeed("--data", program.mnist_folder(), *SMALL, "--epochs", 2, "--out",
                               run, "--max-steps", 3)
@@ -556,7 +556,7 @@ class Resume(RunTest):
         self.check_same_run(whole, run)
 
     def test_other_batches_at_once(self):
-        """As given, else as stored; where it is not, as it is by default, which is told."""
+        """The given number, else the stored one; if none is stored, the default, with a warning."""
         whole = self.small("whole", epochs=3)
         run = self.small("run", "--batches-at-once", 3, epochs=1)
         config = run / "config.json"
@@ -581,7 +581,7 @@ class Resume(RunTest):
         self.assertFalse(run.exists())
 
     def test_data_folder_of_the_environment(self):
-        """A run whose data folder came from the environment finds it again without."""
+        """A run whose data folder came from the environment finds it without the variable."""
         run = self.folder / "run"
         self.succeed(*SMALL, "--epochs", 1, "--out", run, env={"NNMF_DATA": program.mnist_folder()})
         self.resume(run, epochs=2)
@@ -589,10 +589,10 @@ class Resume(RunTest):
 
 
 class Options(RunTest):
-    """Each option that changes the network or the training: a step, a file, a resumed step."""
+    """Each option that changes the network or training: one step, its file, a resumed step."""
 
     def check(self, *options, kind="mnist"):
-        """Two epochs equal one and another; -> the run's weights."""
+        """Checks that two epochs equal one epoch and a resumed one -> the run's weights."""
         small = [*SMALL, "--dataset", kind, "--train-range", "0:15", *options]
         data = program.mnist_folder() if kind != "cifar10" else program.cifar10_folder()
         whole, run = self.folder / "whole", self.folder / "run"
@@ -652,7 +652,7 @@ class Options(RunTest):
         self.assertTrue(self.differ(runs["reference"], runs["image"]))
 
     def test_gzip(self):
-        """The same numbers from packed files."""
+        """The same results from compressed files."""
         for kind in ("mnist", "fashion-mnist"):
             plain = self.small(f"plain-{kind}", "--dataset", kind)
             packed = self.small(f"packed-{kind}", "--dataset", kind,
@@ -660,7 +660,7 @@ class Options(RunTest):
             self.check_same_run(plain, packed)
 
     def test_init(self):
-        """Starts from these weights; of a checkpoint, nothing but the weights is taken over."""
+        """Starts from these weights; from a checkpoint it takes only the weights."""
         run = self.small("run", epochs=1)
         one = self.small("one", "--init", run / "last.safetensors")
         two = self.small("two", "--init", run / "best.safetensors")

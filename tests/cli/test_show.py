@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""`show`: every picture is decoded and held against the numbers that it shows, and its texts are
-read.
+"""`show`: decodes every picture, compares it with the numbers that it shows, and reads its texts.
 
 Environment, besides program.py's:
-    NNMF_TRAIN_EMULATED  the program with the emulated back end: its tests are skipped without
+    NNMF_TRAIN_EMULATED  the program with the emulated back end; its tests are skipped if not set
 """
 
 import os
@@ -28,7 +27,7 @@ CROP = 24  # of MNIST's 28
 CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
 PAPER, INK, FAINT = (255, 255, 255), (32, 32, 32), (128, 128, 128)
 TEXT_WIDTH, TEXT_HEIGHT = 8, 13
-# The characters by their rows of eight pixels, from the font's source.
+# The characters as rows of eight pixels, from the font's source.
 GLYPHS = {bytes(int(row, 16) for row in rows.split(", ")): chr(ord(" ") + number)
           for number, rows in enumerate(re.findall(
               r"\{((?:0x[0-9a-f]{2}(?:, )?){13})\}",
@@ -36,12 +35,12 @@ GLYPHS = {bytes(int(row, 16) for row in rows.split(", ")): chr(ord(" ") + number
 
 
 def bytes_of(numbers, white=1.0):
-    """Numbers as the sheets show them: half a level up, then cut."""
+    """Converts numbers to bytes as the sheets do: adds half a level, then truncates."""
     return np.clip(np.asarray(numbers) / white * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def read(pixels, x, y, length, colour=INK):
-    """Text of one colour; None for what is no character."""
+    """Reads text of one colour; None for unknown characters."""
     cells = (pixels[y:y + TEXT_HEIGHT, x:x + length * TEXT_WIDTH] == colour).all(axis=2)
     rows = np.packbits(cells, axis=1)
     return "".join(str(GLYPHS.get(rows[:, i].tobytes())) for i in range(rows.shape[1]))
@@ -66,7 +65,7 @@ class ShowTest(ProgramTest):
         return pixels, result.out
 
     def check_frame(self, pixels):
-        """White margins, and a caption."""
+        """Checks white margins and the caption."""
         for edge in (pixels[:MARGIN], pixels[-MARGIN:], pixels[:, :MARGIN], pixels[:, -MARGIN:]):
             self.assertTrue((edge == 255).all())
         self.assertTrue((pixels[MARGIN:MARGIN + LINE] < 64).any())
@@ -75,17 +74,17 @@ class ShowTest(ProgramTest):
         self.assertEqual(read(pixels, x, y, len(text), colour), text)
 
     def check_centred(self, pixels, x, y, width, text, colour=INK):
-        """C cuts towards 0."""
+        """C division truncates towards 0."""
         self.check_text(pixels, x + int((width - len(text) * TEXT_WIDTH) / 2), y, text, colour)
 
     def check_caption(self, pixels, text):
-        """It, and nothing behind it."""
+        """Checks the text, and that nothing follows it."""
         self.check_text(pixels, MARGIN, MARGIN, text)
         behind = pixels[MARGIN:MARGIN + LINE, MARGIN + len(text) * TEXT_WIDTH:]
         self.assertTrue((behind == 255).all())
 
     def squares(self, pixels, x, y, count_x, count_y, scale):
-        """The colours of squares of one colour each: count_y x count_x x 3."""
+        """-> the colours of single-coloured squares: count_y x count_x x 3."""
         part = pixels[y:y + count_y * scale, x:x + count_x * scale]
         part = part.reshape(count_y, scale, count_x, scale, 3)
         first = part[:, 0, :, 0]
@@ -101,7 +100,7 @@ class ShowTest(ProgramTest):
 
 class Samples(ShowTest):
     def sheet_images(self, pixels, count, columns, crop=CROP):
-        """The images of a sheet: count x crop x crop x 3."""
+        """-> the images of a sheet: count x crop x crop x 3."""
         step_x, step_y = crop * SCALE + GAP, LINE + crop * SCALE + LINE + GAP
         return np.stack([
             self.squares(pixels, MARGIN + i % columns * step_x,
@@ -109,7 +108,7 @@ class Samples(ShowTest):
             for i in range(count)])
 
     def check_row_text(self, pixels, row, text):
-        """It, and nothing behind it."""
+        """Checks the text, and that nothing follows it."""
         y = CAPTION + row * (LINE + CROP * SCALE + LINE + GAP)
         self.assertEqual(read(pixels, MARGIN, y, 60, FAINT).rstrip(), text)
 
@@ -120,7 +119,7 @@ class Samples(ShowTest):
             self.check_centred(pixels, x, y + crop * SCALE + 2, crop * SCALE, str(name))
 
     def test_in_file_order(self):
-        """Centre crops of grey images, five of each step."""
+        """Centre crops of grey images, five from each step."""
         pixels, _ = self.show(*self.mnist("--samples", 13, "--augment", "none", "--no-shuffle"))
         shown = self.sheet_images(pixels, 13, 5)
         images = make_fixtures.images("mnist", 0, 13)[:, 0, 2:-2, 2:-2]
@@ -135,13 +134,13 @@ class Samples(ShowTest):
         options = ["--data", program.cifar10_folder(), "--augment", "none", "--no-shuffle"]
         pixels, _ = self.show("--samples", 20, *options, "--train-range", "9995:10100")
         shown = self.sheet_images(pixels, 20, 10, crop=28)
-        # Ten of each step of 50.
+        # Ten from each step of 50.
         numbers = [9995 + i % 10 + i // 10 * 50 for i in range(20)]
         images = np.concatenate([make_fixtures.images("cifar10", i, 1) for i in numbers])
         self.assertTrue((shown == images[:, :, 2:-2, 2:-2].transpose(0, 2, 3, 1)).all())
         self.check_labels(pixels, [CIFAR10[make_fixtures.labels(i, 1)[0]] for i in numbers], 10,
                           crop=28)
-        # No larger than it must be.
+        # No larger than necessary.
         height, width = 2 * (LINE + 28 * SCALE + LINE + GAP) - GAP, 10 * (28 * SCALE + GAP) - GAP
         self.assertEqual(pixels.shape[:2], (CAPTION + height + MARGIN, width + 2 * MARGIN))
 
@@ -153,13 +152,13 @@ class Samples(ShowTest):
                  for i in range(60) for y in range(5) for x in range(5)}
         places = [crops[image.tobytes()] for image in shown]
         self.assertEqual(len({image for image, _, _ in places}), 10)
-        for step in range(2):  # one draw for each batch
+        for step in range(2):  # one draw per batch
             self.assertEqual(len({place[1:] for place in places[5 * step:5 * step + 5]}), 1)
             _, y, x = places[5 * step]
             self.check_row_text(pixels, step, f"step {step}: crop at row {y}, column {x}")
 
     def test_what_was_done_to_the_colours(self):
-        """Factors, and for the hue a part of a turn, in the order in which they were applied."""
+        """Factors, and for the hue a fraction of a turn, in the order of application."""
         pixels, _ = self.show("--data", program.cifar10_folder(), "--samples", 40)
         orders, flipped = set(), 0
         for row in range(4):
@@ -172,12 +171,12 @@ class Samples(ShowTest):
             orders.add(tuple(name for name, _ in changes))
             flipped += done[1] is not None
             found = dict(changes)
-            for name, pattern, least, most in (("brightness", r"x(\d\.\d\d)", 0.5, 1.5),
+            for name, pattern, low, high in (("brightness", r"x(\d\.\d\d)", 0.5, 1.5),
                                                ("contrast", r"x(\d\.\d\d)", 0.9, 1.1),
                                                ("saturation", r"x(\d\.\d\d)", 0.9, 1.1),
                                                ("hue", r"([+-]\d\.\d\d)", -0.15, 0.15)):
                 number = re.fullmatch(pattern, found.pop(name))
-                self.assertTrue(number and least <= float(number[1]) <= most, text)
+                self.assertTrue(number and low <= float(number[1]) <= high, text)
             self.assertFalse(found)
         self.assertGreater(len(orders), 1)
         self.assertIn(flipped, (1, 2, 3))
@@ -194,7 +193,7 @@ class Samples(ShowTest):
         self.show(*self.mnist("--samples", 60))
         out = ["--out", self.folder / "none.png"]
         self.fail_with(USAGE, "show", *self.mnist("--samples", 61, *out), mention=("61", "60"))
-        # Three batches, the last of one image.
+        # Three batches; the last one has one image.
         some = [*self.mnist("--train-range", "0:11"), *out]
         self.fail_with(USAGE, "show", *some, "--samples", 12, mention=("12", "11"))
         self.fail_with(USAGE, "show", *some, "--samples", 1001, mention="--samples")
@@ -234,7 +233,7 @@ class Weights(ShowTest):
                 shown = self.squares(pixels, x, y, kernel, kernel, scale)
                 expected = bytes_of(window[..., None], row.max())
                 self.assertLessEqual(np.abs(shown.astype(int) - expected).max(), 1)
-        # Lines around all windows, and numbers at every eighth.
+        # Lines around all windows, and a number at every eighth.
         outputs, channels = w.shape[:2]
         left, top = MARGIN + 28, CAPTION + 2 * LINE
         right, bottom = left + channels * step, top + outputs * step
@@ -272,7 +271,7 @@ class Weights(ShowTest):
         height, width = 4 * (5 * PATCH + GAP + LINE) - GAP, 8 * (5 * PATCH + GAP) - GAP
         first = np.s_[CAPTION:CAPTION + LINE + height, MARGIN:MARGIN + width]
         self.assertTrue((pixels[first] == one[first]).all())
-        # Windows with the line behind each: layers 12, 18, 26, 32, 38.
+        # Windows, each with the line after it: layers 12, 18, 26, 32, 38.
         tables = sum(outputs * channels * step**2 for outputs, channels, step in (
             (32, 32, 9), (64, 32, 16), (64, 64, 9), (96, 64, 10), (10, 96, 9)))
         drawn = (pixels != 255).any(axis=2).sum()
@@ -295,7 +294,7 @@ class Reconstructions(ShowTest):
     FIRST, COUNT = 7, 4
 
     def expected(self):
-        """Images and reconstructions from the h of `trace`: count x 24 x 24."""
+        """-> images and reconstructions from the h of `trace`: count x 24 x 24."""
         trace = self.folder / "trace.safetensors"
         self.succeed("trace", "--dataset", "mnist", "--iterations", 2, "--weights", self.weights,
                      "--data", program.mnist_folder(), "--batch-size", self.COUNT,
@@ -387,7 +386,7 @@ class Confusion(ShowTest):
         return counts
 
     def check_cell(self, pixels, x, y, count, share, right):
-        """Blue where true class and predicted class are the same, else red, from 0 to a quarter."""
+        """Blue if true and predicted class are the same, else red, from 0 to a quarter."""
         depth = share if right else min(4 * share, 1)
         colour = [int(255 + depth * (part - 255) + 0.5)
                   for part in ((8, 48, 107) if right else (165, 15, 21))]
@@ -401,7 +400,7 @@ class Confusion(ShowTest):
         self.check_centred(pixels, x, y + 13, self.CELL, str(count), PAPER if depth > 0.5 else INK)
 
     def check_table(self, pixels, left, top, counts, cell, names):
-        """The names of the classes, recall and precision."""
+        """Checks the names of the classes, recall and precision."""
         for i, name in enumerate(names):
             self.check_text(pixels, left - 8 - len(name) * TEXT_WIDTH, top + i * self.HEIGHT + 13, name)
             self.check_centred(pixels, left + i * cell, top - LINE, cell, name)
@@ -417,7 +416,7 @@ class Confusion(ShowTest):
                                                       "red: four times the share)", FAINT)
 
     def test_long_names(self):
-        """Cells as wide as the longest name."""
+        """Cells are as wide as the longest name."""
         names = ("T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot").split(",")
         pixels, out = self.show(*self.use("--dataset", "fashion-mnist", "--confusion"))
         rows = re.findall(rf"^ *({'|'.join(names)})((?: +\d+){{10}})$", out, re.MULTILINE)
@@ -439,7 +438,7 @@ class Confusion(ShowTest):
         self.check("--split", "train", "--batch-size=7", images=60, labels=labels)
 
     def test_weights_that_tell_classes_apart(self):
-        """The last layer made to look at what differs, so that there is more than one column."""
+        """The last layer is changed to depend on features that differ, to predict several classes."""
         trace = self.folder / "trace.safetensors"
         self.succeed("trace", *self.use("--batch-size", 30, "--out", trace))
         h = make_fixtures.read_safetensors(trace)["38.output"][:, :, 0, 0]
@@ -521,13 +520,13 @@ class Emulated(ShowTest):
                                         self.use("--reconstruct", 2),
                                         self.use("--confusion"))):
             with self.subTest(sheet=sheet[-2:]):
-                host, told = self.show(*sheet)
+                host, printed = self.show(*sheet)
                 with mock.patch.object(program, "PROGRAM", os.path.abspath(EMULATED)):
                     cuda, also = self.show(*sheet, "--device", "cuda", name="cuda.png")
                 self.assertEqual(host.shape, cuda.shape)
-                if number != 2:  # the errors' last digits are pixels too
+                if number != 2:  # the last digits of the errors in its captions may differ
                     self.assertLessEqual(np.abs(host.astype(int) - cuda).max(), 1)
-                self.assertEqual(told.splitlines()[:-1], also.splitlines()[:-1])
+                self.assertEqual(printed.splitlines()[:-1], also.splitlines()[:-1])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Signals, and a reader of standard output that goes away: what ends a run, and what it leaves."""
+"""Signals, and a reader of standard output that goes away: what ends a run, and what it leaves
+behind."""
 
 import json
 import os
@@ -16,7 +17,7 @@ from test_runs import RunTest
 
 
 def processor_seconds(process):
-    """Of a process and its children."""
+    """-> processor time of a process and its children."""
     folder = pathlib.Path(f"/proc/{process}")
     fields = (folder / "stat").read_text().rpartition(")")[2].split()
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -25,7 +26,7 @@ def processor_seconds(process):
 
 
 class SignalTest(RunTest):
-    """An epoch of 400 steps that is never finished; the comparison ends after 30 of them."""
+    """An epoch of 400 steps that never finishes; comparisons end after 30 steps."""
 
     def setUp(self):
         super().setUp()
@@ -38,7 +39,7 @@ class SignalTest(RunTest):
         return running
 
     def start_long_steps(self, **how):
-        """-> a run in its first step, which takes far too long"""
+        """-> a run in its first step, which takes far too long."""
         running = self.start("--data", program.mnist_folder(), "--dataset", "mnist", "--device",
                              "cpu", "--batch-size", 50, "--iterations", 1000000, "--epochs", 1,
                              "--out", self.run_folder, **how)
@@ -46,8 +47,8 @@ class SignalTest(RunTest):
         return running
 
     def wait_for_step(self, running):
-        """Until it is in its first step, which it would not begin after a signal: until it has
-        computed for a while, since before it there is nothing to compute."""
+        """Waits until the process is in its first step, which it would not start after a signal. It
+        is there once it has used processor time for a while, since before there is little work."""
         running.wait_for(b"Run: ")
         before = processor_seconds(running.process.pid)
         program.wait_until(lambda: processor_seconds(running.process.pid) > before + 0.5)
@@ -65,7 +66,7 @@ class SignalTest(RunTest):
         return running.finish()
 
     def check_checkpoint(self, run, result, number):
-        """-> how many steps it has"""
+        """-> the number of steps in the checkpoint."""
         self.assertEqual(result.status, 128 + number, result)
         self.assertEqual(result.error_lines(), [], result)
         self.assertIn(f"nnmf-train --resume {run}", result.out, result)
@@ -106,7 +107,7 @@ class Orderly(SignalTest):
         self.check_same_run(self.folder / "whole", run)
 
     def test_signals_of_other_systems(self):
-        """A terminal that hangs up; a batch system before a limit."""
+        """From a terminal that hangs up, or a batch system before a time limit."""
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU):
             with self.subTest(signal=number):
                 run = self.folder / f"run-{number}"
@@ -124,7 +125,7 @@ class Orderly(SignalTest):
                          ("end", "signal", signal.SIGHUP), result)
 
     def test_ignored_signal_stays_ignored(self):
-        """As by nohup, or in the background of a shell's script."""
+        """As with nohup, or in the background of a shell script."""
         ignored = (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1)
 
         def ignore():
@@ -144,7 +145,7 @@ class Orderly(SignalTest):
 
 class Repeated(SignalTest):
     def interrupt_twice(self, *numbers):
-        """A hundredth of a second apart, in a step that takes longer."""
+        """Sends two signals 0.01 s apart, within a longer step."""
         running = self.start("--data", program.mnist_folder(), "--dataset", "mnist", "--device",
                              "cpu", "--batch-size", 50, "--iterations", 50, "--epochs",
                              1000000, "--out", self.run_folder)
@@ -155,7 +156,7 @@ class Repeated(SignalTest):
         return running.finish()
 
     def test_same_interruption(self):
-        """As timeout(1) does to a process and then to its group; or one key, seen by two."""
+        """Sent twice, as by timeout(1) to a process and then to its group, or by one key press to two."""
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(signal=number):
                 self.run_folder = self.folder / f"run-{number}"
@@ -167,7 +168,7 @@ class Repeated(SignalTest):
         self.check_checkpoint(self.run_folder, result, signal.SIGHUP)
 
     def test_later_signal(self):
-        """More than a second later: it does not wait for the step's end."""
+        """A second signal more than a second later ends the program without waiting for the step."""
         running = self.start_long_steps()
         running.signal(signal.SIGTERM)
         time.sleep(0.2)
@@ -180,7 +181,7 @@ class Repeated(SignalTest):
 
 class Killed(SignalTest):
     def test_killed_in_the_first_epoch(self):
-        """There is something to go on from before the first epoch ends."""
+        """There is a checkpoint before the first epoch ends."""
         run = self.folder / "run"
         result = self.interrupt(run, signal.SIGKILL)
         self.assertEqual(result.status, -signal.SIGKILL, result)
@@ -190,7 +191,7 @@ class Killed(SignalTest):
                                    self.folder / "whole" / "last.safetensors")
 
     def test_killed_again_and_again(self):
-        """At random moments of short epochs, so often while files are written."""
+        """Killed at random moments of short epochs, so often while it writes files."""
         seed = random.randrange(1 << 32)
         chance = random.Random(seed)
         run = self.folder / "run"
@@ -201,7 +202,7 @@ class Killed(SignalTest):
             for _ in range(3 if WRAPPER else 8):
                 last, best = run / "last.safetensors", run / "best.safetensors"
                 running = Running(*start)
-                # The first best follows the first epoch's line.
+                # The first best weights are written after the first epoch's line.
                 running.wait_for(b"Epoch: " if best.exists() else b"Epoch: 1\n")
                 time.sleep(chance.uniform(0.0, 0.1))
                 running.signal(signal.SIGKILL)
@@ -216,12 +217,12 @@ class Killed(SignalTest):
 
 
 class Reader(SignalTest):
-    """Of standard output: it goes away, and training goes on."""
+    """The reader of standard output goes away, and training continues."""
 
     GONE = "nnmf-train: standard output: its reader has gone: going on without it"
 
     def execute(self, *arguments):
-        """With a pipe that nobody reads."""
+        """Runs with a pipe that nobody reads."""
         source, target = os.pipe()
         os.close(source)
         try:
@@ -265,11 +266,11 @@ class Reader(SignalTest):
         self.check_leaving(terminal=True)
 
     def test_other_commands(self):
-        """What they print is all that there is of it: they end, as other programs do."""
+        """Their output is their only result, so they end as other programs do."""
         self.assertEqual(self.execute("info").status, -signal.SIGPIPE)
 
     def test_robustness(self):
-        """With a table there is something to go on for."""
+        """Continues if it writes a table."""
         weights, table = self.folder / "w.safetensors", self.folder / "table.csv"
         make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
         arguments = ["robustness", *SMALL, "--device", "cpu", "--data", program.mnist_folder(),
@@ -282,7 +283,7 @@ class Reader(SignalTest):
 
 
 class Robustness(SignalTest):
-    """`robustness` keeps the tests that are finished."""
+    """`robustness` keeps finished tests."""
 
     def arguments(self, *options):
         weights = self.folder / "w.safetensors"
@@ -316,19 +317,19 @@ class Robustness(SignalTest):
                 self.check_no_leftovers(self.folder)
 
     def test_many_repetitions(self):
-        """Of the same batch, between which it can end."""
+        """The program can end between repetitions of the same batch."""
         running = self.start(*self.arguments("--kind", "uniform-noise", "--levels", "0.1",
                                              "--batch-size", 30, "--repetitions", 1000,
                                              "--iterations", 100))
         running.wait_for(b"none ")
-        time.sleep(0.5)  # into the repetitions
+        time.sleep(0.5)  # until it is in the repetitions
         running.signal(signal.SIGHUP)
         result = running.finish()
         self.assertEqual(result.status, 128 + signal.SIGHUP, result)
         self.assertIn("Ended after 1 of 2 tests", result.out)
 
     def test_killed(self):
-        """Each test is in the table when it is finished."""
+        """Each finished test is already in the table."""
         running = self.start(*self.arguments("--kind", "uniform-noise", "--levels",
                                              ",".join(["0.1"] * 64), "--repetitions", 40))
         program.wait_until(lambda: (self.folder / "table.csv").exists() and len(self.rows()) >= 3)
@@ -338,7 +339,7 @@ class Robustness(SignalTest):
 
 
 def new_process_one():
-    """A command that runs another one as process 1, as in a container; None: not permitted."""
+    """-> a command that runs another one as process 1, as in a container, or None if not permitted."""
     for options in ([], ["--user"]):
         command = ["unshare", *options, "--pid", "--fork"]
         try:
@@ -354,10 +355,10 @@ PROCESS_ONE = new_process_one()
 
 @unittest.skipUnless(PROCESS_ONE, "no process may be process 1 here")
 class ProcessOne(SignalTest):
-    """For process 1 the default of a signal does nothing."""
+    """The default action of a signal does not end process 1."""
 
     def start(self, *arguments):
-        # The search for leaks looks for its threads in /proc, by their numbers outside.
+        # LeakSanitizer looks for its threads in /proc by their outer ids.
         without_leaks = ["env", "ASAN_OPTIONS=detect_leaks=0"]
         running = super().start(*arguments, before=[*without_leaks, *PROCESS_ONE])
         parent = running.process.pid
@@ -391,7 +392,7 @@ class ProcessOne(SignalTest):
                 self.check_end(running, number, 0.1)
 
     def test_training(self):
-        """The first signal waits for the step's end, a later one does not."""
+        """The first signal waits for the end of the step, a later one does not."""
         running = self.start_long_steps()
         self.check_end(running, signal.SIGTERM, 1.1)
 

@@ -20,7 +20,7 @@ def closing(*descriptors):
 
 
 class Closed(ProgramTest):
-    """`<&-`, `>&-`, `2>&-`, and all of them."""
+    """`<&-`, `>&-`, `2>&-`, and all of them at once."""
 
     CASES = ((0,), (1,), (2,), STREAMS)
 
@@ -29,7 +29,7 @@ class Closed(ProgramTest):
         self.options = ["--data", program.mnist_folder(), *SMALL, "--device", "cpu"]
 
     def test_files_stay_apart(self):
-        """No file of a run gets the number of a standard stream."""
+        """No file of a run gets the descriptor of a standard stream."""
         for closed in self.CASES:
             with self.subTest(closed=closed):
                 run = self.folder / f"run-{len(closed)}-{closed[0]}"
@@ -43,14 +43,14 @@ class Closed(ProgramTest):
                 result = running.finish()
                 for number in closed:
                     self.assertEqual(opened[number], "/dev/null", result)
-                # A closed standard output is one that cannot be written to.
+                # Writing to a closed standard output fails.
                 self.assertEqual(result.status, FAILED if 1 in closed else 128 + signal.SIGTERM)
                 (events,) = run.glob("events.out.tfevents.*")
                 for text in (b"Actual lr:", b"standard output", b"Ended in epoch"):
                     self.assertNotIn(text, events.read_bytes())
 
     def test_error_with_closed_streams(self):
-        """The exit status is the same, and the message nowhere but on standard error."""
+        """The exit status is the same, and the message only goes to standard error."""
         for closed in self.CASES:
             with self.subTest(closed=closed):
                 result = program.execute(*self.options, "--train-range", "0:61",

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A run's event files, read by TensorBoard itself; skipped where it is not installed.
+"""A run's event files, read by TensorBoard itself; skipped if it is not installed.
 
 Environment, besides program.py's:
-    NNMF_TRAIN_EMULATED  the program with the emulated back end: its test is skipped without
+    NNMF_TRAIN_EMULATED  the program with the emulated back end; its test is skipped if not set
 """
 
 import csv
@@ -21,14 +21,14 @@ import program
 from program import SMALL, ProgramTest, Running, make_fixtures
 
 try:
-    from PIL import Image  # which TensorBoard needs, too
+    from PIL import Image  # TensorBoard needs it, too
     from tensorboard.backend.event_processing import event_accumulator, event_file_loader
 except ImportError as missing:
     event_accumulator, reason = None, f"no TensorBoard: {missing}"
     print(f"skipped: {reason}: pip install tensorboard")
 else:
     reason = ""
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every restart
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it logs every restart
 
 GROUPS = ("cnn_top", "nnmf", "batchnorm")
 SCALARS = {"loss/train", "accuracy/train", "accuracy/test", "speed/images_per_second",
@@ -41,14 +41,14 @@ def event_files(run):
 
 
 def metrics(run):
-    """Rows of metrics.csv by epoch."""
+    """-> the rows of metrics.csv by epoch."""
     with open(run / "metrics.csv", newline="", encoding="ascii") as file:
         return {int(row["epoch"]): {name: float(value) for name, value in row.items()}
                 for row in csv.DictReader(file)}
 
 
 def expected_scalars(row, train, test):
-    """Tag: value, tolerance for what metrics.csv leaves out."""
+    """-> tag: value, tolerance for the digits that metrics.csv leaves out."""
     seconds = row["train_seconds"]
     return {
         "loss/train": (row["train_loss"], 1e-9),
@@ -56,14 +56,14 @@ def expected_scalars(row, train, test):
         "accuracy/test": (row["test_correct"] / test, 0),
         "seconds/train": (seconds, 5e-4),
         "seconds/test": (row["test_seconds"], 5e-4),
-        # What seconds that are 0.0005 off do to it.
+        # The effect of an error of 0.0005 s.
         "speed/images_per_second": (train / seconds, 1e-3 * train / seconds**2),
         **{f"learning_rate/{group}": (row[f"lr_{group}"], 0) for group in GROUPS},
     }
 
 
 def load(run):
-    """What TensorBoard makes of the run, all steps of it."""
+    """Reads all steps of the run with TensorBoard."""
     everything = {"scalars": 0, "images": 0, "tensors": 0}
     accumulator = event_accumulator.EventAccumulator(str(run), size_guidance=everything)
     return accumulator.Reload()
@@ -74,7 +74,7 @@ def pixels(event):
 
 
 def shows(sheet, patch, scale):
-    """Is the picture `patch` (height, width, channels), enlarged, somewhere on the sheet?"""
+    """Whether the picture `patch` (height, width, channels) is on the sheet, enlarged."""
     wanted = np.broadcast_to(patch, (*patch.shape[:2], 3)).repeat(scale, 0).repeat(scale, 1)
     height, width = wanted.shape[:2]
     corners = np.argwhere((sheet == wanted[0, 0]).all(axis=2))
@@ -94,7 +94,7 @@ class TensorBoardTest(ProgramTest):
         return run
 
     def check_scalars(self, run, epochs, train=60, test=30):
-        """Every scalar is that of metrics.csv, once, in the order of the epochs."""
+        """Checks that every scalar of metrics.csv occurs once, in the order of the epochs."""
         rows, accumulator = metrics(run), load(run)
         self.assertEqual(sorted(rows), list(range(epochs)))
         self.assertEqual(set(accumulator.Tags()["scalars"]), SCALARS)
@@ -108,7 +108,7 @@ class TensorBoardTest(ProgramTest):
         return accumulator
 
     def check_nothing_twice(self, run):
-        """In all files together, whatever a reader would make of it."""
+        """Checks all files together, whatever a reader would discard."""
         seen = set()
         for path in event_files(run):
             for event in event_file_loader.LegacyEventFileLoader(str(path)).Load():
@@ -124,7 +124,7 @@ class Content(TensorBoardTest):
         self.assertEqual(len(event_files(run)), 1)
 
     def test_loss_is_that_of_an_image(self):
-        """Whatever the batch: probabilities that are about equal have a cross entropy of ln 10."""
+        """For any batch size: nearly equal probabilities have a cross-entropy of ln 10."""
         rates = [word for group in ("nnmf", "cnn-top", "batchnorm") for word in (f"--lr-{group}", 1e-6)]
         run = self.small("run", "--loss", "cross-entropy", "--batch-size", 50, *rates)
         (event,) = self.check_scalars(run, epochs=1).Scalars("loss/train")
@@ -164,14 +164,14 @@ class Content(TensorBoardTest):
             self.assertEqual(table[name], str(value), name)
 
     def test_samples(self):
-        """Without augmentation and shuffling: the first images of the files, in the middle."""
+        """Without augmentation and shuffling, the centre crops of the first images in the files."""
         run = self.small("run", "--augment", "none", "--no-shuffle", "--train-range", "3:60")
         (event,) = load(run).Images("samples/train")
         sheet = pixels(event)
         self.assertEqual(event.step, 0)
         self.assertEqual((event.height, event.width), sheet.shape[:2])
         images = make_fixtures.images("mnist", 0, 60)[:, 0, 2:26, 2:26, None]
-        for number in (3, 4, 7, 8, 42):  # five in each of eight batches
+        for number in (3, 4, 7, 8, 42):  # five from each of eight batches
             self.assertTrue(shows(sheet, images[number], 3), number)
         self.assertFalse(shows(sheet, images[2], 3))
         self.assertFalse(shows(sheet, images[43], 3))
@@ -188,7 +188,7 @@ class Content(TensorBoardTest):
                 self.assertEqual(shows(pixels(event), image, 3), kind == "none", number)
 
     def test_weights(self):
-        """Those of the last epoch are those of last.safetensors, non-negative and in colour."""
+        """The last epoch's weights are those in last.safetensors: non-negative and in colour."""
         run = self.folder / "run"
         self.succeed("--data", program.cifar10_folder(), "--train-range", "0:8", "--test-range",
                      "0:4", "--batch-size", 4, "--iterations", 1, "--epochs", 2, "--out", run)
@@ -199,7 +199,7 @@ class Content(TensorBoardTest):
         self.check_patches(pixels(last), np.abs(weights).reshape(32, 3, 5, 5))
 
     def test_weights_of_either_sign(self):
-        """Of the network without NNMF the smallest is black; here of one channel."""
+        """For the CNN baseline the minimum is black; here with one channel."""
         run = self.folder / "run"
         self.succeed("--data", program.mnist_folder(), "--dataset", "mnist", "--arch", "cnn",
                      "--batch-size", 5, "--epochs", 1, "--out", run)
@@ -210,8 +210,8 @@ class Content(TensorBoardTest):
         self.check_patches(pixels(event), weights - weights.min(axis=(1, 2, 3), keepdims=True))
 
     def check_patches(self, sheet, weights):
-        """Is each output's patch there, white its largest weight? A byte may be rounded the other
-        way."""
+        """Checks the patch of each output, where white is its maximum weight. Bytes may differ by
+        rounding."""
         size, scale = 60, 12
         for number, w in enumerate(weights.transpose(0, 2, 3, 1)):
             patch = np.floor(w / w.max() * 255 + 0.5).astype(int)
@@ -249,7 +249,7 @@ class Resume(TensorBoardTest):
         self.assertEqual({path: path.read_bytes() for path in event_files(run)}, before)
 
     def test_interrupted_again_and_again(self):
-        """In the first epoch and the second; what leaves no epoch leaves no file but its last."""
+        """In the first and second epoch. A run without a finished epoch only leaves its last file."""
         run = self.small("run", "--max-steps", 1, epochs=2)
         for steps in (5, 11, 12, 13, 20):
             self.succeed("--resume", run, "--max-steps", steps)
@@ -262,7 +262,7 @@ class Resume(TensorBoardTest):
         self.assertEqual([event.step for event in load(run).Images("samples/train")], [0])
 
     def test_events_after_the_checkpoint(self):
-        """Killed between the event file and the checkpoint, or in the middle of an event."""
+        """Killed between writing the event file and the checkpoint, or in the middle of an event."""
         for rest in (b"", b"\x20", b"\0" * 40):
             with self.subTest(rest=rest):
                 run = self.small(f"run{len(rest)}", epochs=1)
@@ -279,14 +279,14 @@ class Resume(TensorBoardTest):
                 self.succeed("--resume", run, "--epochs", 3)
                 self.check_scalars(run, 3)
                 self.check_nothing_twice(run)
-                # A TensorBoard that was looking all the time sees the same.
+                # A TensorBoard that was running all the time reads the same.
                 follower.Reload()
                 self.assertEqual([e.step for e in follower.Scalars("loss/train")], [0, 1, 2])
                 self.assertEqual([e.value for e in follower.Scalars("seconds/train")],
                                  [e.value for e in load(run).Scalars("seconds/train")])
 
     def test_files_of_others(self):
-        """Other programs' event files in the folder stay."""
+        """Event files of other programs in the folder stay."""
         run = self.small("run", epochs=1)
         other = run / "events.out.tfevents.1000000000.elsewhere"
         other.write_bytes(b"something")
@@ -317,7 +317,7 @@ class Killed(TensorBoardTest):
 @unittest.skipUnless(EMULATED, "NNMF_TRAIN_EMULATED is not set")
 class Emulated(TensorBoardTest):
     def test_the_same_on_a_gpu(self):
-        """The samples to a bit of a byte, the weights as far as two devices agree."""
+        """The samples to one level of a byte, the weights as far as two devices agree."""
         options = ["--train-range", "0:13", "--test-range", "0:7"]
         sheets = []
         for name, device in (("host", "cpu"), ("cuda", "cuda")):

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Runs, weights and configurations that older versions wrote are read, and runs go on.
+"""Reads runs, weights and configurations of older versions, and resumes their runs.
 
-tests/fixtures/versions/VERSION holds what the version's own program wrote, with random images
-(program.mnist_folder(60, 50)) in the place of Fashion-MNIST:
+tests/fixtures/versions/VERSION holds files written by that version's program, with random images
+(program.mnist_folder(60, 50)) instead of Fashion-MNIST:
     run.tar.xz     a run of 2 epochs of 4, --iterations 2 --batch-size 10 --seed 7
-    metrics.csv    of the same run when that program had gone on to the end
+    metrics.csv    of the same run after that program had finished it
     config_*.json  of other runs
 """
 
@@ -30,13 +30,13 @@ class Versions(ProgramTest):
         """-> the run's folder."""
         shutil.rmtree(self.folder / "run", ignore_errors=True)
         with tarfile.open(version / "run.tar.xz") as archive:
-            if hasattr(tarfile, "data_filter"):  # since Python 3.12 it warns without
+            if hasattr(tarfile, "data_filter"):  # Python 3.12 and later warn without it
                 archive.extraction_filter = tarfile.data_filter
             archive.extractall(self.folder)
         return self.folder / "run"
 
     def resume(self, run, *options):
-        """-> warnings."""
+        """Resumes a run -> its warnings."""
         result = program.execute("--resume", run, "--device", "cpu", "--data",
                                  program.mnist_folder(60, 50), *options)
         self.assertEqual(result.status, 0, result)
@@ -52,10 +52,10 @@ class Versions(ProgramTest):
                 config = json.loads((run / "config.json").read_text())
                 self.assertNotEqual(config["version"], version.name)
                 self.assertEqual(config["options"]["iterations"], 2)
-                self.succeed("--resume", run)  # from here on a run of this version
+                self.succeed("--resume", run)  # from now on it is a run of this version
 
     def test_best_loss_of_cross_entropy(self):
-        """The schedules go on from it, though a smaller last batch counts as a part of one now."""
+        """The schedules continue from it, although a smaller last batch has a smaller weight now."""
         run = self.unpack(VERSIONS[0])
         config, last = run / "config.json", run / "last.safetensors"
         config.write_text(config.read_text().replace('"batch-size": 10', '"batch-size": 16')
@@ -72,7 +72,7 @@ class Versions(ProgramTest):
         self.assertAlmostEqual(float(metadata["schedule_best.nnmf"]), 60 / 16 * 2.29)
 
     def test_statistics_onto_a_checkpoint(self):
-        """It stays one of its version: losses and learning rates go on as they would have."""
+        """It remains a checkpoint of its version: losses and learning rates continue unchanged."""
         for version in VERSIONS:
             with self.subTest(version=version.name):
                 run = self.unpack(version)
@@ -87,7 +87,7 @@ class Versions(ProgramTest):
                 self.assertEqual(read_rows(run / "metrics.csv")[-1]["lr_nnmf"], "0.001")
 
     def check_rows(self, version, rows):
-        """The program is another one and so may the processor be: losses agree to rounding."""
+        """The program and maybe the processor differ, so losses agree to rounding."""
         expected = read_rows(version / "metrics.csv")
         self.assertEqual(rows[:2], expected[:2])
         self.assertEqual(len(rows), len(expected))
@@ -99,7 +99,7 @@ class Versions(ProgramTest):
                 self.assertAlmostEqual(int(row[name]), int(other[name]), delta=2)
 
     def test_learning_rates(self):
-        """The configuration's are the schedule's own beginnings, unless they were edited."""
+        """Those in the configuration are the initial rates of the schedule, unless they were edited."""
         for version in VERSIONS:
             for rate in (0.01, 0.005):
                 with self.subTest(version=version.name, rate=rate):
@@ -128,7 +128,7 @@ class Versions(ProgramTest):
                              "--max-steps", 1, "--out", self.folder / version.name)
 
     def test_configurations(self):
-        """Each is accepted: what is missing beside it is told next."""
+        """Each is accepted: the error is about the next file, which is missing."""
         for version in VERSIONS:
             for config in sorted(version.glob("config_*.json")):
                 with self.subTest(version=version.name, config=config.name):

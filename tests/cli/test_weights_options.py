@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Weights know the options that they were made with, and a file made of them keeps what it held."""
+"""Weights store the options they were trained with, and files derived from them keep these."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def correct(result):
 class WeightsOptions(CopiedRunTest):
     @staticmethod
     def train_options():
-        """Enough learning for the options to matter."""
+        """Trains enough for the options to matter."""
         return ["--dataset", "fashion-mnist", "--data", program.mnist_folder(60, 50), *NETWORK,
                 "--device", "cpu", "--augment", "none", "--epochs", 12, "--test-range", "0:40"]
 
@@ -29,7 +29,7 @@ class WeightsOptions(CopiedRunTest):
         self.train = ["--split", "train", "--data", self.data]
 
     def without_options(self):
-        """As from PyTorch, or of version 0.1.0."""
+        """As from PyTorch or from version 0.1.0."""
         path = self.folder / "plain.safetensors"
         make_fixtures.write_safetensors(path, make_fixtures.read_safetensors(self.best), {})
         return path
@@ -40,7 +40,7 @@ class WeightsOptions(CopiedRunTest):
         return path.read_bytes()
 
     def test_every_command_uses_them(self):
-        """As if they had been repeated."""
+        """As if the options had been given again."""
         explicit = ["--dataset", "fashion-mnist", *NETWORK]
         plain = self.without_options()
         self.assertEqual(self.probabilities("--weights", self.best),
@@ -59,7 +59,7 @@ class WeightsOptions(CopiedRunTest):
                     self.succeed(command, "--weights", *weights, *data, *options, "--out",
                                  self.folder / out)
                     contents.append((self.folder / out).read_bytes())
-                if command == "statistics":  # which says in its metadata what it was made with
+                if command == "statistics":  # which records the options in its metadata
                     contents = [program.split_safetensors(content)[1] for content in contents]
                 self.assertTrue(contents[0] == contents[1])
 
@@ -71,7 +71,7 @@ class WeightsOptions(CopiedRunTest):
             self.assertEqual(correct(result), expected)
 
     def cut_test(self):
-        """The run's 40 test images."""
+        """Limits the test to the run's 40 test images."""
         return program.write_idx_folder(self.folder / "cut", 60, 40)
 
     def test_contradictions(self):
@@ -98,7 +98,7 @@ class WeightsOptions(CopiedRunTest):
         self.fail_with(USAGE, "--resume", self.run_folder, "--override", mention="--override")
 
     def test_train_from_them(self):
-        """The network is theirs, and so is the data set; how it is trained is not."""
+        """Takes the network and the data set from them, but not the training options."""
         run = self.folder / "new"
         self.succeed("train", "--init", self.best, "--data", self.data, "--max-steps", 1, "--out",
                      run)
@@ -124,7 +124,7 @@ class WeightsOptions(CopiedRunTest):
                                mention=self.best)
 
     def test_unknown_option(self):
-        """Of a later version."""
+        """An option of a later version."""
         arrays, metadata = program.read_checkpoint(self.best)
         options = json.loads(metadata["options"]) | {"sparsity": 2}
         make_fixtures.write_safetensors(self.best, arrays,
@@ -134,7 +134,7 @@ class WeightsOptions(CopiedRunTest):
         self.assertIn("'sparsity'", result.err)
 
     def test_statistics_onto_a_checkpoint(self):
-        """Moments and state stay: the run goes on as it would have."""
+        """Moments and state stay, so the run continues unchanged."""
         whole = self.folder / "whole"
         shutil.copytree(self.run_folder, whole)
         before, _ = program.read_checkpoint(self.last)
@@ -147,7 +147,7 @@ class WeightsOptions(CopiedRunTest):
         self.check_same_checkpoint(whole / "last.safetensors", self.last)
 
     def test_statistics_of_a_checkpoint_as_another_network(self):
-        """Its run could not go on with what the file would say then."""
+        """The run could not continue with the new options in the file."""
         for out in (self.last, self.folder / "m.safetensors"):
             before = self.last.read_bytes()
             self.fail_with(USAGE, "statistics", "--weights", self.last, "--data", self.data,
@@ -158,7 +158,7 @@ class WeightsOptions(CopiedRunTest):
         self.succeed("--resume", self.run_folder, "--epochs", 13)
 
     def test_statistics_of_other_options(self):
-        """What they were measured with is what the file says from then on."""
+        """From then on the file records the options they were measured with."""
         out = self.folder / "m.safetensors"
         self.succeed("statistics", "--weights", self.without_options(), "--dataset",
                      "fashion-mnist", "--data", self.data, "--iterations", 5, "--out", out)
@@ -170,7 +170,7 @@ class WeightsOptions(CopiedRunTest):
         self.assertEqual((options["iterations"], options["batch-size"]), (5, 20))
 
     def test_beta(self):
-        """Is learned: weights have their own."""
+        """beta is learned, so weights have their own."""
         exponential = ["--positive-function", "exp", "--beta", 2, "--data", self.data]
         self.succeed(*SMALL, *exponential, "--epochs", 1, "--out", self.folder / "exp")
         weights = self.folder / "exp" / "best.safetensors"
@@ -206,7 +206,7 @@ class WeightsOptions(CopiedRunTest):
         self.assertEqual({path: path.read_bytes() for path in data.iterdir()}, before)
 
     def test_outputs_onto_the_weights(self):
-        """By whatever name, they are not replaced by something else."""
+        """Output never replaces the weights, whatever name the path uses."""
         link = self.folder / "link.safetensors"
         link.symlink_to(self.best)
         before = self.best.read_bytes()

@@ -1,7 +1,7 @@
 /*
- * What this GPU can do at most, measured: one line of JSON with its name, float32 and TF32 rates
- * of cuBLAS on large square matrices (FLOP/s), and the bandwidth of a copy in device memory
- * (bytes read plus bytes written a second). Each is the best of some.
+ * Measures the maximum rates of this GPU. Prints one line of JSON with its name, the float32 and
+ * TF32 rates of cuBLAS on large square matrices (FLOP/s), and the bandwidth of a copy in device
+ * memory (bytes read plus bytes written per second). Each is the best of several measurements.
  */
 #include <algorithm>
 #include <cstdio>
@@ -66,7 +66,7 @@ int main()
     CHECK(cudaMalloc(&a, bytes));
     CHECK(cudaMalloc(&b, bytes));
     CHECK(cudaMalloc(&c, bytes));
-    /* Values do not change the work; zeros would change the power it takes. */
+    /* The time does not depend on values, but zeros would use less power. */
     float *host = (float *)std::malloc(bytes);
     if (!host)
         return 1;

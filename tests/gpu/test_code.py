@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the kernels' PTX must not have. Needs nvcc and no GPU.
+"""Checks the kernels' PTX for instructions that must not be in it. Needs nvcc, but no GPU.
 
     test_code.py NVCC
 """
@@ -16,14 +16,14 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NVCC = sys.argv.pop(1) if len(sys.argv) > 1 else "nvcc"
 
-# Sources, what must not be in their PTX, and why.
+# Sources, pattern that must not be in their PTX, reason.
 FORBIDDEN = (
-    ("*", r"membar\.(gl|sys)|fence\.sc", "a fence of all kinds of order: acquire and release do"),
-    ("nnmf*", r"div\.rn\.f32", "a division with a slow path, which takes all that are 0"),
-    ("adam", r"div\.rn\.f32", "the same, where gradients are 0"),
-    ("unfold", r"(div|rem)\.[us](32|64)", "a division of integers: the host knows the divisors"),
+    ("*", r"membar\.(gl|sys)|fence\.sc", "a sequentially consistent fence: acq_rel is enough"),
+    ("nnmf*", r"div\.rn\.f32", "a division with a slow path, which every 0 takes"),
+    ("adam", r"div\.rn\.f32", "a division with a slow path, which gradients of 0 take"),
+    ("unfold", r"(div|rem)\.[us](32|64)", "an integer division: the host knows the divisors"),
 )
-# And what must be in it, so that the patterns above are of the PTX that nvcc writes.
+# Patterns that must be in it, to check that nvcc writes PTX of the form above.
 FOUND = (
     ("columns", "convolution", r"atom\.add\.acq_rel\.gpu"),
     ("grid", "batchnorm", r"atom\.add\.release\.gpu"),
@@ -52,7 +52,7 @@ class Code(unittest.TestCase):
                 concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             cls.ptx = dict(pool.map(lambda source: ptx_of(source, folder), sources))
 
-    def test_has_nothing_forbidden(self):
+    def test_nothing_forbidden(self):
         for files, pattern, why in FORBIDDEN:
             for name, text in self.ptx.items():
                 if not pathlib.PurePath(name).match(files):
@@ -61,7 +61,7 @@ class Code(unittest.TestCase):
                     found = re.search(rf"^.*\b(?:{pattern})\b.*$", text, re.MULTILINE)
                     self.assertIsNone(found, f"{why}: {found and found[0].strip()}")
 
-    def test_has_what_it_is_about(self):
+    def test_expected_instructions(self):
         for what, name, pattern in FOUND:
             with self.subTest(what):
                 self.assertTrue(re.search(pattern, self.ptx[name]), f"no {pattern} in {name}")

@@ -1,12 +1,10 @@
 /*
- * cuDNN as an independent judge: our batch norm, 1x1 convolution and softmax against its, in the
- * shapes of the published network at a batch of 50. Prints the largest relative differences
- * (2-norm) and both times, medians of many; fails where a difference is larger than float32
- * rounding explains.
+ * Compares our batch norm, 1x1 convolution and softmax with cuDNN's, in the shapes of the published
+ * network at a batch of 50. Prints the maximum relative differences (2-norm) and the median times
+ * of both. Fails if a difference is larger than float32 rounding explains.
  *
- * Differences are taken on (rows, channels) as (N, C) images of one pixel, which is the memory that
- * we have; cuDNN is timed on (N, C, H, W), the layout that it is made for. Float32 throughout, no
- * TF32.
+ * Differences are computed on (rows, channels) as (N, C) images of one pixel, which is our memory
+ * layout. cuDNN is timed on (N, C, H, W), the layout it is optimised for. All in float32, no TF32.
  */
 #include <algorithm>
 #include <cmath>
@@ -98,7 +96,7 @@ struct Buffer {
     }
 };
 
-/* ||ours - theirs|| / ||theirs||, or over `size` where that is larger. */
+/* Returns ||ours - theirs|| / max(||theirs||, size). */
 double difference(const Buffer &ours, const Buffer &theirs, double size = 0.0)
 {
     std::vector<float> a = ours.read(), b = theirs.read();
@@ -111,7 +109,7 @@ double difference(const Buffer &ours, const Buffer &theirs, double size = 0.0)
     return norm > 0.0 ? std::sqrt(squares) / norm : std::sqrt(squares);
 }
 
-/* Microseconds of a call on the back end's stream: the median of some groups of calls. */
+/* Returns microseconds per call on the back end's stream, the median of several groups of calls. */
 template <class Work> double time_of(Work work)
 {
     enum { GROUPS_TIMED = 21, CALLS = 10 };
@@ -134,7 +132,7 @@ template <class Work> double time_of(Work work)
 
 void report(const char *what, const Extent &extent, double worst, double ours, double theirs)
 {
-    bool good = worst <= ALLOWED; /* not so for what is not a number */
+    bool good = worst <= ALLOWED; /* false for NaN */
     std::printf("| %-20s | %2d x %2d x %3d | %8.1e | %9.1f | %9.1f | %5.2f |%s\n", what,
                 extent.height, extent.width, extent.channels, worst, ours, theirs, theirs / ours,
                 good ? "" : " too far");
@@ -212,7 +210,7 @@ void check_batch_norm(const Extent &extent)
     norm_forward(CUDNN_BATCHNORM_SPATIAL, flat, parameters, theirs);
     norm_backward(CUDNN_BATCHNORM_SPATIAL, flat, parameters, theirs);
     finish();
-    /* Means near zero and sums that cancel are held against the size of their terms. */
+    /* Means near zero and sums that cancel are compared relative to the size of their terms. */
     double terms = std::sqrt((double)c), sums = terms * std::sqrt((double)rows);
     double worst =
         std::max({difference(mine.out, theirs.out), difference(mine.mean, theirs.mean, terms),
@@ -236,7 +234,7 @@ void check_batch_norm(const Extent &extent)
 
 /* ---- 1x1 convolution ---- */
 
-/* cuDNN's fastest ways for a shape. */
+/* cuDNN's fastest algorithms for a shape. */
 struct Convolution {
     cudnnTensorDescriptor_t x, y, bias;
     cudnnFilterDescriptor_t filter;
@@ -277,24 +275,24 @@ struct Convolution {
                 (all[(size_t)i].mathType == CUDNN_FMA_MATH ||
                  all[(size_t)i].mathType == CUDNN_DEFAULT_MATH))
                 return all[(size_t)i].algo;
-        std::fprintf(stderr, "test_cudnn: cuDNN knows no way for a convolution\n");
+        std::fprintf(stderr, "test_cudnn: cuDNN has no algorithm for a convolution\n");
         std::exit(1);
     }
 
     void choose()
     {
-        enum { MOST = 8 };
+        enum { MAX = 8 };
         int count = 0;
-        std::vector<cudnnConvolutionFwdAlgoPerf_t> a(MOST);
-        CHECK(cudnnFindConvolutionForwardAlgorithm(dnn, x, filter, convolution, y, MOST, &count,
+        std::vector<cudnnConvolutionFwdAlgoPerf_t> a(MAX);
+        CHECK(cudnnFindConvolutionForwardAlgorithm(dnn, x, filter, convolution, y, MAX, &count,
                                                    a.data()));
         forward = first_good(a, count);
-        std::vector<cudnnConvolutionBwdDataAlgoPerf_t> b(MOST);
-        CHECK(cudnnFindConvolutionBackwardDataAlgorithm(dnn, filter, y, convolution, x, MOST,
-                                                        &count, b.data()));
+        std::vector<cudnnConvolutionBwdDataAlgoPerf_t> b(MAX);
+        CHECK(cudnnFindConvolutionBackwardDataAlgorithm(dnn, filter, y, convolution, x, MAX, &count,
+                                                        b.data()));
         data = first_good(b, count);
-        std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> c(MOST);
-        CHECK(cudnnFindConvolutionBackwardFilterAlgorithm(dnn, x, y, convolution, filter, MOST,
+        std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> c(MAX);
+        CHECK(cudnnFindConvolutionBackwardFilterAlgorithm(dnn, x, y, convolution, filter, MAX,
                                                           &count, c.data()));
         weights = first_good(c, count);
     }

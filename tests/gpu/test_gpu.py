@@ -3,9 +3,8 @@
 
     test_gpu.py CLASS [CLASS...]
 
-Ends with 77, skipped, where all tests lack what they need. Environment: as of tests/cli, and
-NNMF_REFERENCE and NNMF_DATA as of tests/cli/test_reference.py; NNMF_GPU_OPTIONS instead of
-"--device cuda", to try the tests themselves without a GPU.
+Exits with 77 if all tests are skipped. Environment: as in tests/cli, NNMF_REFERENCE and NNMF_DATA as in
+tests/cli/test_reference.py; NNMF_GPU_OPTIONS replaces "--device cuda", to try the tests without a GPU.
 """
 
 import csv
@@ -42,11 +41,11 @@ class OnGpu:
         return super().succeed(*arguments, *self.options, **how)
 
 
-# ---- against recorded numbers ----
+# ---- against reference results ----
 
 
 class ReferenceFused(OnGpu, test_reference.Reference):
-    """Trace files, trajectory, and the published model's 8525, with the tolerances of the CPU."""
+    """Traces, trajectory, and the published model's 8525 correct images, with the CPU's tolerances."""
 
 
 class ReferenceCublas(OnGpu, test_reference.Reference):
@@ -54,7 +53,7 @@ class ReferenceCublas(OnGpu, test_reference.Reference):
 
 
 class Reference3xtf32(OnGpu, test_reference.Reference):
-    """Tensor cores with operands split in two: the tolerances are the CPU's too."""
+    """Tensor cores with operands split in two parts, also with the CPU's tolerances."""
 
     options = options_for("fused", "3xtf32")
 
@@ -68,12 +67,12 @@ class FixturesCublas(OnGpu, test_fixtures.Fixtures):
 
 
 class Tf32(OnGpu, test_reference.Reference):
-    """How far TF32 is from the float64 traces: printed; the bounds only catch what is broken.
+    """Prints the errors of TF32 against the float64 traces; the bounds only catch broken kernels.
 
-    TF32 keeps 11 bits, a rounding of 5e-4 in each factor of a product, and twenty iterations make
-    several times that of it. A gradient also jumps where a value in front of a ReLU is that near to
-    zero, and about 1 in 1000 is, so it may be off by the root of that. With the fused kernel
-    emulated, trace_trained was off by 7e-4 in an output and 2e-2 in a gradient.
+    TF32 keeps 11 bits, which rounds each factor of a product by up to 5e-4, and twenty iterations
+    multiply that error. A gradient also jumps where a value in front of a ReLU is that close to
+    zero, which about 1 in 1000 are, so its error may be the square root of that. With the emulated
+    fused kernel, the errors of trace_trained were 7e-4 in an output and 2e-2 in a gradient.
     """
 
     OUTPUT_BOUND, GRADIENT_BOUND = 1e-2, 2e-1
@@ -87,9 +86,9 @@ class Tf32(OnGpu, test_reference.Reference):
         ours, _ = program.read_checkpoint(out)
         expected, _ = program.read_checkpoint(self.reference(f"trace_{trace}.safetensors"))
         worst = {"gradient": (0.0, ""), "output": (0.0, "")}
-        no_influence = test_reference.ZERO_GRADIENTS | test_reference.UNDONE_GRADIENTS
+        no_effect = test_reference.ZERO_GRADIENTS | test_reference.UNDONE_GRADIENTS
         for name, value in expected.items():
-            if name in no_influence:
+            if name in no_effect:
                 continue
             kind = "gradient" if name.endswith(".grad") else "output"
             mine = ours[name][:4] if name.endswith(".output") else ours[name]
@@ -122,7 +121,7 @@ class Tf32(OnGpu, test_reference.Reference):
 
 
 def tf32_of(name, kernel):
-    """test_reference's tests, also those that it adds one by one, in place of its class."""
+    """-> a class with all tests of test_reference, including those it adds one by one."""
     return type(name, (Tf32,), {"options": options_for(kernel, "tf32"), "__module__": __name__})
 
 
@@ -135,14 +134,14 @@ Tf32Fused, Tf32Cublas = tf32_of("Tf32Fused", "fused"), tf32_of("Tf32Cublas", "cu
 class Agreement(test_runs.RunTest):
     """The same 200 steps on the GPU and on the CPU.
 
-    Rounding differs and training amplifies it, step by step. How much, a third run says: the CPU
-    with initial weights that are off by one float32 rounding, once. The GPU rounds otherwise in
-    every operation of every step, so it may stray further, but of the same kind.
+    Rounding differs, and training amplifies the difference with every step. A third run measures
+    by how much: on the CPU, with initial weights changed by one float32 rounding. The GPU rounds
+    differently in every operation of every step, so it may deviate more, within a factor.
     """
 
     STEPS, FIRST = 200, 5
     FIRST_BOUND = 1e-5
-    LEAST_BOUND, FACTOR = 1e-3, 10.0
+    MIN_BOUND, FACTOR = 1e-3, 10.0
 
     def losses(self, name, weights, options):
         log = self.folder / f"{name}.csv"
@@ -167,11 +166,11 @@ class Agreement(test_runs.RunTest):
                 for name, a in arrays.items()}
         start = self.weights("start", arrays)
         cpu = self.losses("cpu", start, ["--device", "cpu"])
-        strayed = np.abs(self.losses("near", self.weights("near", near), ["--device", "cpu"]) / cpu
+        deviation = np.abs(self.losses("near", self.weights("near", near), ["--device", "cpu"]) / cpu
                          - 1).max()
-        bound = max(self.LEAST_BOUND, self.FACTOR * strayed)
-        print(f"200 steps: the CPU strays by {strayed:.1e} when its weights are rounded "
-              f"otherwise", flush=True)
+        bound = max(self.MIN_BOUND, self.FACTOR * deviation)
+        print(f"200 steps: the CPU deviates by {deviation:.1e} when its weights are rounded "
+              f"differently", flush=True)
         for kernel in KERNELS:
             with self.subTest(kernel=kernel):
                 gpu = self.losses(kernel, start, options_for(kernel))
@@ -207,7 +206,7 @@ class Repeated(OnGpu, test_runs.RunTest):
                 self.check_twice(kernel, "--train-range", "0:58", "--test-range", "0:23")
 
     def test_cifar10_with_the_usual_batch(self):
-        """The published network as it is trained, every image augmented for itself."""
+        """The published network with its default batch, each image augmented separately."""
         for kernel in KERNELS:
             runs = []
             for number in (1, 2):

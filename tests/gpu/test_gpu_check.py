@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""scripts/gpu-check and scripts/kernel-report where there is no GPU: what they say when something
-is missing, and what they write, with programs in place of the real ones that print what those
-printed."""
+"""scripts/gpu-check and scripts/kernel-report without a GPU: their errors, and the files that they write
+from the output of stub programs."""
 
 import importlib.machinery
 import importlib.util
@@ -27,7 +26,7 @@ def load(name, path):
 
 
 sys.path.insert(0, str(ROOT / "bench"))
-from gpu_check import curve, report, work as least  # noqa: E402
+from gpu_check import curve, report, work as bounds  # noqa: E402
 
 kernel_report = load("kernel_report", ROOT / "scripts" / "kernel-report")
 
@@ -88,7 +87,7 @@ test_seconds
 
 
 class Program(unittest.TestCase):
-    """A folder with a build tree and a PATH of programs that only print."""
+    """A folder with a build tree and a PATH of stub programs."""
 
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nnmf-gpu-check-"))
@@ -139,7 +138,7 @@ class Program(unittest.TestCase):
         self.script(self.folder / "python", "exit 1\n")
 
     def run_check(self, *arguments, patch=""):
-        """`patch`: Python, before gpu_check runs."""
+        """Runs gpu_check.py. `patch`: Python code to run before it."""
         env = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}",
                "NNMF_TORCH_PYTHON": str(self.folder / "python")}
         env.pop("NNMF_DATA", None)
@@ -171,13 +170,13 @@ class Whole(Program):
         self.assertEqual(parts["tests"], "failed with 8")
         self.assertEqual(parts["ceilings"], "ok")
         self.assertEqual(parts["operations"], "failed with 1")
-        self.assertEqual(parts["epochs"], "ran over its 5 s")
+        self.assertEqual(parts["epochs"], "timed out after 5 s")
         self.assertEqual(parts["sanitizers"], "failed with 99")
         self.assertEqual(parts["cuDNN"], "ok")
-        self.assertEqual(parts["twin, eager"], "skipped: no PyTorch")
+        self.assertEqual(parts["PyTorch, eager"], "skipped: no PyTorch")
         self.assertEqual({k: v["result"] for k, v in result["tests"]["cases"].items()}, {
             "gpu.operations": "passed", "gpu.referencefused": "skipped", "gpu.repeated": "failed",
-            "gpu.resumed": "ran over"})
+            "gpu.resumed": "timed out"})
         self.assertEqual(result["operations"][0]["ms"]["training step"]["NNMF backward"], 1.0)
         epochs = {(e["batch"], e["kernel"], e["precision"], e["at_once"]): e
                   for e in result["epochs"]}
@@ -244,7 +243,7 @@ class Whole(Program):
 
 class Training(Program):
     def train(self, *options):
-        """-> what nnmf-train was given, and the names of the results."""
+        """Runs --train -> the arguments of nnmf-train, and the names of the results."""
         patch = (f"commands.ROOT = pathlib.Path({str(self.folder)!r}); "
                  "parts.real_data = lambda: 'data'")
         done = self.run_check("--train", "2", *options, patch=patch)
@@ -289,7 +288,7 @@ class Script(unittest.TestCase):
             self.check("--seconds", value,
                        expected=f"gpu-check: bad value: --seconds: '{value}'")
         self.check("--seconds", "5", "--train", expected="gpu-check: unexpected argument: "
-                                                         "--seconds: --train has no limit")
+                                                         "--seconds: --train has no time limit")
         self.check("--results", expected="gpu-check: option without a value: --results")
         self.check("--results", "", expected="gpu-check: option without a value: --results")
 
@@ -299,7 +298,7 @@ class Script(unittest.TestCase):
 
 
 class Handed(Program):
-    """What scripts/gpu-check hands to bench/gpu_check.py, with a python3 that prints it."""
+    """The arguments that scripts/gpu-check passes to bench/gpu_check.py, printed by a stub python3."""
 
     def check(self, *arguments):
         self.script(self.bin / "nvidia-smi", "echo 'GPU 0: NVIDIA Test GPU'\n")
@@ -337,7 +336,7 @@ class Handed(Program):
 
 class Counts(unittest.TestCase):
     def test_of_the_published_network(self):
-        work = least.counted(50)
+        work = bounds.counted(50)
         # 4 x 20 iterations x rows x features x outputs of the six layers
         products = (28800 * 75 * 32 + 7200 * 128 * 32 + 3200 * 800 * 64 + 800 * 256 * 64
                     + 50 * 1024 * 96 + 50 * 96 * 10)
@@ -345,9 +344,9 @@ class Counts(unittest.TestCase):
         self.assertEqual(work["batch norm"][1],
                          8 * (2 * 28800 * 32 + 7200 * 32 + 2 * 3200 * 64 + 800 * 64))
         limits = {"fp32_flops": 1e12, "copy_bytes": 1e12}
-        self.assertEqual(least.limit_ms("NNMF", work, limits)[1], "arithmetic")
-        self.assertEqual(least.limit_ms("batch norm", work, limits)[1], "memory")
-        self.assertEqual(least.limit_ms("sample", work, limits), (None, ""))
+        self.assertEqual(bounds.limit_ms("NNMF", work, limits)[1], "arithmetic")
+        self.assertEqual(bounds.limit_ms("batch norm", work, limits)[1], "memory")
+        self.assertEqual(bounds.limit_ms("sample", work, limits), (None, ""))
 
 
 PTXAS = """\
@@ -375,12 +374,12 @@ class Kernels(unittest.TestCase):
         self.assertEqual(self.wrong(), [])
         self.assertEqual(self.wrong(registers=72), [])
         self.assertEqual(self.wrong(registers=40), [])
-        self.assertIn("more than the table says", self.wrong(registers=80)[0])
+        self.assertIn("more than in the table", self.wrong(registers=80)[0])
         self.assertIn("spills", self.wrong(stores=8)[0])
         self.assertIn("not in the table", self.wrong(recorded="\n## The fused NNMF kernels\n"
                                                               "variants\n")[0])
-        self.assertIn("other variants", self.wrong(variants="others")[0])
-        self.assertIn("no kernel: gone", self.wrong(
+        self.assertIn("variants of the fused kernels differ", self.wrong(variants="others")[0])
+        self.assertIn("no such kernel: gone", self.wrong(
             recorded="| `gone` | 89 | 6 | 0 | 0 | 0 | 0 |\n" + RECORDED)[0])
 
     def test_short_names(self):
