@@ -13,7 +13,7 @@ namespace cuda_host
 {
 
 /* ---- block.cc: runs one grid to its end ---- */
-const unsigned max_cluster = 8;                        /* that every GPU with clusters has */
+const unsigned max_cluster = 8;                         /* that every GPU with clusters has */
 const unsigned max_together = 256, max_threads = 24576; /* that live at once */
 struct Launch {
     const char *name;
