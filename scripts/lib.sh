@@ -61,6 +61,19 @@ need_to_build() {
         libpng-dev zlib1g-dev libisal-dev libprotobuf-c-dev protobuf-c-compiler
 }
 
+# The path of a clang-format 14: the one that .clang-format was written for.
+clang_format() {
+    local tool
+    for tool in "${NNMF_CLANG_FORMAT:-}" clang-format-14 clang-format \
+        "$root/build-test/clang-format/bin/clang-format"; do
+        if [[ $("$tool" --version 2>/dev/null) == *'version 14.'* ]]; then
+            command -v "$tool"
+            return
+        fi
+    done
+    return 1
+}
+
 # python_with MODULE...: a Python 3 that has them.
 python_with() {
     local python modules
