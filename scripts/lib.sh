@@ -61,6 +61,19 @@ need_to_build() {
         libpng-dev zlib1g-dev libisal-dev libprotobuf-c-dev protobuf-c-compiler
 }
 
+# Prints the path of a clang-format 14, the version that .clang-format was written for.
+clang_format() {
+    local tool
+    for tool in "${NNMF_CLANG_FORMAT:-}" clang-format-14 clang-format \
+        "$root/build-test/clang-format/bin/clang-format"; do
+        if [[ $("$tool" --version 2>/dev/null) == *'version 14.'* ]]; then
+            command -v "$tool"
+            return
+        fi
+    done
+    return 1
+}
+
 # python_with MODULE...: prints the path of a Python 3 that has these modules.
 python_with() {
     local python modules
