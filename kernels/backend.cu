@@ -250,8 +250,6 @@ static void close_device(Backend *backend)
     cudaFree(backend->blas_workspace);
     if (backend->blas)
         cublasDestroy(backend->blas);
-    if (backend->copies)
-        cudaStreamDestroy(backend->copies);
     if (backend->stream)
         cudaStreamDestroy(backend->stream);
     memory_free(backend);
@@ -298,8 +296,7 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     int clusters = 0;
     if (!TRY(backend, name,
              cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, backend->device)) ||
-        !TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)) ||
-        !TRY(backend, name, cudaStreamCreateWithFlags(&backend->copies, cudaStreamNonBlocking)))
+        !TRY(backend, name, cudaStreamCreateWithFlags(&backend->stream, cudaStreamNonBlocking)))
         return finish(backend, error);
     backend->clusters = clusters != 0;
     LAUNCH(probe_kernel, 1, 1, 0, backend->stream, true);

@@ -7,7 +7,7 @@ static __global__ void sample_kernel(Sampler s, const StepState *state, uint32_t
     int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= s.batch)
         return;
-    indices[i] = sample_index(&s, state->epoch, state->step, (uint32_t)i);
+    indices[i] = sample_image(&s, state->epoch, state->step, (uint32_t)i);
     augmentations[i] = sample_augmentation(&s, state->epoch, state->step, (uint32_t)i);
 }
 

@@ -35,7 +35,6 @@ struct Backend {
     bool fused;          /* --nnmf-kernel */
     Precision precision;
     cudaStream_t stream;
-    cudaStream_t copies; /* copies to the device beside the operations */
     cublasHandle_t blas;
     void *blas_workspace;
     unsigned *block_counts; /* (BLOCK_COUNTS), all 0 between operations: last_block.cuh */

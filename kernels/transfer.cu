@@ -1,8 +1,5 @@
-/*
- * Transfers through pinned host memory. Copies to the GPU have a stream of their own, so that they
- * run beside kernels; events order the two streams. Copies from the GPU are queued on the stream of
- * the operations, between two of them.
- */
+/* Transfers: asynchronous copies from the GPU to pinned host memory, queued on the stream of the
+ * operations, between two of them. */
 #include "cuda.cuh"
 
 #include "nnmf/memory.h"
@@ -11,15 +8,8 @@
 
 struct Transfer {
     void *host;
-    cudaEvent_t called; /* the operations called before the last `send` are done */
-    cudaEvent_t done;   /* the last copy is done */
+    cudaEvent_t done; /* the last copy is done */
 };
-
-static size_t available(Backend *backend)
-{
-    size_t available = 0, all = 0;
-    return TRY(backend, "asking for free memory", cudaMemGetInfo(&available, &all)) ? available : 0;
-}
 
 static bool allocate_host(Backend *backend, size_t bytes, const char *what, void **host,
                           Error *error)
@@ -39,13 +29,10 @@ static void close_transfer(Backend *backend, Transfer *transfer)
     if (!transfer)
         return;
     if (transfer->done) {
-        /* Waits for the streams: if recording the event failed, it does not cover the last copy. */
-        TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->copies));
+        /* Waits for the stream: if recording the event failed, it does not cover the last copy. */
         TRY(backend, "closing a transfer", cudaStreamSynchronize(backend->stream));
         TRY(backend, "closing a transfer", cudaEventDestroy(transfer->done));
     }
-    if (transfer->called)
-        TRY(backend, "closing a transfer", cudaEventDestroy(transfer->called));
     if (transfer->host)
         TRY(backend, "closing a transfer", cudaFreeHost(transfer->host));
     memory_free(transfer);
@@ -59,7 +46,6 @@ static Transfer *open_transfer(Backend *backend, size_t bytes, const char *what,
         return NULL;
     const unsigned flags = cudaEventDisableTiming;
     if (allocate_host(backend, bytes, what, &transfer->host, error) &&
-        TRY(backend, what, cudaEventCreateWithFlags(&transfer->called, flags)) &&
         TRY(backend, what, cudaEventCreateWithFlags(&transfer->done, flags))) {
         *host = transfer->host;
         return transfer;
@@ -70,21 +56,6 @@ static Transfer *open_transfer(Backend *backend, size_t bytes, const char *what,
     }
     close_transfer(backend, transfer);
     return NULL;
-}
-
-static void send(Backend *backend, Transfer *transfer, size_t offset, void *device, size_t bytes)
-{
-    const char *host = (const char *)transfer->host + offset;
-    TRY(backend, "sending", cudaEventRecord(transfer->called, backend->stream));
-    TRY(backend, "sending", cudaStreamWaitEvent(backend->copies, transfer->called, 0));
-    TRY(backend, "sending",
-        cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, backend->copies));
-    TRY(backend, "sending", cudaEventRecord(transfer->done, backend->copies));
-}
-
-static void await(Backend *backend, Transfer *transfer)
-{
-    TRY(backend, "awaiting what was sent", cudaStreamWaitEvent(backend->stream, transfer->done, 0));
 }
 
 static void fetch(Backend *backend, Transfer *transfer, size_t offset, const void *device,
@@ -113,11 +84,8 @@ static bool arrived(Backend *backend, Transfer *transfer, bool *yes, Error *erro
 
 void cuda_transfer_table(Operations *table)
 {
-    table->available = available;
     table->open_transfer = open_transfer;
     table->close_transfer = close_transfer;
-    table->send = send;
-    table->await = await;
     table->fetch = fetch;
     table->arrived = arrived;
 }

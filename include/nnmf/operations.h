@@ -101,10 +101,6 @@ typedef struct Sampler {
     bool colour;          /* images have three channels, so flip and recolour them */
     int slack_y, slack_x; /* image size minus crop size, in pixels */
     uint64_t seed;
-    /* 0: all images lie in memory, in their own order. Else those of this many full batches do, in
-     * the order they are drawn in: batch s begins at (s mod ring_steps) * batch_size. Those of
-     * several steps at once do not go beyond its end. */
-    uint32_t ring_steps;
 } Sampler;
 
 /* Returns the number of image `i` of batch `step` in the data set. */
@@ -124,14 +120,6 @@ static inline NNMF_HD Augmentation sample_augmentation(const Sampler *s, uint32_
     uint32_t batch_size = (uint32_t)s->batch_size;
     return augment_draw(s->augment, s->seed, epoch, step + i / batch_size, i % batch_size,
                         s->slack_y, s->slack_x, s->colour);
-}
-
-/* Returns the index of that image in device memory. */
-static inline NNMF_HD uint32_t sample_index(const Sampler *s, uint32_t epoch, uint32_t step,
-                                            uint32_t i)
-{
-    return s->ring_steps ? step % s->ring_steps * (uint32_t)s->batch_size + i
-                         : sample_image(s, epoch, step, i);
 }
 
 typedef struct CropShape {
@@ -240,20 +228,12 @@ typedef struct Operations {
 
     /* ---- asynchronous transfers; all NULL on devices that share the host's memory ---- */
 
-    /* How many bytes allocate could still give; 0 after a failure. */
-    size_t (*available)(Backend *);
-
     /* Opens a transfer with `bytes` of pinned host memory, returned in *host. On failure returns
      * NULL; the error states `what` the memory was for. */
     Transfer *(*open_transfer)(Backend *, size_t bytes, const char *what, void **host, Error *);
 
     /* Waits for the last copy and frees the transfer. NULL is allowed. */
     void (*close_transfer)(Backend *, Transfer *);
-
-    /* *host from `offset` on -> device: after the operations that were called before it, beside
-     * those that are called later, but for those after `await`. */
-    void (*send)(Backend *, Transfer *, size_t offset, void *device, size_t bytes);
-    void (*await)(Backend *, Transfer *);
 
     /* Copies from the device to *host + offset, ordered between earlier and later operations. */
     void (*fetch)(Backend *, Transfer *, size_t offset, const void *device, size_t bytes);
@@ -276,7 +256,7 @@ typedef struct Operations {
     /* ---- a batch ---- */
 
     /* Draws the images of the batch of the state's epoch and step, and their augmentations: indices
-     * (batch), from sample_index; augmentations (batch), from sample_augmentation. */
+     * (batch), from sample_image; augmentations (batch), from sample_augmentation. */
     void (*sample)(Backend *, const Sampler *, const StepState *state, uint32_t *indices,
                    Augmentation *augmentations);
 

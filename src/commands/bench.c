@@ -23,6 +23,7 @@ typedef struct Bench {
     Network network;
     Model model;
     Batches batches;
+    Steps train, test;
     Peak peak;
     int64_t steps;
     Timing *timings; /* (steps) */
@@ -33,8 +34,7 @@ typedef struct Bench {
 static bool random_images(const Settings *settings, ImageSet *images, Error *error)
 {
     *images = (ImageSet){.count = (size_t)settings->batch_size * IMAGE_BATCHES};
-    dataset_image_shape((DatasetKind)settings->dataset, &images->channels, &images->height,
-                        &images->width);
+    dataset_image_shape(settings->dataset, &images->channels, &images->height, &images->width);
     size_t bytes = images->count * (size_t)(images->channels * images->height * images->width);
     images->pixels = memory_allocate(bytes, 1, "random images", error);
     images->labels = images->pixels ? memory_allocate(images->count, 1, "labels", error) : NULL;
@@ -53,26 +53,26 @@ static bool prepare(const Settings *settings, Bench *bench, Error *error)
 {
     NetworkOptions options = settings_network(settings);
     ImageSet images;
-    if (!network_for_dataset((DatasetKind)settings->dataset, &options, &bench->network, error) ||
+    if (!network_for_dataset(settings->dataset, &options, &bench->network, error) ||
         !settings_open_device(settings, &bench->device, error))
         return false;
+    const Sampling sampling = {.shuffle = true, .augment = AUGMENT_REFERENCE};
     timed_open(&bench->device, &bench->timed);
     if (!random_images(settings, &images, error))
         return false;
     bool created = model_create(&bench->network, &bench->timed, (int)settings->batch_size, 1,
                                 &bench->model, error) &&
-                   steps_rehearse(&bench->model, true, error) &&
                    batches_create(&bench->timed, &images, 0, images.count, bench->network.input,
-                                  (int)settings->batch_size, 1, &bench->batches, error);
+                                  (int)settings->batch_size, 1, sampling, &bench->batches, error);
     image_set_free(&images);
     bench->steps = settings->steps;
-    bench->batches.sample.shuffle = true;
-    bench->batches.sample.augment = AUGMENT_REFERENCE;
     return created && model_initialise(&bench->model, 21, error) &&
            (bench->timings = memory_allocate((size_t)bench->steps, sizeof *bench->timings,
                                              "measurements", error)) &&
            (bench->seconds = memory_allocate((size_t)bench->steps, sizeof *bench->seconds,
-                                             "measurements", error));
+                                             "measurements", error)) &&
+           steps_create(&bench->model, &bench->batches, STEP_TRAIN, &bench->train, error) &&
+           steps_create(&bench->model, &bench->batches, STEP_TEST, &bench->test, error);
 }
 
 static void release(Bench *bench)
@@ -80,77 +80,63 @@ static void release(Bench *bench)
     peak_close(&bench->peak);
     memory_free(bench->timings);
     memory_free(bench->seconds);
+    steps_destroy(&bench->train);
+    steps_destroy(&bench->test);
     batches_destroy(&bench->batches);
     model_destroy(&bench->model);
     device_close(&bench->device);
 }
 
-static bool step(Bench *bench, bool training, uint32_t number, Error *error)
-{
-    Batches *b = &bench->batches;
-    if (!batches_bring(b, number, error))
-        return false;
-    int batch = batches_fill(b, number, &bench->model);
-    model_forward(&bench->model, batch);
-    if (training) {
-        model_backward(&bench->model, batch, b->state, b->totals);
-        model_update(&bench->model, b->state);
-    } else {
-        model_loss(&bench->model, batch, 0, b->state, b->totals);
-    }
-    return batches_read(b, NULL, NULL, error);
-}
+static const StepState first_step = {.learning_rates = {0.001, 0.01, 0.001}};
 
-static bool measure(Bench *bench, bool training, Error *error)
+/* Step by step, so that each operation can be timed. */
+static bool measure(Bench *bench, Steps *steps, Error *error)
 {
-    StepState state = {.learning_rates = {0.001, 0.01, 0.001}};
+    StepState state = first_step;
     for (int64_t i = -WARM_UP; i < bench->steps; i++) {
-        uint32_t number = (uint32_t)((i + WARM_UP) % IMAGE_BATCHES);
-        state.step = number;
-        batches_rewind(&bench->batches, &state, &(Totals){0});
+        state.step = (uint32_t)((i + WARM_UP) % IMAGE_BATCHES);
+        steps_reset(steps, &state, &(Totals){0});
         timed_reset();
         double started = seconds_now();
-        if (!step(bench, training, number, error))
+        step_run_unrecorded(steps);
+        if (!steps_read(steps, NULL, NULL, error))
             return false;
         if (i >= 0) {
             bench->seconds[i] = seconds_now() - started;
             bench->timings[i] = timed_read();
         }
-        /* The machine's own speed changes: the peak is measured all along. */
+        /* The machine's own speed changes, so the peak is measured all along. */
         if ((i + 1) % 10 == 0 && !peak_measure(&bench->peak, error))
             return false;
     }
     return true;
 }
 
-/* A step as training makes it: recorded, and waited for only at the end of a pass over the batches.
- */
-static bool make_pass(Bench *bench, Steps *steps, double *seconds, Error *error)
+/* Seconds of a step as training runs it: recorded, and waited for only at the end of a pass over
+ * the batches. */
+static bool run_pass(Steps *steps, double *seconds, Error *error)
 {
-    StepState state = {.learning_rates = {0.001, 0.01, 0.001}};
-    batches_rewind(&bench->batches, &state, &(Totals){0});
+    steps_reset(steps, &first_step, &(Totals){0});
     double started = seconds_now();
-    for (uint32_t step = 0; step < IMAGE_BATCHES; step++)
-        if (!steps_make(steps, step, error))
+    while (!steps_ended(steps))
+        if (!step_run(steps, error))
             return false;
-    bool good = batches_read(&bench->batches, NULL, NULL, error);
+    bool good = steps_read(steps, NULL, NULL, error);
     *seconds = (seconds_now() - started) / (double)IMAGE_BATCHES;
     return good;
 }
 
-static bool measure_recorded(Bench *bench, bool training, Error *error)
+static bool measure_recorded(Bench *bench, Steps *steps, Error *error)
 {
-    Steps steps = {.model = &bench->model, .batches = &bench->batches, .training = training};
     int64_t passes = (bench->steps + IMAGE_BATCHES - 1) / IMAGE_BATCHES;
     bench->recorded = 0.0;
     if (!bench->device.operations->record)
         return true;
     double unused, *values = memory_allocate((size_t)passes, sizeof *values, "measurements", error);
     timed_pause(true);
-    bool good = values && make_pass(bench, &steps, &unused, error); /* which records */
+    bool good = values && run_pass(steps, &unused, error); /* which records */
     for (int64_t i = 0; good && i < passes; i++)
-        good = make_pass(bench, &steps, &values[i], error);
-    steps_forget(&steps);
+        good = run_pass(steps, &values[i], error);
     timed_pause(false);
     if (good)
         bench->recorded = median(values, (size_t)passes);
@@ -196,7 +182,7 @@ static bool report(Bench *bench, const char *title, Error *error)
         print_rate(bench, all_flops, bench->recorded);
         total = bench->recorded;
     }
-    printf("%.1f images/s\n", bench->batches.sample.batch_size / total);
+    printf("%.1f images/s\n", bench->batches.sampler.batch_size / total);
     memory_free(values);
     return true;
 }
@@ -224,15 +210,14 @@ bool command_bench(const Settings *settings, int *status, Error *error)
     bool good = prepare(settings, &bench, error);
     if (good)
         peak_open(&bench.peak, &bench.device, threads);
-    good = good && peak_measure(&bench.peak, error) && measure(&bench, true, error) &&
-           measure_recorded(&bench, true, error);
+    good = good && peak_measure(&bench.peak, error) && measure(&bench, &bench.train, error) &&
+           measure_recorded(&bench, &bench.train, error);
     if (good) {
         printf("%s; %s, batches of %d; medians of %" PRId64 " steps\n", bench.device.description,
-               dataset_name((DatasetKind)settings->dataset), (int)settings->batch_size,
-               bench.steps);
+               dataset_name(settings->dataset), (int)settings->batch_size, bench.steps);
         implementations_print(&bench.network, &bench.device, (int)settings->batch_size, stdout);
-        good = report(&bench, "training step", error) && measure(&bench, false, error) &&
-               measure_recorded(&bench, false, error) && report(&bench, "test batch", error);
+        good = report(&bench, "training step", error) && measure(&bench, &bench.test, error) &&
+               measure_recorded(&bench, &bench.test, error) && report(&bench, "test batch", error);
     }
     if (good)
         print_peak(&bench, threads);

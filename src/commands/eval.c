@@ -2,19 +2,11 @@
 
 #include "formats/npy.h"
 #include "nnmf/memory.h"
-#include "run/progress.h"
 #include "run/report.h"
 #include "run/session.h"
-#include "training/evaluation.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-static bool show_progress(void *context, uint32_t step)
-{
-    progress_show(context, step);
-    return false;
-}
 
 static bool print_result(const Settings *settings, uint64_t correct, size_t images, Error *error)
 {
@@ -30,34 +22,25 @@ static bool print_result(const Settings *settings, uint64_t correct, size_t imag
 
 static bool test(const Settings *settings, Session *session, Error *error)
 {
-    size_t images = batches_images(&session->batches);
-    float *probabilities = NULL;
+    size_t images = batches_images(&session->batches[settings->split]);
+    Evaluation result = {.probabilities = NULL};
     if (settings->probabilities[0] &&
-        !(probabilities = memory_allocate(images, DATASET_CLASSES * sizeof *probabilities,
-                                          "probabilities", error)))
+        !(result.probabilities = memory_allocate(
+              images, DATASET_CLASSES * sizeof *result.probabilities, "probabilities", error)))
         return false;
-    uint64_t correct;
-    bool stopped;
-    Progress progress;
-    progress_start(&progress, "Testing", 0, session->batches.steps, 0,
-                   session->batches.sample.batch_size);
-    Steps steps = {.model = &session->model, .batches = &session->batches};
-    bool good =
-        evaluate(&steps, &correct, probabilities, show_progress, &progress, &stopped, error);
-    steps_forget(&steps);
-    progress_end(&progress);
-    if (good && probabilities)
-        good =
-            npy_write_f32(settings->probabilities, probabilities, images, DATASET_CLASSES, error);
-    memory_free(probabilities);
-    return good && print_result(settings, correct, images, error);
+    bool good = session_evaluate(session, settings->split, STEP_TEST, &result, error);
+    if (good && result.probabilities)
+        good = npy_write_f32(settings->probabilities, result.probabilities, images, DATASET_CLASSES,
+                             error);
+    memory_free(result.probabilities);
+    return good && print_result(settings, result.correct, images, error);
 }
 
 bool command_eval(const Settings *settings, int *status, Error *error)
 {
     (void)status;
     Session session;
-    if (!session_open(settings, (Range){0}, &session, error))
+    if (!session_open_split(settings, (Range){0}, &session, error))
         return false;
     bool good = test(settings, &session, error);
     session_close(&session);

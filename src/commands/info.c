@@ -19,7 +19,7 @@ bool command_info(const Settings *settings, int *status, Error *error)
     (void)status;
     Network network;
     NetworkOptions options = settings_network(settings);
-    if (!network_for_dataset((DatasetKind)settings->dataset, &options, &network, error))
+    if (!network_for_dataset(settings->dataset, &options, &network, error))
         return false;
     network_print(&network, stdout);
     return print_device(settings, &network, error);

@@ -16,8 +16,7 @@ enum { CLASSES = DATASET_CLASSES, BEST = 5, BATCH = 50 };
 static bool read_pictures(const Settings *settings, ImageSet *images, Error *error)
 {
     *images = (ImageSet){.count = (size_t)settings->argument_count};
-    dataset_image_shape((DatasetKind)settings->dataset, &images->channels, &images->height,
-                        &images->width);
+    dataset_image_shape(settings->dataset, &images->channels, &images->height, &images->width);
     size_t size = (size_t)images->channels * (size_t)images->height * (size_t)images->width;
     images->pixels = memory_allocate(images->count, size, "pixels of the pictures", error);
     images->labels = images->pixels ? memory_allocate(images->count, 1, "labels", error) : NULL;
@@ -57,32 +56,15 @@ static bool print_best(const char *path, const float *probabilities, const char 
     return true;
 }
 
-/* probabilities: host memory for those of as many images as the model takes at once. */
 static bool classify(const Settings *settings, Session *session, float *probabilities, Error *error)
 {
-    const Device *device = &session->device;
-    Batches *batches = &session->batches;
-    const char *const *names = dataset_class_names((DatasetKind)settings->dataset);
-    batches_rewind(batches, &(StepState){0}, &(Totals){0});
-    for (uint32_t step = 0, count; step < batches->steps; step += count) {
-        count = (uint32_t)batches_from(batches, step);
-        if (!batches_bring(batches, step, error))
+    const char *const *names = dataset_class_names(settings->dataset);
+    Evaluation answers = {.probabilities = probabilities};
+    if (!session_evaluate(session, SPLIT_TEST, STEP_FORWARD, &answers, error))
+        return false;
+    for (int i = 0; i < settings->argument_count; i++)
+        if (!print_best(settings->arguments[i], probabilities + i * CLASSES, names, error))
             return false;
-        int batch = batches_fill_several(batches, step, (int)count, &session->model);
-        size_t images = count * (size_t)batch;
-        model_forward_several(&session->model, batch, (int)count);
-        device->operations->download(device->backend, probabilities,
-                                     model_probabilities(&session->model),
-                                     images * CLASSES * sizeof *probabilities);
-        for (uint32_t i = 0; i < count; i++)
-            device->operations->advance(device->backend, batches->state);
-        if (!device->operations->finish(device->backend, error))
-            return false;
-        char **paths = settings->arguments + (size_t)step * BATCH;
-        for (size_t i = 0; i < images; i++)
-            if (!print_best(paths[i], probabilities + i * CLASSES, names, error))
-                return false;
-    }
     return true;
 }
 
@@ -99,14 +81,14 @@ bool command_predict(const Settings *settings, int *status, Error *error)
     Session session;
     if (!read_pictures(settings, &images, error))
         return false;
-    int at_once = (int)settings->batches_at_once;
     float *probabilities = NULL;
-    bool done = session_open_model(&population, BATCH, &session, error);
+    bool done = session_open(&population, BATCH, &session, error);
     if (done) {
-        done = (probabilities = memory_allocate((size_t)at_once, BATCH * CLASSES * sizeof(float),
+        done = (probabilities = memory_allocate(images.count, CLASSES * sizeof *probabilities,
                                                 "probabilities", error)) &&
                batches_create(&session.device, &images, 0, images.count, session.network.input,
-                              BATCH, at_once, &session.batches, error) &&
+                              BATCH, (int)settings->batches_at_once, (Sampling){0},
+                              &session.batches[SPLIT_TEST], error) &&
                classify(settings, &session, probabilities, error);
         session_close(&session);
     }

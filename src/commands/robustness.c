@@ -121,44 +121,37 @@ static void release(const Session *session, Plan *plan)
 }
 
 /* The gradient of the `batch` images that the model has, to the host. */
-static void fetch_gradient(Session *session, const Plan *plan, int batch, float *gradient)
+static void fetch_gradient(Steps *steps, const Plan *plan, int batch, float *gradient)
 {
-    const Operations *ops = session->device.operations;
-    Batches *batches = &session->batches;
-    size_t elements = (size_t)batch * extent_elements(session->network.input);
-    model_forward(&session->model, batch);
-    model_backward_to_images(&session->model, batch, batches->state, batches->totals,
-                             plan->dimages);
-    ops->download(session->device.backend, gradient, plan->dimages, elements * sizeof(float));
+    Model *model = steps->model;
+    size_t elements = (size_t)batch * extent_elements(model->network->input);
+    model_forward(model, batch);
+    model_backward(model, batch, steps->state, steps->totals, plan->dimages);
+    model->device->operations->download(model->device->backend, gradient, plan->dimages,
+                                        elements * sizeof(float));
 }
 
-/* Batch number `step` of all, `number` of those at hand: its images and labels to the host, and the
- * gradient of the images if it is needed. */
-static bool fetch_batch(Session *session, Plan *plan, bool gradient, uint32_t step, size_t number,
-                        Error *error)
+/* Loads the next batch, number `number` of those at hand, and copies its images and labels to the
+ * host, and the gradient of the images if it is needed. */
+static bool fetch_batch(Steps *steps, Plan *plan, bool gradient, size_t number, Error *error)
 {
-    const Operations *ops = session->device.operations;
-    Backend *backend = session->device.backend;
-    Batches *batches = &session->batches;
-    if (!batches_bring(batches, step, error))
-        return false;
-    int batch = batches_fill(batches, step, &session->model);
-    size_t elements = (size_t)batch * extent_elements(session->network.input);
+    const Model *model = steps->model;
+    const Operations *ops = model->device->operations;
+    Backend *backend = model->device->backend;
+    int batch = step_load(steps);
+    size_t elements = (size_t)batch * extent_elements(model->network->input);
     size_t at = number * elements;
-    ops->download(backend, plan->images + at, session->model.images, elements * sizeof(float));
-    ops->download(backend, plan->labels + number * (size_t)batch, session->model.labels,
-                  (size_t)batch);
+    ops->download(backend, plan->images + at, model->images, elements * sizeof(float));
+    ops->download(backend, plan->labels + number * (size_t)batch, model->labels, (size_t)batch);
     if (gradient)
-        fetch_gradient(session, plan, batch, plan->gradient + at);
-    ops->advance(backend, batches->state);
+        fetch_gradient(steps, plan, batch, plan->gradient + at);
     return ops->finish(backend, error);
 }
 
 /* The `count` images at hand as the trial wants them, into plan->perturbed. */
-static bool perturb(const Session *session, Plan *plan, const Trial *trial, uint64_t seed,
-                    size_t first, size_t count, Error *error)
+static bool perturb(Extent extent, Plan *plan, const Trial *trial, uint64_t seed, size_t first,
+                    size_t count, Error *error)
 {
-    Extent extent = session->network.input;
     size_t elements = extent_elements(extent);
     if (trial->kind == PERTURBATIONS) {
         memcpy(plan->perturbed, plan->images, count * elements * sizeof *plan->images);
@@ -177,35 +170,31 @@ static bool perturb(const Session *session, Plan *plan, const Trial *trial, uint
     return good;
 }
 
-/* As the loss counts: the first largest probability is at the label. */
 static bool count_correct(const Plan *plan, size_t count, uint64_t *correct, Error *error)
 {
     for (size_t i = 0; i < count; i++) {
         const float *p = plan->probabilities + i * CLASSES;
-        int best = 0;
-        for (int c = 0; c < CLASSES; c++) {
+        for (int c = 0; c < CLASSES; c++)
             if (!isfinite(p[c]))
                 return fail(error, "probability not finite: the weights cannot be tested");
-            best = p[c] > p[best] ? c : best;
-        }
-        *correct += best == plan->labels[i];
+        *correct += evaluation_class(p) == plan->labels[i];
     }
     return true;
 }
 
 /* `batches` batches of `batch` images, of which the first is number `first`. */
-static bool try_batches(Session *session, Plan *plan, Trial *trial, uint64_t seed, size_t first,
+static bool try_batches(Model *model, Plan *plan, Trial *trial, uint64_t seed, size_t first,
                         int batch, int batches, Error *error)
 {
-    const Operations *ops = session->device.operations;
-    Backend *backend = session->device.backend;
-    size_t count = (size_t)batch * (size_t)batches;
-    size_t elements = count * extent_elements(session->network.input);
-    if (!perturb(session, plan, trial, seed, first, count, error))
+    const Operations *ops = model->device->operations;
+    Backend *backend = model->device->backend;
+    Extent extent = model->network->input;
+    size_t count = (size_t)batch * (size_t)batches, elements = count * extent_elements(extent);
+    if (!perturb(extent, plan, trial, seed, first, count, error))
         return false;
-    ops->upload(backend, session->model.images, plan->perturbed, elements * sizeof(float));
-    model_forward_several(&session->model, batch, batches);
-    ops->download(backend, plan->probabilities, model_probabilities(&session->model),
+    ops->upload(backend, model->images, plan->perturbed, elements * sizeof(float));
+    model_forward_several(model, batch, batches);
+    ops->download(backend, plan->probabilities, model_probabilities(model),
                   count * CLASSES * sizeof(float));
     return ops->finish(backend, error) && count_correct(plan, count, &trial->correct, error);
 }
@@ -233,24 +222,25 @@ static size_t pass_end(const Plan *plan, size_t begin)
 }
 
 /* The trials [begin, end) on all images. *stopped: a signal came. */
-static bool pass(Session *session, Plan *plan, size_t begin, size_t end, uint64_t seed,
+static bool pass(Steps *steps, Plan *plan, size_t begin, size_t end, uint64_t seed,
                  Progress *progress, bool *stopped, Error *error)
 {
-    Batches *batches = &session->batches;
+    const Batches *batches = steps->batches;
     bool gradient = plan->trials[begin].kind == PERTURB_GRADIENT_SIGN, good = true;
-    batches_rewind(batches, &(StepState){0}, &(Totals){0});
-    for (uint32_t step = 0, count; good && step < batches->steps; step += count) {
+    steps_restart(steps);
+    while (good && !steps_ended(steps)) {
+        uint32_t step = steps->next;
         progress_show(progress, (uint32_t)begin * batches->steps + (uint32_t)(end - begin) * step);
-        count = (uint32_t)batches_from(batches, step);
-        size_t first = batches->sample.begin + (size_t)step * (size_t)batches->sample.batch_size;
-        for (uint32_t i = 0; good && i < count; i++)
-            good = fetch_batch(session, plan, gradient, step + i, i, error);
+        int count = steps_ahead(steps), batch = batches_size(batches, step);
+        size_t first = batches->sampler.begin + (size_t)step * (size_t)batches->sampler.batch_size;
+        for (int i = 0; good && i < count; i++)
+            good = fetch_batch(steps, plan, gradient, (size_t)i, error);
         for (size_t i = begin; good && i < end; i++) {
             *stopped = interrupt_signal() != 0; /* a thousand repetitions may follow */
             if (*stopped)
                 return true;
-            good = try_batches(session, plan, &plan->trials[i], seed, first,
-                               batches_size(batches, step), (int)count, error);
+            good =
+                try_batches(steps->model, plan, &plan->trials[i], seed, first, batch, count, error);
         }
     }
     return good;
@@ -310,19 +300,19 @@ static unsigned count_tests(const Plan *plan)
 }
 
 /* Pass by pass. *stopped: a signal came before the last one's end. */
-static bool test_all(Session *session, Plan *plan, uint64_t seed, CsvLog *csv, bool *stopped,
+static bool test_all(Steps *steps, Plan *plan, uint64_t seed, CsvLog *csv, bool *stopped,
                      Error *error)
 {
-    const Batches *batches = &session->batches;
+    const Batches *batches = steps->batches;
     Progress progress;
     unsigned row = 0;
     bool good = true;
     printf("%-16s %8s %9s %10s  %s\n", "kind", "level", "correct", "deviation", "level is");
     progress_start(&progress, "Testing", 0, (uint32_t)plan->count * batches->steps, 0,
-                   batches->sample.batch_size);
+                   batches->sampler.batch_size);
     for (size_t begin = 0, end; good && begin < plan->count; begin = end) {
         end = pass_end(plan, begin);
-        good = pass(session, plan, begin, end, seed, &progress, stopped, error);
+        good = pass(steps, plan, begin, end, seed, &progress, stopped, error);
         progress_end(&progress);
         if (*stopped)
             break;
@@ -347,8 +337,12 @@ static bool test(const Settings *s, Session *session, Plan *plan, int *status, E
     bool stopped = false;
     if (s->out[0])
         output_outlive_reader();
-    bool good = open_table(s, &csv, error) && reserve(session, plan, error) &&
-                interrupt_catch(error) && test_all(session, plan, s->seed, &csv, &stopped, error);
+    Steps steps = {.model = NULL};
+    bool good =
+        open_table(s, &csv, error) && reserve(session, plan, error) &&
+        steps_create(&session->model, &session->batches[s->split], STEP_FORWARD, &steps, error) &&
+        interrupt_catch(error) && test_all(&steps, plan, s->seed, &csv, &stopped, error);
+    steps_destroy(&steps);
     csv_close(&csv);
     if (good && stopped)
         *status = 128 + interrupt_signal();
@@ -360,8 +354,8 @@ bool command_robustness(const Settings *settings, int *status, Error *error)
     Session session;
     Plan plan = {0};
     if (!add_trials(settings, &plan, error) ||
-        !session_open(settings, (Range){.begin = 0, .end = (size_t)settings->images}, &session,
-                      error)) {
+        !session_open_split(settings, (Range){.begin = 0, .end = (size_t)settings->images},
+                            &session, error)) {
         memory_free(plan.trials);
         return false;
     }

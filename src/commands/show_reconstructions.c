@@ -42,17 +42,18 @@ static void release(Numbers *n)
 }
 
 /* One batch forward, and back to the host what it left. */
-static bool compute(Session *session, size_t count, Numbers *n, Error *error)
+static bool compute(Session *session, DatasetSplit split, size_t count, Numbers *n, Error *error)
 {
     const Operations *ops = session->device.operations;
     Backend *backend = session->device.backend;
     Model *model = &session->model;
     const Layer *nnmf = &session->network.layers[NNMF];
     size_t rows = count * extent_positions(nnmf->out), outputs = (size_t)nnmf->out.channels;
-    batches_rewind(&session->batches, &(StepState){0}, &(Totals){0});
-    if (!batches_bring(&session->batches, 0, error))
+    Steps steps;
+    if (!steps_create(model, &session->batches[split], STEP_FORWARD, &steps, error))
         return false;
-    model_forward(model, batches_fill(&session->batches, 0, model));
+    model_forward(model, step_load(&steps));
+    steps_destroy(&steps);
     ops->download(backend, n->images, model->images,
                   count * extent_elements(session->network.input) * sizeof(float));
     ops->download(backend, n->labels, model->labels, count);
@@ -98,7 +99,8 @@ static bool draw_sheet(const Settings *settings, Session *session, Picture *pict
 {
     Numbers n = {.images = NULL};
     size_t count = (size_t)settings->reconstruct;
-    bool done = reserve(&session->network, count, &n, error) && compute(session, count, &n, error);
+    bool done = reserve(&session->network, count, &n, error) &&
+                compute(session, settings->split, count, &n, error);
     if (done) {
         reconstruct(&session->network, count, &n);
         ReconstructionSheet sheet = {
@@ -109,10 +111,10 @@ static bool draw_sheet(const Settings *settings, Session *session, Picture *pict
             .others = n.others,
             .errors = n.errors,
             .labels = n.labels,
-            .class_names = dataset_class_names((DatasetKind)settings->dataset),
+            .class_names = dataset_class_names(settings->dataset),
         };
         snprintf(sheet.caption, SHEET_TEXT, "%s: %s images, and what NNMF layer %d keeps of them",
-                 dataset_name((DatasetKind)settings->dataset),
+                 dataset_name(settings->dataset),
                  settings->split == SPLIT_TEST ? "test" : "training",
                  session->network.layers[NNMF].index);
         done = sheet_reconstructions(&sheet, picture, error);
@@ -130,7 +132,7 @@ bool show_reconstructions(const Settings *settings, Picture *picture, Error *err
     Range range = {.begin = (size_t)settings->offset,
                    .end = (size_t)(settings->offset + settings->reconstruct)};
     Session session;
-    if (!session_open(&one_batch, range, &session, error))
+    if (!session_open_split(&one_batch, range, &session, error))
         return false;
     bool done = session.network.layers[NNMF].kind == LAYER_NNMF
                     ? draw_sheet(settings, &session, picture, error)

@@ -34,25 +34,21 @@ static void release(Samples *s)
     memory_free(s->texts);
 }
 
-/* The first images of each step, until there are `count`. */
-static bool collect(Session *session, size_t columns, size_t count, Samples *s, Error *error)
+/* Downloads the first images of each step, until there are `count`. */
+static bool collect(Steps *steps, size_t columns, size_t count, Samples *s, Error *error)
 {
-    const Operations *ops = session->device.operations;
-    Backend *backend = session->device.backend;
-    Batches *b = &session->batches;
-    size_t elements = extent_elements(session->network.input);
-    batches_rewind(b, &(StepState){0}, &(Totals){0});
-    for (uint32_t step = 0; (size_t)step * columns < count; step++) {
-        size_t done = (size_t)step * columns, left = count - done;
-        size_t now = left < columns ? left : columns;
-        if (!batches_bring(b, step, error))
-            return false;
-        batches_fill(b, step, &session->model);
-        ops->download(backend, s->images + done * elements, session->model.images,
+    const Model *model = steps->model;
+    const Operations *ops = model->device->operations;
+    Backend *backend = model->device->backend;
+    size_t elements = extent_elements(model->network->input);
+    for (size_t row = 0, done = 0; done < count; row++, done += columns) {
+        size_t now = count - done < columns ? count - done : columns;
+        step_load(steps);
+        ops->download(backend, s->images + done * elements, model->images,
                       now * elements * sizeof *s->images);
-        ops->download(backend, s->labels + done, session->model.labels, now);
-        ops->download(backend, &s->augmentations[step], b->augmentations, sizeof *s->augmentations);
-        ops->advance(backend, b->state);
+        ops->download(backend, s->labels + done, model->labels, now);
+        ops->download(backend, &s->augmentations[row], steps->batches->augmentations,
+                      sizeof *s->augmentations);
     }
     return ops->finish(backend, error);
 }
@@ -82,25 +78,29 @@ static bool draw_sheet(const Settings *settings, Session *session, size_t column
 {
     Samples s = {.images = NULL};
     size_t count = (size_t)settings->samples, rows = (count + columns - 1) / columns;
-    bool done =
-        reserve(session, count, rows, &s, error) && collect(session, columns, count, &s, error);
+    const Batches *batches = &session->batches[SPLIT_TRAIN];
+    Steps steps = {.model = NULL};
+    bool done = reserve(session, count, rows, &s, error) &&
+                steps_create(&session->model, batches, STEP_FORWARD, &steps, error) &&
+                collect(&steps, columns, count, &s, error);
+    steps_destroy(&steps);
     if (done) {
         for (size_t row = 0; row < rows; row++)
-            describe(&s.augmentations[row], (AugmentKind)settings->augment,
-                     session->batches.sample.colour, row, s.texts[row]);
+            describe(&s.augmentations[row], settings->augment, batches->sampler.colour, row,
+                     s.texts[row]);
         s.sheet = (SampleSheet){
             .extent = session->network.input,
             .columns = (int)columns,
             .count = count,
             .images = s.images,
             .labels = s.labels,
-            .class_names = dataset_class_names((DatasetKind)settings->dataset),
+            .class_names = dataset_class_names(settings->dataset),
             .row_texts = (const char(*)[SHEET_TEXT])s.texts,
         };
         snprintf(s.sheet.caption, SHEET_TEXT,
                  "%s: training images as the network sees them, the first of each step of epoch 0 "
                  "(seed %" PRIu64 ")",
-                 dataset_name((DatasetKind)settings->dataset), settings->seed);
+                 dataset_name(settings->dataset), settings->seed);
         done = sheet_samples(&s.sheet, picture, error);
     }
     release(&s);
@@ -114,14 +114,14 @@ bool show_samples(const Settings *settings, Picture *picture, Error *error)
         return fail_usage(error,
                           "option not possible with --samples: --weights: training images "
                           "need none");
-    if (!session_open_model(settings, (int)settings->batch_size, &session, error))
+    if (!session_open(settings, (int)settings->batch_size, &session, error))
         return false;
-    bool done = session_load_images(settings, SPLIT_TRAIN, settings->train_range, &session, error);
+    const Sampling sampling = {
+        .shuffle = !settings->no_shuffle, .augment = settings->augment, .seed = settings->seed};
+    bool done =
+        session_load(settings, SPLIT_TRAIN, settings->train_range, sampling, &session, error);
     if (done) {
-        Batches *b = &session.batches;
-        b->sample.shuffle = !settings->no_shuffle;
-        b->sample.augment = (AugmentKind)settings->augment;
-        b->sample.seed = settings->seed;
+        const Batches *b = &session.batches[SPLIT_TRAIN];
         size_t columns =
             (size_t)batches_size(b, 0) < COLUMNS ? (size_t)batches_size(b, 0) : COLUMNS;
         size_t last = (size_t)batches_size(b, b->steps - 1);

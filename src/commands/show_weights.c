@@ -68,7 +68,7 @@ static bool fetch_all(Session *session, int64_t only, Weights *weights, Error *e
 bool show_weights(const Settings *settings, Picture *picture, Error *error)
 {
     Session session;
-    if (!session_open_model(settings, 1, &session, error))
+    if (!session_open(settings, 1, &session, error))
         return false;
     Weights weights = {.count = 0};
     bool done = fetch_all(&session, settings->layer, &weights, error) &&

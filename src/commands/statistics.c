@@ -16,20 +16,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool show_progress(void *context, uint32_t step)
-{
-    progress_show(context, step);
-    return false;
-}
-
 static bool measure(Session *session, Error *error)
 {
+    const Batches *batches = &session->batches[SPLIT_TRAIN];
     Progress progress;
     bool stopped;
-    progress_start(&progress, "Statistics", 0, session->batches.steps, 0,
-                   session->batches.sample.batch_size);
-    bool good = population_measure(&session->model, &session->batches, show_progress, &progress,
-                                   &stopped, error);
+    progress_start(&progress, "Statistics", 0, batches->steps, 0, batches->sampler.batch_size);
+    bool good =
+        population_measure(&session->model, batches, progress_watch(&progress), &stopped, error);
     progress_end(&progress);
     return good;
 }
@@ -138,12 +132,13 @@ static bool run_statistics(const Settings *settings, Error *error)
     Settings of_training = *settings;
     of_training.split = SPLIT_TRAIN;
     Session session;
-    if (!session_open(&of_training, settings->train_range, &session, error))
+    if (!session_open_split(&of_training, settings->train_range, &session, error))
         return false;
+    const Batches *batches = &session.batches[SPLIT_TRAIN];
     bool good = measure_and_write(settings, &session, error);
     if (good)
-        printf("Statistics of %zu images in batches of %d: %s\n", batches_images(&session.batches),
-               session.batches.sample.batch_size, settings->out);
+        printf("Statistics of %zu images in batches of %d: %s\n", batches_images(batches),
+               batches->sampler.batch_size, settings->out);
     session_close(&session);
     return good;
 }

@@ -88,33 +88,28 @@ static bool add_gradients(Trace *trace, const Session *session, Error *error)
     return good;
 }
 
-static bool add_result(Trace *trace, const Session *session, int batch, Error *error)
+static bool add_result(Trace *trace, const Steps *steps, int batch, Error *error)
 {
-    const Device *device = &session->device;
+    const Device *device = steps->model->device;
     size_t shape[] = {(size_t)batch, DATASET_CLASSES};
     float *probabilities = add(trace, "probabilities", 2, shape, error);
     float *loss = probabilities ? add(trace, "loss", 1, (size_t[]){1}, error) : NULL;
     Totals totals;
-    if (!loss || !batches_read(&session->batches, NULL, &totals, error))
+    if (!loss || !steps_read(steps, NULL, &totals, error))
         return false;
-    device->operations->download(device->backend, probabilities,
-                                 model_probabilities(&session->model),
+    device->operations->download(device->backend, probabilities, model_probabilities(steps->model),
                                  shape[0] * shape[1] * sizeof *probabilities);
     *loss = (float)totals.batch_loss;
     printf("Loss=%.6f Correct=%" PRIu64 " of %d\n", totals.batch_loss, totals.batch_correct, batch);
     return device->operations->finish(device->backend, error);
 }
 
-static bool run_trace(const Settings *settings, Session *session, Trace *trace, Error *error)
+static bool run_trace(const Settings *settings, const Session *session, Steps *steps, Trace *trace,
+                      Error *error)
 {
-    Model *model = &session->model;
-    Batches *batches = &session->batches;
-    batches_rewind(batches, &(StepState){0}, &(Totals){0});
-    if (!batches_bring(batches, 0, error))
-        return false;
-    int batch = batches_fill(batches, 0, model);
-    model_forward(model, batch);
-    model_backward(model, batch, batches->state, batches->totals);
+    int batch = step_load(steps);
+    model_forward(steps->model, batch);
+    model_backward(steps->model, batch, steps->state, steps->totals, NULL);
     for (int i = 0; i < session->network.layer_count; i++)
         if (session->network.layers[i].kind != LAYER_UNFOLD &&
             session->network.layers[i].kind != LAYER_RELU &&
@@ -124,7 +119,7 @@ static bool run_trace(const Settings *settings, Session *session, Trace *trace, 
     snprintf(offset, sizeof offset, "%" PRId64, settings->offset);
     const char *metadata[] = {"split", settings->split == SPLIT_TEST ? "test" : "train", "offset",
                               offset};
-    return add_gradients(trace, session, error) && add_result(trace, session, batch, error) &&
+    return add_gradients(trace, session, error) && add_result(trace, steps, batch, error) &&
            safetensors_write(settings->out, trace->tensors, trace->count, metadata, 2, error);
 }
 
@@ -136,11 +131,15 @@ bool command_trace(const Settings *settings, int *status, Error *error)
     Range range = {.begin = (size_t)settings->offset,
                    .end = (size_t)(settings->offset + settings->batch_size)};
     Session session;
-    if (!session_open(settings, range, &session, error))
+    if (!session_open_split(settings, range, &session, error))
         return false;
     Trace trace = {.count = 0};
-    bool good = run_trace(settings, &session, &trace, error);
+    Steps steps;
+    bool good = steps_create(&session.model, &session.batches[settings->split], STEP_TRAIN, &steps,
+                             error) &&
+                run_trace(settings, &session, &steps, &trace, error);
     trace_free(&trace);
+    steps_destroy(&steps);
     session_close(&session);
     return good;
 }

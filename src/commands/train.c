@@ -1,7 +1,7 @@
 #include "commands/commands.h"
 
+#include "run/loop.h"
 #include "run/output.h"
-#include "run/run.h"
 
 bool command_train(const Settings *settings, int *status, Error *error)
 {
@@ -9,7 +9,7 @@ bool command_train(const Settings *settings, int *status, Error *error)
         return fail_usage(error, "two folders: --resume and --out: a resumed run stays in its own");
     output_outlive_reader();
     int signal;
-    if (!run_train(settings, &signal, error))
+    if (!loop_train(settings, &signal, error))
         return false;
     if (signal)
         *status = 128 + signal; /* as a shell reports a program that a signal ended */

@@ -262,13 +262,7 @@ static void forward_layer(Model *model, int number, int batch, int batches)
     }
 }
 
-/* In training nobody asks for the gradient of the image: NULL above the first unfold. */
-static float *wanted_input_gradient(const Model *model, int number)
-{
-    return number > 1 || model->to_images ? model->din : NULL;
-}
-
-static void backward_batchnorm(Model *model, int number, int batch)
+static void backward_batchnorm(Model *model, int number, int batch, float *din)
 {
     const Operations *ops = model->device->operations;
     const Layer *l = &model->network->layers[number];
@@ -281,13 +275,13 @@ static void backward_batchnorm(Model *model, int number, int batch)
     if (model->statistics == STATISTICS_POPULATION)
         ops->batchnorm_frozen_backward(model->device->backend, rows(l, batch), l->out.channels, in,
                                        weight, population, population + l->out.channels,
-                                       model->dout, model->din, dweight, dbias);
+                                       model->dout, din, dweight, dbias);
     else
         ops->batchnorm_backward(model->device->backend, rows(l, batch), l->out.channels, in, weight,
-                                b->mean, b->rstd, model->dout, model->din, dweight, dbias);
+                                b->mean, b->rstd, model->dout, din, dweight, dbias);
 }
 
-static void backward_convolution(Model *model, int number, int batch)
+static void backward_convolution(Model *model, int number, int batch, float *din)
 {
     const Operations *ops = model->device->operations;
     Backend *backend = model->device->backend;
@@ -297,17 +291,17 @@ static void backward_convolution(Model *model, int number, int batch)
     ConvolutionShape shape = convolution_shape(l, batch, 1);
     float *dweight = parameter(model, model->gradients, l->weight);
     const float *weight = reordered ? b->w : parameter(model, model->parameters, l->weight);
-    ops->convolution_backward(backend, &shape, layer_input(model, number), weight, model->dout,
-                              wanted_input_gradient(model, number), reordered ? b->dw : dweight,
+    ops->convolution_backward(backend, &shape, layer_input(model, number), weight, model->dout, din,
+                              reordered ? b->dw : dweight,
                               parameter(model, model->gradients, l->bias));
     if (reordered)
         ops->transpose(backend, l->out.channels, l->window, l->in.channels / l->window, b->dw,
                        dweight);
 }
 
-/* From model->dout, the gradient of the layer's output, to model->din; for the softmax the loss
- * has done that already. */
-static void backward_layer(Model *model, int number, int batch)
+/* From model->dout, the gradient of the layer's output, to din, that of its input (model->din, or
+ * NULL where only parameters need it); for the softmax the loss has done that already. */
+static void backward_layer(Model *model, int number, int batch, float *din)
 {
     const Operations *ops = model->device->operations;
     Backend *backend = model->device->backend;
@@ -318,19 +312,18 @@ static void backward_layer(Model *model, int number, int batch)
     switch (l->kind) {
     case LAYER_UNFOLD: {
         UnfoldShape shape = unfold_shape(l, batch);
-        ops->unfold_backward(backend, &shape, in, b->out, b->scale, model->dout, model->din);
+        ops->unfold_backward(backend, &shape, in, b->out, b->scale, model->dout, din);
         break;
     }
     case LAYER_NNMF: {
         NnmfParams params = network_nnmf_params(network, l, batch, 1);
-        ops->nnmf_backward(backend, &params, in, b->w, b->out, model->dout,
-                           wanted_input_gradient(model, number), b->dw);
+        ops->nnmf_backward(backend, &params, in, b->w, b->out, model->dout, din, b->dw);
         break;
     }
-    case LAYER_BATCHNORM: backward_batchnorm(model, number, batch); break;
-    case LAYER_CONVOLUTION: backward_convolution(model, number, batch); break;
+    case LAYER_BATCHNORM: backward_batchnorm(model, number, batch, din); break;
+    case LAYER_CONVOLUTION: backward_convolution(model, number, batch, din); break;
     case LAYER_RELU:
-        ops->relu_backward(backend, activation_elements(l, batch), in, model->dout, model->din);
+        ops->relu_backward(backend, activation_elements(l, batch), in, model->dout, din);
         break;
     case LAYER_SOFTMAX: break;
     }
@@ -381,11 +374,12 @@ void model_loss(Model *model, int batch, int number, const StepState *state, Tot
     run_loss(model, batch, number, state, totals, NULL);
 }
 
-void model_backward(Model *model, int batch, const StepState *state, Totals *totals)
+void model_backward(Model *model, int batch, const StepState *state, Totals *totals, float *dimages)
 {
     run_loss(model, batch, 0, state, totals, model->dout);
     for (int i = model->network->layer_count - 2; i > 0; i--) {
-        backward_layer(model, i, batch);
+        /* The layer above the first unfold: only the images need the gradient of its input. */
+        backward_layer(model, i, batch, i > 1 || dimages ? model->din : NULL);
         float *done = model->dout;
         model->dout = model->din;
         model->din = done;
@@ -393,18 +387,12 @@ void model_backward(Model *model, int batch, const StepState *state, Totals *tot
     if (model->weight_count)
         model->device->operations->weights_backward(model->device->backend, model->weights,
                                                     model->weight_count);
-}
-
-void model_backward_to_images(Model *model, int batch, const StepState *state, Totals *totals,
-                              float *dimages)
-{
-    const LayerBuffers *first = &model->layers[0];
-    UnfoldShape shape = unfold_shape(&model->network->layers[0], batch);
-    model->to_images = true;
-    model_backward(model, batch, state, totals);
-    model->to_images = false;
-    model->device->operations->unfold_backward(model->device->backend, &shape, model->images,
-                                               first->out, first->scale, model->dout, dimages);
+    if (dimages) {
+        const LayerBuffers *first = &model->layers[0];
+        UnfoldShape shape = unfold_shape(&model->network->layers[0], batch);
+        model->device->operations->unfold_backward(model->device->backend, &shape, model->images,
+                                                   first->out, first->scale, model->dout, dimages);
+    }
 }
 
 void model_update(Model *model, StepState *state)

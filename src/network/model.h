@@ -51,7 +51,6 @@ typedef struct Model {
     uint8_t *labels; /* (batches, batch) */
     LayerBuffers layers[MAX_LAYERS];
     float *dout, *din; /* gradients for the activations at hand, swapped from layer to layer */
-    bool to_images;    /* does model_backward go down to the first layer's input? */
 } Model;
 
 /* Allocates device memory for batches of up to batch_size images, and in testing for up to
@@ -79,6 +78,9 @@ bool model_write(Model *model, float *buffer, const float *host, Error *error);
  * architecture; the parameters are then unchanged. `path` is for messages. */
 bool model_load_weights(Model *model, const TensorFile *file, const char *path, Error *error);
 
+/* The same from the file at `path`. Errors: those of reading it, too. */
+bool model_load_file(Model *model, const char *path, Error *error);
+
 /* Fills `tensors` (network->parameter_count) with names and shapes. Their data point into `host`, a
  * buffer with the layout of the parameters. `prefix` precedes each name. Free with
  * model_free_tensors. */
@@ -103,13 +105,10 @@ const float *model_probabilities(const Model *model);
  * are device memory here and below. */
 void model_loss(Model *model, int batch, int number, const StepState *state, Totals *totals);
 
-/* After model_forward: the same, then the gradients of all parameters, overwritten. */
-void model_backward(Model *model, int batch, const StepState *state, Totals *totals);
-
-/* The same, and the gradient of the images, in device memory: dimages (batch, height, width,
- * channels). */
-void model_backward_to_images(Model *model, int batch, const StepState *state, Totals *totals,
-                              float *dimages);
+/* After model_forward: the same, then the gradients of all parameters, overwritten, and that of the
+ * images: dimages (batch, height, width, channels) in device memory, NULL if not wanted. */
+void model_backward(Model *model, int batch, const StepState *state, Totals *totals,
+                    float *dimages);
 
 /* Makes one Adam step and advances the step state. */
 void model_update(Model *model, StepState *state);

@@ -143,6 +143,16 @@ bool model_load_weights(Model *model, const TensorFile *file, const char *path, 
     return loaded;
 }
 
+bool model_load_file(Model *model, const char *path, Error *error)
+{
+    TensorFile file;
+    if (!safetensors_read(path, &file, error))
+        return false;
+    bool loaded = model_load_weights(model, &file, path, error);
+    tensor_file_free(&file);
+    return loaded;
+}
+
 bool model_tensors(const Model *model, const char *prefix, float *host, Tensor *tensors,
                    Error *error)
 {

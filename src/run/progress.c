@@ -62,6 +62,17 @@ void progress_show(Progress *p, uint32_t done)
     output_flush();
 }
 
+static bool show(void *context, uint32_t step)
+{
+    progress_show(context, step);
+    return false;
+}
+
+Watch progress_watch(Progress *p)
+{
+    return (Watch){.stop = show, .context = p};
+}
+
 void progress_end(Progress *p)
 {
     if (p->shown) {

@@ -3,6 +3,8 @@
 #ifndef NNMF_PROGRESS_H
 #define NNMF_PROGRESS_H
 
+#include "training/evaluation.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,6 +33,9 @@ void progress_show(Progress *progress, uint32_t done);
 /* Seconds that a step takes, without the first ones; 0 where fewer than `least` > 0 are measured.
  */
 double progress_step_seconds(const Progress *progress, uint32_t least);
+
+/* For a pass (evaluate): shows its progress and never stops it. */
+Watch progress_watch(Progress *progress);
 
 /* Wipes the line. */
 void progress_end(Progress *progress);

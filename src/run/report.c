@@ -69,16 +69,14 @@ void report_duration(const Report *r, double step_seconds)
     output_flush();
 }
 
-bool report_epoch(const Report *r, const TrainingState *state, const EpochResult *result,
-                  Error *error)
+bool report_epoch(const Report *r, const EpochResult *result, Error *error)
 {
-    const Schedule *schedules = state->schedules;
+    const double *rates = result->learning_rates;
     if (r->format == LOG_JSON)
         return report_json(json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f}", "event",
-                                     "epoch", "epoch", (json_int_t)state->epoch, "lr_cnn_top",
-                                     schedules[GROUP_CNN_TOP].learning_rate, "lr_nnmf",
-                                     schedules[GROUP_NNMF].learning_rate, "lr_batchnorm",
-                                     schedules[GROUP_BATCHNORM].learning_rate, "train_loss",
+                                     "epoch", "epoch", (json_int_t)result->epoch, "lr_cnn_top",
+                                     rates[GROUP_CNN_TOP], "lr_nnmf", rates[GROUP_NNMF],
+                                     "lr_batchnorm", rates[GROUP_BATCHNORM], "train_loss",
                                      result->train_loss, "train_correct",
                                      (json_int_t)result->train_correct, "test_correct",
                                      (json_int_t)result->test_correct, "train_seconds",
@@ -86,9 +84,9 @@ bool report_epoch(const Report *r, const TrainingState *state, const EpochResult
                            error);
     if (says_nothing(r))
         return true;
-    printf("\nEpoch: %" PRIu32 "\nActual lr:", state->epoch);
+    printf("\nEpoch: %" PRIu32 "\nActual lr:", result->epoch);
     for (int i = 0; i < GROUPS; i++)
-        printf("  %.4e", schedules[i].learning_rate);
+        printf("  %.4e", rates[i]);
     printf("\nTraining: Loss=%.5f Correct=%.2f%%\n", result->train_loss,
            percent(result->train_correct, r->train_images));
     printf("Testing: Correct=%.2f%%\n", percent(result->test_correct, r->test_images));

@@ -5,6 +5,7 @@
 
 #include "network/network.h"
 #include "nnmf/error.h"
+#include "run/epoch_result.h"
 #include "settings/settings.h"
 #include "training/checkpoint.h"
 
@@ -21,12 +22,6 @@ typedef struct Report {
     bool resumed;
 } Report;
 
-/* Of an epoch that is done; train_loss: the mean over the images of either --loss. */
-typedef struct EpochResult {
-    double train_loss, train_seconds, test_seconds;
-    uint64_t train_correct, test_correct;
-} EpochResult;
-
 /* Each flushes standard output (output.h); that it could not be written is seen at the program's
  * end. The only error is a lack of memory. */
 bool report_start(const Report *report, const TrainingState *state, Error *error);
@@ -34,9 +29,7 @@ bool report_start(const Report *report, const TrainingState *state, Error *error
 /* How long all of it will take, by the seconds of a training step; nothing as JSON. */
 void report_duration(const Report *report, double step_seconds);
 
-/* `state`: with the learning rates after the epoch's schedule. */
-bool report_epoch(const Report *report, const TrainingState *state, const EpochResult *result,
-                  Error *error);
+bool report_epoch(const Report *report, const EpochResult *result, Error *error);
 
 /* `ended`: in the middle of an epoch, by `signal` or where that is 0 by --max-steps. */
 bool report_end(const Report *report, const TrainingState *state, bool ended, int signal,

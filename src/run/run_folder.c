@@ -30,7 +30,7 @@ static bool default_name(const Settings *settings, char *name, size_t capacity, 
     struct tm local;
     if (!localtime_r(&now, &local) || !strftime(when, sizeof when, "%Y%m%d-%H%M%S", &local))
         return fail(error, "no time of day: the run's folder: give one with --out");
-    snprintf(name, capacity, "%s-%s", dataset_name((DatasetKind)settings->dataset), when);
+    snprintf(name, capacity, "%s-%s", dataset_name(settings->dataset), when);
     return true;
 }
 
@@ -158,18 +158,18 @@ void run_folder_close(RunFolder *run)
     run_lock_release(&run->lock);
 }
 
-json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,
-                          const char *data_folder, const RunData *data, Error *error)
+json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *data_folder,
+                          const Session *session, Error *error)
 {
     char train[16], test[16];
-    snprintf(train, sizeof train, "%08" PRIx32, data->checksum[SPLIT_TRAIN]);
-    snprintf(test, sizeof test, "%08" PRIx32, data->checksum[SPLIT_TEST]);
-    json_t *json =
-        json_pack("{s:s, s:s, s:{s:s, s:s, s:I, s:I, s:s, s:s}, s:o?}", "version", NNMF_VERSION,
-                  "device", device, "data", "name", dataset_name((DatasetKind)settings->dataset),
-                  "folder", data_folder, "train_images", (json_int_t)data->images[SPLIT_TRAIN],
-                  "test_images", (json_int_t)data->images[SPLIT_TEST], "train_checksum", train,
-                  "test_checksum", test, "options", settings_to_json(settings, OPTIONS_OF_CONFIG));
+    snprintf(train, sizeof train, "%08" PRIx32, session->checksum[SPLIT_TRAIN]);
+    snprintf(test, sizeof test, "%08" PRIx32, session->checksum[SPLIT_TEST]);
+    json_t *json = json_pack(
+        "{s:s, s:s, s:{s:s, s:s, s:I, s:I, s:s, s:s}, s:o?}", "version", NNMF_VERSION, "device",
+        session->device.description, "data", "name", dataset_name(settings->dataset), "folder",
+        data_folder, "train_images", (json_int_t)batches_images(&session->batches[SPLIT_TRAIN]),
+        "test_images", (json_int_t)batches_images(&session->batches[SPLIT_TEST]), "train_checksum",
+        train, "test_checksum", test, "options", settings_to_json(settings, OPTIONS_OF_CONFIG));
     if (!json)
         fail(error, "out of memory: %s: its text could not be made", run->config);
     return json;

@@ -5,6 +5,7 @@
 #define NNMF_RUN_FOLDER_H
 
 #include "run/run_lock.h"
+#include "run/session.h"
 #include "settings/settings.h"
 
 #include <jansson.h>
@@ -35,18 +36,12 @@ bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error 
 /* To be called before files are written there: fails where the folder has become another run's. */
 bool run_folder_keep(RunFolder *run, Error *error);
 
-/* A run's images, by split. */
-typedef struct RunData {
-    size_t images[DATASET_SPLITS];     /* that it uses */
-    uint32_t checksum[DATASET_SPLITS]; /* of all that there are */
-} RunData;
-
 /* Unlocks it; also fine on a folder that was neither created nor opened. */
 void run_folder_close(RunFolder *run);
 
 /* What a run is: every option, version, device, data set; NULL when out of memory. */
-json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *device,
-                          const char *data_folder, const RunData *data, Error *error);
+json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *data_folder,
+                          const Session *session, Error *error);
 
 /* As config.json. */
 bool run_folder_write_config(const RunFolder *run, const json_t *config, Error *error);

@@ -1,71 +1,82 @@
 #include "run/session.h"
 
-#include "formats/safetensors.h"
 #include "network/population.h"
-#include "training/steps.h"
+#include "run/progress.h"
 
-static bool load_weights(const Settings *settings, Session *session, Error *error)
+/* Errors name the option of the range, where it has one of its own. */
+static bool check_range(DatasetSplit split, Range range, size_t count, Error *error)
 {
-    TensorFile file;
-    if (!safetensors_read(settings->weights, &file, error))
-        return false;
-    bool loaded = model_load_weights(&session->model, &file, settings->weights, error) &&
-                  population_use(&session->model, (BatchnormStatistics)settings->bn_statistics,
-                                 settings->weights, error);
-    tensor_file_free(&file);
-    return loaded;
+    return range.end <= count ||
+           fail_usage(error, "range outside the data: %zu:%zu: there are %zu %s images",
+                      range.begin, range.end, count, split == SPLIT_TRAIN ? "training" : "test");
 }
 
-bool session_load_images(const Settings *settings, DatasetSplit split, Range range,
-                         Session *session, Error *error)
+bool session_load(const Settings *settings, DatasetSplit split, Range range, Sampling sampling,
+                  Session *session, Error *error)
 {
     char folder[SETTINGS_PATH];
     ImageSet images;
-    if (!dataset_load((DatasetKind)settings->dataset, split,
+    if (!dataset_load(settings->dataset, split,
                       settings_data_folder(settings, folder, sizeof folder), &images, error))
         return false;
+    session->checksum[split] = image_set_checksum(&images);
     bool created =
+        check_range(split, range, images.count, error) &&
         batches_create(&session->device, &images, range.begin, range.end ? range.end : images.count,
                        session->network.input, (int)settings->batch_size,
-                       (int)settings->batches_at_once, &session->batches, error);
+                       (int)settings->batches_at_once, sampling, &session->batches[split], error);
     image_set_free(&images);
-    if (created)
-        batches_tell_streamed(split == SPLIT_TRAIN ? &session->batches : NULL,
-                              split == SPLIT_TEST ? &session->batches : NULL);
     return created;
 }
 
-bool session_open_model(const Settings *settings, int batch_size, Session *session, Error *error)
+bool session_open(const Settings *settings, int batch_size, Session *session, Error *error)
 {
     *session = (Session){0};
     NetworkOptions options = settings_network(settings);
-    if (network_for_dataset((DatasetKind)settings->dataset, &options, &session->network, error) &&
+    if (network_for_dataset(settings->dataset, &options, &session->network, error) &&
         settings_open_device(settings, &session->device, error) &&
         model_create(&session->network, &session->device, batch_size,
                      (int)settings->batches_at_once, &session->model, error) &&
-        (!settings->weights[0] || load_weights(settings, session, error)))
+        (!settings->weights[0] ||
+         (model_load_file(&session->model, settings->weights, error) &&
+          population_use(&session->model, settings->bn_statistics, settings->weights, error))))
         return true;
     session_close(session);
     return false;
 }
 
-bool session_open(const Settings *settings, Range range, Session *session, Error *error)
+bool session_open_split(const Settings *settings, Range range, Session *session, Error *error)
 {
     *session = (Session){0};
     if (!settings->weights[0])
         return fail_usage(error, "option missing: --weights: a safetensors file was expected");
-    if (!session_open_model(settings, (int)settings->batch_size, session, error))
+    if (!session_open(settings, (int)settings->batch_size, session, error))
         return false;
-    if (steps_rehearse(&session->model, false, error) &&
-        session_load_images(settings, (DatasetSplit)settings->split, range, session, error))
+    if (session_load(settings, settings->split, range, (Sampling){0}, session, error))
         return true;
     session_close(session);
     return false;
 }
 
+bool session_evaluate(Session *session, DatasetSplit split, StepKind kind, Evaluation *evaluation,
+                      Error *error)
+{
+    const Batches *batches = &session->batches[split];
+    Steps steps;
+    Progress progress;
+    if (!steps_create(&session->model, batches, kind, &steps, error))
+        return false;
+    progress_start(&progress, "Testing", 0, batches->steps, 0, batches->sampler.batch_size);
+    bool good = evaluate(&steps, progress_watch(&progress), evaluation, error);
+    progress_end(&progress);
+    steps_destroy(&steps);
+    return good;
+}
+
 void session_close(Session *session)
 {
-    batches_destroy(&session->batches);
+    for (int split = 0; split < DATASET_SPLITS; split++)
+        batches_destroy(&session->batches[split]);
     model_destroy(&session->model);
     device_close(&session->device);
 }

@@ -83,25 +83,28 @@ bool tensorboard_add_options(EventFile *file, uint64_t epoch, const json_t *conf
 
 /* ---- scalars ---- */
 
-bool tensorboard_add_scalars(EventFile *file, const TrainingState *state, size_t train_images,
-                             size_t test_images, double test_seconds, Error *error)
+bool tensorboard_add_scalars(EventFile *file, const EpochResult *result, size_t train_images,
+                             size_t test_images, Error *error)
 {
-    uint32_t epoch = state->epoch;
-    double train = (double)train_images, test = (double)test_images;
-    double seconds = state->train_seconds;
-    bool good = event_file_scalar(file, epoch, "loss/train", state->totals.loss / train, error) &&
-                event_file_scalar(file, epoch, "accuracy/train",
-                                  (double)state->totals.correct / train, error) &&
-                event_file_scalar(file, epoch, "accuracy/test", (double)state->last_correct / test,
-                                  error) &&
-                event_file_scalar(file, epoch, "speed/images_per_second",
-                                  seconds > 0.0 ? train / seconds : 0.0, error) &&
-                event_file_scalar(file, epoch, "seconds/train", seconds, error) &&
-                event_file_scalar(file, epoch, "seconds/test", test_seconds, error);
+    double train = (double)train_images, seconds = result->train_seconds;
+    const struct {
+        const char *tag;
+        double value;
+    } scalars[] = {
+        {"loss/train", result->train_loss},
+        {"accuracy/train", (double)result->train_correct / train},
+        {"accuracy/test", (double)result->test_correct / (double)test_images},
+        {"speed/images_per_second", seconds > 0.0 ? train / seconds : 0.0},
+        {"seconds/train", seconds},
+        {"seconds/test", result->test_seconds},
+    };
+    bool good = true;
+    for (size_t i = 0; good && i < sizeof scalars / sizeof *scalars; i++)
+        good = event_file_scalar(file, result->epoch, scalars[i].tag, scalars[i].value, error);
     for (int i = 0; good && i < GROUPS; i++) {
         char tag[64];
         snprintf(tag, sizeof tag, "learning_rate/%s", parameter_group_names[i]);
-        good = event_file_scalar(file, epoch, tag, state->schedules[i].learning_rate, error);
+        good = event_file_scalar(file, result->epoch, tag, result->learning_rates[i], error);
     }
     return good;
 }
@@ -117,46 +120,44 @@ static bool add_picture(EventFile *file, uint64_t epoch, const char *tag, bool d
     return added;
 }
 
-/* The first images of the next batch, number `step`, as many as `columns` or as it has; sets how
- * many. */
-static bool fetch_row(Batches *train, Model *model, uint32_t step, size_t columns, float *images,
-                      uint8_t *labels, size_t *count, Error *error)
+/* Downloads the first images of the next batch, at most `columns`; sets their number. */
+static bool fetch_row(Steps *train, size_t columns, float *images, uint8_t *labels, size_t *count,
+                      Error *error)
 {
+    const Model *model = train->model;
     const Operations *ops = model->device->operations;
     Backend *backend = model->device->backend;
-    if (!batches_bring(train, step, error))
-        return false;
-    size_t batch = (size_t)batches_fill(train, step, model);
+    size_t batch = (size_t)step_load(train);
     *count = batch < columns ? batch : columns;
     size_t image = extent_elements(model->network->input) * sizeof *images;
     ops->download(backend, images, model->images, *count * image);
     ops->download(backend, labels, model->labels, *count);
-    ops->advance(backend, train->state);
     return ops->finish(backend, error);
 }
 
 /* A batch in each row: as published, its images share their augmentation. */
-bool tensorboard_add_samples(EventFile *file, DatasetKind dataset, Batches *train, Model *model,
-                             Error *error)
+bool tensorboard_add_samples(EventFile *file, DatasetKind dataset, Steps *train, Error *error)
 {
     enum { COLUMNS = 10, ROWS = 8 };
-    size_t batch = (size_t)train->sample.batch_size, image = extent_elements(model->network->input);
+    const Batches *batches = train->batches;
+    Extent input = train->model->network->input;
+    size_t batch = (size_t)batches->sampler.batch_size, image = extent_elements(input);
     size_t columns = batch < COLUMNS ? batch : COLUMNS;
-    uint32_t rows = train->steps < ROWS ? train->steps : ROWS;
+    uint32_t rows = batches->steps < ROWS ? batches->steps : ROWS;
     uint8_t labels[ROWS * COLUMNS];
     float *images = memory_allocate(rows * columns, image * sizeof *images, "samples", error);
     SampleSheet sheet = {.caption = "Training images as augmented: the first of each batch",
-                         .extent = model->network->input,
+                         .extent = input,
                          .columns = (int)columns,
                          .images = images,
                          .labels = labels,
                          .class_names = dataset_class_names(dataset)};
     bool good = images != NULL;
-    batches_rewind(train, &(StepState){0}, &(Totals){0});
+    steps_restart(train);
     for (uint32_t row = 0; good && row < rows; row++) {
         size_t count;
-        good = fetch_row(train, model, row, columns, images + sheet.count * image,
-                         labels + sheet.count, &count, error);
+        good = fetch_row(train, columns, images + sheet.count * image, labels + sheet.count, &count,
+                         error);
         sheet.count += good ? count : 0;
     }
     Picture picture = {0};

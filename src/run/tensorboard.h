@@ -16,22 +16,21 @@
 
 #include "formats/event_file.h"
 #include "network/model.h"
-#include "training/batches.h"
-#include "training/checkpoint.h"
+#include "run/epoch_result.h"
+#include "training/steps.h"
 
 #include <jansson.h>
 
 /* What a run is: `config` (run_folder_config) as a table. */
 bool tensorboard_add_options(EventFile *file, uint64_t epoch, const json_t *config, Error *error);
 
-/* The first batches of the first epoch as they are augmented. Uses the model's images and the
- * state of `train`: before an epoch's batches_rewind. */
-bool tensorboard_add_samples(EventFile *file, DatasetKind dataset, Batches *train, Model *model,
-                             Error *error);
+/* The first batches of the first epoch as they are augmented. Leaves `train` in the middle of an
+ * epoch: steps_reset is due before it trains. */
+bool tensorboard_add_samples(EventFile *file, DatasetKind dataset, Steps *train, Error *error);
 
-/* The scalars of a whole epoch: `state` after it, before it is moved on to the next. */
-bool tensorboard_add_scalars(EventFile *file, const TrainingState *state, size_t train_images,
-                             size_t test_images, double test_seconds, Error *error);
+/* The scalars of an epoch. */
+bool tensorboard_add_scalars(EventFile *file, const EpochResult *result, size_t train_images,
+                             size_t test_images, Error *error);
 
 /* After epochs 0, 1, 2, 5, 10, 20, 50, 100 and so on: TensorBoard shows ten pictures of a tag
  * unless it is told otherwise. */

@@ -1,81 +1,63 @@
-/* A split of a data set on a device, handed to a model batch by batch. */
+/* A split of a data set in the memory of a device, loaded into a model batch by batch. */
 #ifndef NNMF_BATCHES_H
 #define NNMF_BATCHES_H
 
 #include "data/dataset.h"
 #include "network/model.h"
 #include "nnmf/operations.h"
-#include "training/image_stream.h"
-#include "training/notices.h"
+
+/* How an epoch draws its images; all zero: in file order, centre crop. */
+typedef struct Sampling {
+    bool shuffle;
+    AugmentKind augment;
+    uint64_t seed;
+} Sampling;
 
 typedef struct Batches {
     const Device *device;
-    Sampler sample;
+    Sampler sampler;
     CropShape crop;
     uint32_t steps; /* batches in an epoch; the last may be smaller */
-    int at_once;    /* that the buffers hold, and a test pass takes */
+    int at_once;    /* batches that the buffers hold, and that a test pass takes at once */
 
     /* device memory */
-    uint8_t *pixels, *labels; /* the whole split, or the ring that it is streamed to */
-    uint32_t *indices;
-    Augmentation *augmentations;
-    StepState *state;
-    Totals *totals;
-
-    ImageStream stream; /* empty where the whole split is on the device */
-    Notices notices;    /* of the step state and the totals */
+    uint8_t *pixels, *labels;    /* of all images of the split */
+    uint32_t *indices;           /* (at_once, batch size) */
+    Augmentation *augmentations; /* likewise */
 } Batches;
 
-/* Images begin..end-1 of `images`, for a network that takes `input`-sized crops: uploaded, or,
- * where they do not fit into what the device has left, streamed. Whatever else the device is to
- * hold should therefore be there before (steps_rehearse). at_once: 1 .. MAX_BATCHES_AT_ONCE, at
- * most as many as the model that takes them. The caller frees `images`, which are empty if they are
- * streamed. On failure the batches are empty. Errors: an empty or too long range, images smaller
- * than the crop, out of memory. */
-bool batches_create(const Device *device, ImageSet *images, size_t begin, size_t end, Extent input,
-                    int batch_size, int at_once, Batches *batches, Error *error);
+/* Uploads `images` and makes batches of the images begin..end-1, for a network that takes crops of
+ * size `input`. at_once: 1 .. MAX_BATCHES_AT_ONCE, at most that of the model. The caller may free
+ * `images` afterwards. On failure the batches are empty. Errors: an empty or too long range, images
+ * smaller than the crop, out of memory. */
+bool batches_create(const Device *device, const ImageSet *images, size_t begin, size_t end,
+                    Extent input, int batch_size, int at_once, Sampling sampling, Batches *batches,
+                    Error *error);
 
-/* Also fine on empty batches (all zero). */
+/* Does nothing for empty batches (all zero). */
 void batches_destroy(Batches *batches);
+
+/* The same images in file order, centre crop. Shares the memory of `batches`: not to be destroyed,
+ * and not to be used after they are. */
+Batches batches_in_order(const Batches *batches);
 
 /* Number of images in the range. */
 static inline size_t batches_images(const Batches *batches)
 {
-    return batches->sample.end - batches->sample.begin;
+    return batches->sampler.end - batches->sampler.begin;
 }
-
-static inline bool batches_streamed(const Batches *batches)
-{
-    return batches->sample.ring_steps > 0;
-}
-
-/* Says on standard error, in one line, which are streamed (NULL: none are there), if any. */
-void batches_tell_streamed(const Batches *train, const Batches *test);
 
 /* Number of images in batch `step`. */
 int batches_size(const Batches *batches, uint32_t step);
 
-/* Sets the step state and the totals. */
-void batches_rewind(Batches *batches, const StepState *state, const Totals *totals);
+/* Number of batches that a test pass takes at once from batch `step` on: at most `at_once` full
+ * ones, or the smaller one at the end. */
+int batches_ahead(const Batches *batches, uint32_t step);
 
-/* Fetches state or totals (NULL: not wanted); false with the device's first failure. */
-bool batches_read(const Batches *batches, StepState *state, Totals *totals, Error *error);
-
-/* Has the images of step number `step` on the device for the operations that are called from now
- * on: to be called before batches_fill, and not within a recording. Steps follow each other; the
- * first after a rewind is any. False with the device's first failure. */
-bool batches_bring(Batches *batches, uint32_t step, Error *error);
-
-/* How many batches a test pass takes at once from step number `step` on: full ones, of one half of
- * the ring where the images are streamed; or the smaller one at the end. */
-int batches_from(const Batches *batches, uint32_t step);
-
-/* Puts the batch of state's epoch and step, which is step number `step`, into the model's images
- * and labels; returns how many images it has. */
-int batches_fill(Batches *batches, uint32_t step, Model *model);
-
-/* The same with `count` of them, one behind the other; count: at most batches_from. Returns how
- * many images each has. */
-int batches_fill_several(Batches *batches, uint32_t step, int count, Model *model);
+/* Draws, augments and copies `count` batches into the model's images and labels, one behind the
+ * other: batch `step`, which is that of *state (device memory), and those after it. count: 1 ..
+ * batches_ahead. Returns the number of images of each. */
+int batches_load(const Batches *batches, uint32_t step, int count, const StepState *state,
+                 Model *model);
 
 #endif

@@ -1,40 +1,50 @@
 #include "training/evaluation.h"
 
-bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
-              bool (*stop)(void *context, uint32_t step), void *context, bool *stopped,
-              Error *error)
+/* Copies the results of the batches that have just run: `count` images from number `first` on. */
+static void download(const Steps *steps, size_t first, size_t count, const Evaluation *e)
 {
-    Batches *batches = steps->batches;
-    const Device *device = batches->device;
-    size_t left = batches_images(batches), batch = (size_t)batches->sample.batch_size;
+    const Model *model = steps->model;
+    const Operations *ops = model->device->operations;
+    if (e->probabilities)
+        ops->download(model->device->backend, e->probabilities + first * DATASET_CLASSES,
+                      model_probabilities(model),
+                      count * DATASET_CLASSES * sizeof *e->probabilities);
+    if (e->labels)
+        ops->download(model->device->backend, e->labels + first, model->labels, count);
+}
+
+bool evaluate(Steps *steps, Watch watch, Evaluation *e, Error *error)
+{
+    const Batches *batches = steps->batches;
     Totals totals;
-    *stopped = false;
-    batches_rewind(batches, &(StepState){0}, &(Totals){0});
-    for (uint32_t step = 0, count; step < batches->steps; step += count) {
-        count = (uint32_t)steps_at_once(steps, step);
-        if (stop && stop(context, batches->notices.last.state.step)) {
-            *stopped = true;
+    size_t done = 0;
+    e->stopped = false;
+    steps_restart(steps);
+    while (!steps_ended(steps)) {
+        if (watch.stop && watch.stop(watch.context, steps->readback.last_state.step)) {
+            e->stopped = true;
             return true;
         }
-        if (!steps_make(steps, step, error))
+        size_t count = (size_t)batches_size(batches, steps->next) * (size_t)steps_ahead(steps);
+        if (!step_run(steps, error))
             return false;
-        size_t images = left < batch ? left : count * batch;
-        left -= images;
-        if (probabilities) {
-            size_t elements = images * DATASET_CLASSES;
-            device->operations->download(device->backend, probabilities,
-                                         model_probabilities(steps->model),
-                                         elements * sizeof *probabilities);
-            probabilities += elements;
-        }
-        if (!notices_step(&batches->notices, count, error))
-            return false;
+        download(steps, done, count, e);
+        done += count;
     }
-    if (!batches_read(batches, NULL, &totals, error))
+    if (!steps_read(steps, NULL, &totals, error))
         return false;
     if (totals.first_nonfinite_step)
         return fail(error, "loss not finite: test batch %lld: the weights cannot be tested",
                     (long long)totals.first_nonfinite_step - 1);
-    *correct = totals.correct;
+    e->correct = totals.correct;
     return true;
+}
+
+int evaluation_class(const float *probabilities)
+{
+    int best = 0;
+    for (int c = 1; c < DATASET_CLASSES; c++)
+        if (probabilities[c] > probabilities[best])
+            best = c;
+    return best;
 }

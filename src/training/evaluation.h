@@ -4,12 +4,26 @@
 
 #include "training/steps.h"
 
-/* Tests all of the batches of `steps` in order. correct: images. probabilities: NULL, or host
- * memory for (images, 10). `stop` (NULL: never) is asked before every batch, or before those that
- * are tested at once, `step` being how many the device is known to have done; when it says true the
- * pass ends and *stopped is set. */
-bool evaluate(Steps *steps, uint64_t *correct, float *probabilities,
-              bool (*stop)(void *context, uint32_t step), void *context, bool *stopped,
-              Error *error);
+/* Asked before every step of a pass, or before the steps that run at once: `step` steps are known
+ * to be done. Returns whether the pass is to stop there. All zero: never. */
+typedef struct Watch {
+    bool (*stop)(void *context, uint32_t step);
+    void *context;
+} Watch;
+
+typedef struct Evaluation {
+    float *probabilities; /* in: NULL, or host memory (images, 10) to be filled */
+    uint8_t *labels;      /* in: NULL, or host memory (images) to be filled */
+    uint64_t correct;     /* out: images; STEP_FORWARD: 0 */
+    bool stopped;         /* out: by the watch, and nothing else is set */
+} Evaluation;
+
+/* Runs all batches of `steps` (STEP_TEST or STEP_FORWARD) in order. Errors: a loss that is not
+ * finite, or the device's first failure. */
+bool evaluate(Steps *steps, Watch watch, Evaluation *evaluation, Error *error);
+
+/* The answer to an image: the first of its 10 probabilities that is the largest, as the loss
+ * operation counts. */
+int evaluation_class(const float *probabilities);
 
 #endif

@@ -1,26 +1,16 @@
 #include "training/population_pass.h"
 
-#include "training/evaluation.h"
-
-bool population_measure(Model *model, Batches *batches, bool (*stop)(void *context, uint32_t step),
-                        void *context, bool *stopped, Error *error)
+bool population_measure(Model *model, const Batches *batches, Watch watch, bool *stopped,
+                        Error *error)
 {
-    bool shuffle = batches->sample.shuffle;
-    AugmentKind augment = batches->sample.augment;
-    batches->sample.shuffle = false;
-    batches->sample.augment = AUGMENT_NONE;
+    Batches ordered = batches_in_order(batches);
+    Steps steps = {0};
+    Evaluation pass = {0}; /* a test; the sums of the batch norms are what counts */
     model->has_population = false;
-    *stopped = false;
-
-    /* What a test computes, but for the sums. */
-    Steps steps = {.model = model, .batches = batches};
-    uint64_t correct;
-    bool good = population_begin(model, error) &&
-                evaluate(&steps, &correct, NULL, stop, context, stopped, error);
-    steps_forget(&steps);
-    bool whole = good && !*stopped;
-    good = population_end(model, whole ? batches_images(batches) : 0, error) && good;
-    batches->sample.shuffle = shuffle;
-    batches->sample.augment = augment;
-    return good;
+    bool good = steps_create(model, &ordered, STEP_TEST, &steps, error) &&
+                population_begin(model, error) && evaluate(&steps, watch, &pass, error);
+    steps_destroy(&steps);
+    *stopped = pass.stopped;
+    bool whole = good && !pass.stopped;
+    return population_end(model, whole ? batches_images(batches) : 0, error) && good;
 }

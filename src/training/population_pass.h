@@ -3,12 +3,12 @@
 #define NNMF_POPULATION_PASS_H
 
 #include "network/population.h"
-#include "training/batches.h"
+#include "training/evaluation.h"
 
-/* One pass over `batches`, in file order and without augmentation, which they get back afterwards;
- * the statistics then belong to the model. stop and *stopped as in evaluation.h: a pass that was
- * stopped leaves the model without statistics. */
-bool population_measure(Model *model, Batches *batches, bool (*stop)(void *context, uint32_t step),
-                        void *context, bool *stopped, Error *error);
+/* Makes one pass over `batches`, in file order and without augmentation; the statistics then belong
+ * to the model. A pass that the watch stopped (*stopped) leaves the model without statistics.
+ * Errors: as of evaluate. */
+bool population_measure(Model *model, const Batches *batches, Watch watch, bool *stopped,
+                        Error *error);
 
 #endif

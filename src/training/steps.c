@@ -1,75 +1,135 @@
 #include "training/steps.h"
 
-bool steps_rehearse(Model *model, bool training, Error *error)
+bool steps_create(Model *model, const Batches *batches, StepKind kind, Steps *s, Error *error)
 {
     const Operations *ops = model->device->operations;
     Backend *backend = model->device->backend;
-    if (!ops->available)
+    *s = (Steps){.kind = kind, .model = model, .batches = batches};
+    if ((s->state = ops->allocate(backend, sizeof *s->state, "the step state", error)) &&
+        (s->totals = ops->allocate(backend, sizeof *s->totals, "the totals", error)) &&
+        readback_open(model->device, s->state, s->totals, &s->readback, error)) {
+        steps_restart(s);
         return true;
-    StepState *state = ops->allocate(backend, sizeof *state, "the step state", error);
-    Totals *totals = state ? ops->allocate(backend, sizeof *totals, "the totals", error) : NULL;
-    if (totals && training) {
-        model_forward(model, model->batch_size);
-        model_backward(model, model->batch_size, state, totals);
     }
-    if (totals && (!training || model->batches > 1)) {
-        model_forward_several(model, model->batch_size, model->batches);
-        model_loss(model, model->batch_size, 0, state, totals);
-    }
-    bool good = totals && ops->finish(backend, error);
-    ops->release(backend, state);
-    ops->release(backend, totals);
-    return good;
+    steps_destroy(s);
+    return false;
 }
 
-int steps_at_once(const Steps *s, uint32_t step)
+void steps_destroy(Steps *s)
 {
-    return s->training ? 1 : batches_from(s->batches, step);
+    if (!s->model)
+        return;
+    const Operations *ops = s->model->device->operations;
+    Backend *backend = s->model->device->backend;
+    for (int size = 0; size < STEP_SIZES; size++)
+        if (s->recordings[size])
+            ops->forget(backend, s->recordings[size]);
+    readback_close(&s->readback);
+    ops->release(backend, s->totals);
+    ops->release(backend, s->state);
+    *s = (Steps){0};
 }
 
-static void make(void *context)
+/* A step on the batches that the model holds. */
+static void compute(Steps *s, int batch, int count)
 {
-    Steps *s = context;
-    Batches *b = s->batches;
-    int count = steps_at_once(s, s->step);
-    int batch = batches_fill_several(b, s->step, count, s->model);
+    const Operations *ops = s->model->device->operations;
     model_forward_several(s->model, batch, count);
-    if (s->training) {
-        model_backward(s->model, batch, b->state, b->totals);
-        model_update(s->model, b->state);
+    if (s->kind == STEP_TRAIN) {
+        model_backward(s->model, batch, s->state, s->totals, NULL);
+        model_update(s->model, s->state);
         return;
     }
     for (int i = 0; i < count; i++) {
-        model_loss(s->model, batch, i, b->state, b->totals);
-        b->device->operations->advance(b->device->backend, b->state);
+        if (s->kind == STEP_TEST)
+            model_loss(s->model, batch, i, s->state, s->totals);
+        ops->advance(s->model->device->backend, s->state);
     }
 }
 
-bool steps_make(Steps *s, uint32_t step, Error *error)
+bool steps_warm_up(Steps *s, Error *error)
 {
-    const Operations *ops = s->batches->device->operations;
-    Backend *backend = s->batches->device->backend;
-    bool full = batches_size(s->batches, step) == s->batches->sample.batch_size;
-    int size = full ? steps_at_once(s, step) : 0;
-    s->step = step;
-    if (!batches_bring(s->batches, step, error))
-        return false;
-    if (!ops->record || !s->done[size]) {
-        make(s);
-        s->done[size] = true;
+    const Operations *ops = s->model->device->operations;
+    Model *model = s->model;
+    if (!ops->record)
         return true;
-    }
-    if (!s->recordings[size] && !ops->record(backend, make, s, &s->recordings[size], error))
-        return false;
-    ops->replay(backend, s->recordings[size]);
-    return true;
+    model_forward(model, model->batch_size);
+    if (s->kind == STEP_TRAIN)
+        model_backward(model, model->batch_size, s->state, s->totals, NULL);
+    if (s->kind != STEP_TRAIN || model->batches > 1)
+        model_forward_several(model, model->batch_size, model->batches);
+    steps_restart(s);
+    return ops->finish(model->device->backend, error);
 }
 
-void steps_forget(Steps *s)
+void steps_reset(Steps *s, const StepState *state, const Totals *totals)
 {
-    for (int size = 0; size < STEP_SIZES; size++)
-        if (s->recordings[size])
-            s->batches->device->operations->forget(s->batches->device->backend,
-                                                   s->recordings[size]);
-    *s = (Steps){0};
+    const Operations *ops = s->model->device->operations;
+    Backend *backend = s->model->device->backend;
+    ops->upload(backend, s->state, state, sizeof *state);
+    ops->upload(backend, s->totals, totals, sizeof *totals);
+    readback_reset(&s->readback, state, totals);
+    s->next = state->step;
+}
+
+void steps_restart(Steps *s)
+{
+    steps_reset(s, &(StepState){0}, &(Totals){0});
+}
+
+bool steps_read(const Steps *s, StepState *state, Totals *totals, Error *error)
+{
+    const Operations *ops = s->model->device->operations;
+    Backend *backend = s->model->device->backend;
+    if (state)
+        ops->download(backend, state, s->state, sizeof *state);
+    if (totals)
+        ops->download(backend, totals, s->totals, sizeof *totals);
+    return ops->finish(backend, error);
+}
+
+int steps_ahead(const Steps *s)
+{
+    return s->kind == STEP_TRAIN ? 1 : batches_ahead(s->batches, s->next);
+}
+
+static void run_next(void *context)
+{
+    Steps *s = context;
+    int count = steps_ahead(s);
+    compute(s, batches_load(s->batches, s->next, count, s->state, s->model), count);
+}
+
+bool step_run(Steps *s, Error *error)
+{
+    const Operations *ops = s->model->device->operations;
+    Backend *backend = s->model->device->backend;
+    int count = steps_ahead(s);
+    bool full = batches_size(s->batches, s->next) == s->batches->sampler.batch_size;
+    int size = full ? count : 0;
+    if (!ops->record || !s->done[size]) {
+        run_next(s);
+        s->done[size] = true;
+    } else {
+        if (!s->recordings[size] && !ops->record(backend, run_next, s, &s->recordings[size], error))
+            return false;
+        ops->replay(backend, s->recordings[size]);
+    }
+    s->next += (uint32_t)count;
+    return readback_poll(&s->readback, (uint32_t)count, error);
+}
+
+void step_run_unrecorded(Steps *s)
+{
+    int count = steps_ahead(s);
+    run_next(s);
+    s->next += (uint32_t)count;
+}
+
+int step_load(Steps *s)
+{
+    int batch = batches_load(s->batches, s->next, 1, s->state, s->model);
+    s->model->device->operations->advance(s->model->device->backend, s->state);
+    s->next++;
+    return batch;
 }

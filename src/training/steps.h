@@ -1,41 +1,81 @@
 /*
- * The steps of training or testing: a batch through the model, as often as one likes, or in testing
- * several batches at once. A device that can record does each size once, records it the second
- * time, and from then on replays it, so that a step costs the host one call.
+ * Steps of training or testing: a batch through the model, as often as one likes, or in testing
+ * several batches at once. A device that can record runs each size of a step once, records it the
+ * second time and replays it from then on, so that a step costs the host one call.
  */
 #ifndef NNMF_STEPS_H
 #define NNMF_STEPS_H
 
 #include "network/model.h"
 #include "training/batches.h"
+#include "training/readback.h"
 
-/* By the number of full batches; 0: the smaller one at the end of a range. */
+typedef enum StepKind {
+    STEP_FORWARD, /* forward: probabilities, no loss */
+    STEP_TEST,    /* forward and loss */
+    STEP_TRAIN,   /* forward, loss, backward and an optimiser step */
+} StepKind;
+
+/* Recordings by the number of full batches at once; 0: the smaller batch at the end. */
 enum { STEP_SIZES = MAX_BATCHES_AT_ONCE + 1 };
 
 typedef struct Steps {
+    StepKind kind;
     Model *model;
-    Batches *batches;
-    bool training; /* forward, backward and an optimiser step; else forward and loss */
+    const Batches *batches;
+    uint32_t next; /* step of the epoch that step_run runs next */
 
-    bool done[STEP_SIZES];
+    /* device memory */
+    StepState *state;
+    Totals *totals; /* of the epoch so far */
+
+    Readback readback; /* of both */
+
+    bool done[STEP_SIZES]; /* has run once */
     void *recordings[STEP_SIZES];
-    uint32_t step; /* the one that is being made, or the first of them */
 } Steps;
 
-/* Goes through a step of the model's full batch, forward and if `training` backward, and through a
- * test of as many as it holds, on whatever lies in its buffers, so that the operations take their
- * work space: what a device with memory of its own then has left is free for images. Parameters and
- * moments stay as they are. False with the device's first failure, such as too little memory. */
-bool steps_rehearse(Model *model, bool training, Error *error);
+/* At the start of epoch 0, with learning rates and totals of 0. Model and batches outlive the
+ * steps. On failure the steps are empty. Errors: out of memory. */
+bool steps_create(Model *model, const Batches *batches, StepKind kind, Steps *steps, Error *error);
 
-/* How many steps steps_make makes that begins with `step`: 1 in training, else batches_from. */
-int steps_at_once(const Steps *steps, uint32_t step);
+/* Does nothing for empty steps (all zero). */
+void steps_destroy(Steps *steps);
 
-/* Makes step number `step` of the epoch of the batches' state and those that go with it, and moves
- * the step state on by as many. */
-bool steps_make(Steps *steps, uint32_t step, Error *error);
+/* Runs one full-size step on whatever the model's buffers hold, so that every operation allocates
+ * its workspace, and too little memory is found before training begins. Parameters, moments, state
+ * and totals stay as they are. Does nothing on devices that share the host's memory. False with the
+ * device's first failure. */
+bool steps_warm_up(Steps *steps, Error *error);
 
-/* Gives up the recordings; before the model and the batches go. */
-void steps_forget(Steps *steps);
+/* Continues from `state` with the sums of `totals`. */
+void steps_reset(Steps *steps, const StepState *state, const Totals *totals);
+
+/* To the start of epoch 0, with learning rates and totals of 0. */
+void steps_restart(Steps *steps);
+
+/* Reads state or totals (NULL: not wanted) after all steps so far; false with the device's first
+ * failure. */
+bool steps_read(const Steps *steps, StepState *state, Totals *totals, Error *error);
+
+/* Are all steps of the epoch done? */
+static inline bool steps_ended(const Steps *steps)
+{
+    return steps->next == steps->batches->steps;
+}
+
+/* Number of steps that the next step_run runs at once: 1 in training, otherwise batches_ahead. */
+int steps_ahead(const Steps *steps);
+
+/* Runs the next step, or the next `steps_ahead` at once, and polls the read-back. False with the
+ * device's first failure that is known by then. */
+bool step_run(Steps *steps, Error *error);
+
+/* The same without recording, replaying or polling: for timing each operation. */
+void step_run_unrecorded(Steps *steps);
+
+/* Loads the next batch into the model and computes nothing with it: for callers that do. Returns
+ * its number of images. */
+int step_load(Steps *steps);
 
 #endif

@@ -5,7 +5,7 @@ static void sample(Backend *backend, const Sampler *sampler, const StepState *st
 {
     (void)backend;
     for (int i = 0; i < sampler->batch; i++) {
-        indices[i] = sample_index(sampler, state->epoch, state->step, (uint32_t)i);
+        indices[i] = sample_image(sampler, state->epoch, state->step, (uint32_t)i);
         augmentations[i] = sample_augmentation(sampler, state->epoch, state->step, (uint32_t)i);
     }
 }
