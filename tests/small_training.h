@@ -39,13 +39,13 @@ void must(bool good, const Error *error);
 /* The emulated device, which must open. */
 void open_cuda(NnmfKernel kernel, Precision precision, Device *device);
 
-/* Of the device's memory, nothing may be left of what was made. */
+/* All of the device's memory must have been released. */
 void assert_nothing_left(void);
 
 /* A test's setup. */
 int reset(void **state);
 
-/* A word that belongs to its number. */
+/* A random word for each number. */
 uint32_t noise(uint32_t number);
 
 /* For crops of 8 x 8 x 3, with odd channels and an odd stride. */
@@ -56,7 +56,7 @@ void build_small(const NetworkOptions *options, Network *network);
 bool load_small(const Device *device, size_t count, size_t begin, size_t end, Extent input,
                 int batch, int at_once, Batches *batches, Error *error);
 
-/* Of the epoch of so many steps in all; begins it. */
+/* At the start of the epoch that comes after `steps_made` steps. */
 StepState step_state_of(int steps_made);
 
 /* |a - b| / |b| */
