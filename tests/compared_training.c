@@ -58,7 +58,7 @@ void train(const Device *device, const Plan *plan, Outcome *o)
     for (int i = 0; i < plan->steps; i++)
         make_step(&steps, i, &o->steps[i]);
 
-    /* Each size of batch a second time is recorded, and from then on replayed. */
+    /* The second step of each batch size is recorded, later ones are replayed. */
     bool can_record = device->operations->record != NULL;
     assert_int_equal(steps.recordings[1] != NULL, can_record && plan->steps >= 2);
     assert_int_equal(steps.recordings[0] != NULL, can_record && plan->steps >= 2 * STEPS_AN_EPOCH);

@@ -57,10 +57,10 @@ static void kernels_of_a_step(void **state)
         NORMS = 6,            /* each way; in two kernels without cooperative launches */
         PRODUCTS_FORWARD = 4, /* convolution */
         PRODUCTS_BACKWARD = 2 * 4,
-        BATCH_AND_UPDATE = 2 + 2, /* which images, and they; Adam, the step state */
+        BATCH_AND_UPDATE = 2 + 2, /* sampling, the images; Adam, the step state */
         ALL = BATCH_AND_UPDATE + FORWARD + LOSS + BACKWARD + PRODUCTS_FORWARD + PRODUCTS_BACKWARD,
     };
-    assert_int_equal(ALL, 64); /* as the documents say */
+    assert_int_equal(ALL, 64); /* as in bench/README.md */
     Network network;
     Error error = {0};
     NetworkOptions options = network_default_options;

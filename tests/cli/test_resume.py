@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""What a resumed run reads from its folder, which options may be changed, and its warnings."""
+"""What a resumed run takes from its folder, what may be edited or given, what it warns of, and what it
+refuses."""
 
 import json
 import os
 import re
 import shlex
 import shutil
+
+import numpy as np
 
 import program
 from program import SMALL, CopiedRunTest, make_fixtures
@@ -335,6 +338,156 @@ class Names(ResumeTest):
         self.succeed("statistics", *common, "--out", self.folder / f"{self.NAME}.2")
         self.succeed("show", *SMALL[:2], "--weights", weights, "--out",
                      self.folder / f"{self.NAME}.png")
+
+
+class Refused(CopiedRunTest):
+    """Of a run of one epoch: damaged files and wrong options are refused, and leave the run untouched."""
+
+    @staticmethod
+    def train_options():
+        return ["--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--train-range", "0:20"]
+
+    def refused(self, *mention, status=FAILED, options=()):
+        super().refused(*mention, status=status, options=["--epochs", 2, *options])
+
+    def test_good_run(self):
+        self.succeed("--resume", self.run_folder, "--epochs", 2)
+
+    def test_with_out(self):
+        self.refused("--resume", "--out", status=USAGE, options=["--out", self.folder / "x"])
+
+    def test_with_an_option_of_the_run(self):
+        for option, value in (("dataset", "mnist"), ("seed", 21), ("batch-size", 5),
+                              ("lr-limit", 1e-9), ("augment", "none"), ("train-range", "0:20"),
+                              ("test-range", "0:10"), ("iterations", 2), ("epsilon", 0.5),
+                              ("positive-function", "abs"), ("beta", 1), ("init", "w"),
+                              ("local-learning", "kl"), ("loss", "sbs"), ("loss-mse", 0.5),
+                              ("loss-kl", 1)):
+            with self.subTest(option):
+                self.refused(f"--{option}", self.config, status=USAGE,
+                             options=[f"--{option}", value])
+        self.refused("--no-shuffle", status=USAGE, options=["--no-shuffle"])
+
+    def test_no_folder(self):
+        shutil.rmtree(self.run_folder)
+        self.fail_with(FAILED, "--resume", self.run_folder, mention=self.run_folder)
+        self.assertFalse(self.run_folder.exists())
+
+    def test_without_config(self):
+        self.config.unlink()
+        self.refused(self.config)
+
+    def test_without_last(self):
+        self.last.unlink()
+        self.refused(self.last)
+
+    def test_bad_config(self):
+        text = self.config.read_text()
+        cases = [
+            "", "{", "null", "[]", "3", "{}", '{"options": 3}', '{"options": {}}', text[:-20],
+            text[: len(text) // 2], text + "x", "\0" * 100, text.replace('"seed"', '"seeds"'),
+            text.replace('"seed": "21"', '"seed": "x"'), text.replace('"seed": "21"', '"seed": []'),
+            text.replace('"batch-size": 5', '"batch-size": -5'),
+            text.replace('"batch-size": 5', '"batch-size": 5e400'),
+            text.replace('"batch-size": 5', '"batch-size": 5, "batch-size": 6'),
+            text.replace('"train-range": "0:20"', '"train-range": "0:21x"'),
+            text.replace('"augment": "reference"', '"augment": "none of them"'),
+            text.replace('"dataset": "mnist"', '"dataset": "imagenet"'),
+            text.replace('"no-shuffle": false', '"no-shuffle": "perhaps"'),
+            text.replace('"init": ""', f'"init": "{4096 * "x"}"'),
+            "[" * 100000,
+        ]
+        for case in cases:
+            with self.subTest(config=case[:60]):
+                self.assertNotEqual(case, text)
+                self.config.write_text(case)
+                self.refused(self.config)
+        self.config.write_bytes(text.encode().replace(b"mnist", b"\xff\xfe"))
+        self.refused(self.config)
+
+    def test_config_of_another_network(self):
+        """With a checkpoint that does not record its options, as version 0.1.0 wrote it."""
+        text = self.config.read_text()
+        self.change_last(lambda a, m: m.pop("options"))
+        self.config.write_text(text.replace('"positive-function": "abs"',
+                                            '"positive-function": "exp"'))
+        self.refused(self.last, "4.beta")
+        self.config.write_text(text.replace('"dataset": "mnist"', '"dataset": "cifar10"'))
+        self.refused(self.last, options=["--data", program.cifar10_folder()])
+
+    def test_cut_last(self):
+        content = self.last.read_bytes()
+        for length in (0, 4, 8, 1000, len(content) // 3, len(content) // 2, len(content) - 1):
+            with self.subTest(length=length):
+                self.last.write_bytes(content[:length])
+                self.refused(self.last)
+
+    def test_bit_flips_in_the_header(self):
+        content = self.last.read_bytes()
+        name, offsets = content.index(b'"18.weight"'), content.index(b"data_offsets")
+        for position in (0, 3, 7, 8, 9, name, name + 2, offsets + 3):
+            changed = bytearray(content)
+            changed[position] ^= 0x40
+            with self.subTest(position=position):
+                self.last.write_bytes(changed)
+                self.refused(self.last)
+
+    def change_last(self, change):
+        arrays, metadata = program.read_checkpoint(self.original / "last.safetensors")
+        change(arrays, metadata)
+        make_fixtures.write_safetensors(self.last, arrays, metadata)
+
+    def test_moments(self):
+        for prefix in ("optimiser.first.", "optimiser.second."):
+            name = f"{prefix}18.weight"
+            self.change_last(lambda a, m: a.pop(name))
+            self.refused(self.last, name)
+            self.change_last(lambda a, m: a.update({name: a[name][:, 1:]}))
+            self.refused(self.last, name)
+            self.change_last(lambda a, m: a.update({name: a[name] * np.float32(np.nan)}))
+            self.refused(self.last, name)
+
+    def test_weights(self):
+        self.change_last(lambda a, m: a.pop("18.weight"))
+        self.refused(self.last, "18.weight")
+        self.change_last(lambda a, m: a.update({"18.weight": a["18.weight"].T}))
+        self.refused(self.last, "18.weight")
+        self.change_last(lambda a, m: a.update({"optimiser.third.4.weight": a["4.weight"]}))
+        self.refused(self.last, "optimiser.third.4.weight")
+
+    def test_best_in_place_of_last(self):
+        shutil.copy(self.run_folder / "best.safetensors", self.last)
+        self.refused(self.last)
+
+    def test_metadata(self):
+        _, good = program.read_checkpoint(self.last)
+        self.assertIn("epoch", good)
+        for key in good:
+            if key in ("version", "options"):  # version 0.1.0 wrote no options
+                continue
+            with self.subTest(missing=key):
+                self.change_last(lambda a, m: m.pop(key))
+                self.refused(self.last, key)
+        for key, value in (("options", "{"), ("epoch", ""), ("epoch", "x"), ("epoch", "-1"), ("epoch", "1.5"),
+                           ("epoch", "4294967296"), ("step", "5"), ("step", "1x"),
+                           ("updates", "18446744073709551616"), ("learning_rate.nnmf", "nan"),
+                           ("learning_rate.nnmf", "inf"), ("learning_rate.nnmf", "-1"),
+                           ("learning_rate.nnmf", ""), ("schedule_bad_epochs.nnmf", "3000000000"),
+                           ("train_loss_sum", "1,5"), ("train_loss_sum", "inf")):
+            with self.subTest(key=key, value=value):
+                self.assertIn(key, good)
+                self.change_last(lambda a, m: m.update({key: value}))
+                self.refused(self.last)
+
+    def test_broken_logs(self):
+        (self.run_folder / "metrics.csv").write_text("something else\n0,1\n")
+        self.refused(self.run_folder / "metrics.csv")
+
+    def test_data_that_is_gone_or_smaller(self):
+        self.refused(self.folder / "gone", options=["--data", self.folder / "gone"])
+        small = program.write_idx_folder(self.folder / "small", 10, 30)
+        self.fail_with(USAGE, "--resume", self.run_folder, "--epochs", 2, "--data", small,
+                       mention="0:20")
 
 
 if __name__ == "__main__":
