@@ -19,7 +19,7 @@ Plan usual_plan(int steps)
 /* Makes the step and fetches what it did. */
 static void make_step(Steps *steps, int number, StepOutcome *o)
 {
-    Batches *b = steps->batches;
+    const Batches *b = steps->batches;
     const Operations *ops = b->device->operations;
     Backend *backend = b->device->backend;
     Error error = {0};
@@ -27,11 +27,11 @@ static void make_step(Steps *steps, int number, StepOutcome *o)
     StepState start = step_state_of(number), step_state;
     uint32_t step = (uint32_t)number % STEPS_AN_EPOCH;
     if (step == 0)
-        batches_rewind(b, &start, &(Totals){0});
-    must(steps_make(steps, step, &error), &error);
+        steps_reset(steps, &start, &(Totals){0});
+    must(step_run(steps, &error), &error);
     ops->download(backend, o->indices, b->indices, sizeof o->indices);
     ops->download(backend, o->augmentations, b->augmentations, sizeof o->augmentations);
-    must(batches_read(b, &step_state, &totals, &error), &error);
+    must(steps_read(steps, &step_state, &totals, &error), &error);
     assert_int_equal(step_state.step, step + 1);
     assert_int_equal(step_state.updates, number + 1);
     assert_int_equal(totals.first_nonfinite_step, 0);
@@ -51,10 +51,11 @@ void train(const Device *device, const Plan *plan, Outcome *o)
     must(load_small(device, IMAGES, FIRST, END, network.input, BATCH, 1, &batches, &error), &error);
     assert_int_equal(batches.steps, STEPS_AN_EPOCH);
     must(model_initialise(&model, 3, &error), &error);
-    batches.sample.shuffle = plan->shuffle;
-    batches.sample.augment = plan->augment;
-    batches.sample.seed = 77;
-    Steps steps = {.model = &model, .batches = &batches, .training = true};
+    batches.sampler.shuffle = plan->shuffle;
+    batches.sampler.augment = plan->augment;
+    batches.sampler.seed = 77;
+    Steps steps;
+    must(steps_create(&model, &batches, STEP_TRAIN, &steps, &error), &error);
     for (int i = 0; i < plan->steps; i++)
         make_step(&steps, i, &o->steps[i]);
 
@@ -63,14 +64,16 @@ void train(const Device *device, const Plan *plan, Outcome *o)
     assert_int_equal(steps.recordings[1] != NULL, can_record && plan->steps >= 2);
     assert_int_equal(steps.recordings[0] != NULL, can_record && plan->steps >= 2 * STEPS_AN_EPOCH);
     assert_int_equal(cuda_host_cold_graph_launches(), 0);
-    steps_forget(&steps);
+    steps_destroy(&steps);
 
-    bool stopped;
-    Steps tests = {.model = &model, .batches = &batches};
-    batches.sample.augment = AUGMENT_NONE;
+    Steps tests;
+    must(steps_create(&model, &batches, STEP_TEST, &tests, &error), &error);
+    batches.sampler.augment = AUGMENT_NONE;
+    Evaluation result = {.probabilities = o->probabilities};
     for (int i = 0; i < 3; i++)
-        must(evaluate(&tests, &o->correct, o->probabilities, NULL, NULL, &stopped, &error), &error);
-    steps_forget(&tests);
+        must(evaluate(&tests, (Watch){0}, &result, &error), &error);
+    o->correct = result.correct;
+    steps_destroy(&tests);
     must(model_read(&model, model.parameters, o->parameters, &error), &error);
     batches_destroy(&batches);
     model_destroy(&model);

@@ -61,8 +61,8 @@ bool load_small(const Device *device, size_t count, size_t begin, size_t end, Ex
         images.pixels[i] = (uint8_t)(noise((uint32_t)i) >> 24);
     for (size_t i = 0; i < count; i++)
         images.labels[i] = (uint8_t)(i * 7 % CLASSES);
-    bool created =
-        batches_create(device, &images, begin, end, input, batch, at_once, batches, error);
+    bool created = batches_create(device, &images, begin, end, input, batch, at_once, (Sampling){0},
+                                  batches, error);
     image_set_free(&images);
     return created;
 }

@@ -42,12 +42,12 @@ typedef struct Outcome {
 
 static void test(Steps *steps, int times, Pass *pass)
 {
-    bool stopped;
     Error error = {0};
+    Evaluation result = {.probabilities = pass->probabilities};
     for (int i = 0; i < times; i++)
-        must(evaluate(steps, &pass->correct, pass->probabilities, NULL, NULL, &stopped, &error),
-             &error);
-    must(batches_read(steps->batches, &pass->step_state, &pass->totals, &error), &error);
+        must(evaluate(steps, (Watch){0}, &result, &error), &error);
+    pass->correct = result.correct;
+    must(steps_read(steps, &pass->step_state, &pass->totals, &error), &error);
     assert_int_equal(pass->step_state.step, COUNTED / BATCH + 1);
     assert_int_equal(pass->correct, pass->totals.correct);
 }
@@ -71,28 +71,29 @@ static void run(const Device *device, Architecture architecture, int at_once, bo
                     &error),
          &error);
     must(model_initialise(&model, 3, &error), &error);
-    b.sample.shuffle = true;
-    b.sample.augment = AUGMENT_IMAGE;
-    b.sample.seed = 5;
-    Steps steps = {.model = &model, .batches = &b};
+    b.sampler.shuffle = true;
+    b.sampler.augment = AUGMENT_IMAGE;
+    b.sampler.seed = 5;
+    Steps steps;
+    must(steps_create(&model, &b, STEP_TEST, &steps, &error), &error);
     test(&steps, recorded ? 3 : 1, &o->augmented); /* done, recorded, replayed */
     /* Each number of batches that there is, and the smaller one. */
     int full = COUNTED / BATCH;
     for (int size = 0; recorded && size < STEP_SIZES; size++)
         assert_int_equal(steps.recordings[size] != NULL,
                          size == 0 || size == at_once || size == full % at_once);
-    steps_forget(&steps);
+    steps_destroy(&steps);
 
     bool stopped;
     size_t elements = network.population_elements;
     assert_true(elements <= STATISTICS);
-    must(population_measure(&model, &b, NULL, NULL, &stopped, &error), &error);
+    must(population_measure(&model, &b, (Watch){0}, &stopped, &error), &error);
     device->operations->download(device->backend, o->statistics, model.population,
                                  elements * sizeof *o->statistics);
     must(population_use(&model, STATISTICS_POPULATION, "a test", &error), &error);
-    steps = (Steps){.model = &model, .batches = &b};
+    must(steps_create(&model, &b, STEP_TEST, &steps, &error), &error);
     test(&steps, 1, &o->population);
-    steps_forget(&steps);
+    steps_destroy(&steps);
     batches_destroy(&b);
     model_destroy(&model);
 }
@@ -277,18 +278,19 @@ static void stopped_between_batches(void **state)
     Batches b;
     Error error = {0};
     Asked asked = {0};
-    uint64_t correct;
-    bool stopped = false;
+    Evaluation result = {.stopped = false};
     build_small(&network_default_options, &network);
     must(device_open_plain(&device, &error), &error);
     must(model_create(&network, &device, BATCH, 3, &model, &error), &error);
     must(load_small(&device, STORED, BEGIN, BEGIN + COUNTED, network.input, BATCH, 3, &b, &error),
          &error);
-    Steps steps = {.model = &model, .batches = &b};
-    must(evaluate(&steps, &correct, NULL, stop_behind_four, &asked, &stopped, &error), &error);
-    assert_true(stopped);
+    Steps steps;
+    must(steps_create(&model, &b, STEP_TEST, &steps, &error), &error);
+    must(evaluate(&steps, (Watch){stop_behind_four, &asked}, &result, &error), &error);
+    assert_true(result.stopped);
     assert_int_equal(asked.times, 3);
     assert_int_equal(asked.last, 6);
+    steps_destroy(&steps);
     batches_destroy(&b);
     model_destroy(&model);
     device_close(&device);

@@ -63,7 +63,7 @@ static void check_gradients(Probe *p, const Network *network, double tolerance)
     Error error = {0};
     float *gradients = new_buffer(network);
     loss_at(p);
-    model_backward(&p->model, BATCH, p->step_state, p->totals);
+    model_backward(&p->model, BATCH, p->step_state, p->totals, NULL);
     assert_true(model_read(&p->model, p->model.gradients, gradients, &error));
     for (int i = 0; i < network->parameter_count; i++) {
         const Parameter *parameter = &network->parameters[i];
@@ -91,7 +91,7 @@ static void check_images(Probe *p, double tolerance)
     double off = 0.0, size = 0.0;
     int seen = 0, smooth = 0;
     loss_at(p);
-    model_backward_to_images(&p->model, BATCH, p->step_state, p->totals, dimages);
+    model_backward(&p->model, BATCH, p->step_state, p->totals, dimages);
     for (int e = 0; e < INPUTS; e += 7, seen++) {
         double expected, found = (double)dimages[e];
         if (!difference(p, &p->model.images[e], fabs(found), &expected))

@@ -148,6 +148,7 @@ typedef struct Small {
     Device device;
     Model model;
     Batches batches;
+    Steps steps;
 } Small;
 
 static bool create_model(Small *s, Error *error)
@@ -171,7 +172,17 @@ static void destroy_batches(Small *s)
     batches_destroy(&s->batches);
 }
 
-enum { SMALL_MEMORY = 32 << 20 }; /* enough for all, but images are streamed */
+static bool create_steps(Small *s, Error *error)
+{
+    return steps_create(&s->model, &s->batches, STEP_TRAIN, &s->steps, error);
+}
+
+static void destroy_steps(Small *s)
+{
+    steps_destroy(&s->steps);
+}
+
+enum { SMALL_MEMORY = 32 << 20 }; /* enough for all */
 
 /* With room for ever more of it, until there is enough. */
 static void fill_memory(Small *s, bool (*create)(Small *, Error *), void (*destroy)(Small *))
@@ -204,25 +215,22 @@ static void out_of_memory(void **state)
     open_cuda(NNMF_KERNEL_CUBLAS, PRECISION_FP32, &s.device);
     fill_memory(&s, create_model, destroy_model);
     fill_memory(&s, create_batches, destroy_batches);
+    fill_memory(&s, create_steps, destroy_steps);
 
-    /* None is left for an operation's work space: told at the next look, and once. */
-    Steps steps = {.model = &s.model, .batches = &s.batches, .training = true};
+    /* None is left for an operation's workspace: reported by the next read-back, and once. */
     StepState step_state = step_state_of(0);
-    batches_rewind(&s.batches, &step_state, &(Totals){0});
-    must(steps_make(&steps, 0, &error), &error);
-    assert_false(batches_read(&s.batches, NULL, NULL, &error));
+    steps_reset(&s.steps, &step_state, &(Totals){0});
+    assert_false(step_run(&s.steps, &error) && steps_read(&s.steps, NULL, NULL, &error));
     assert_out_of_memory(&error);
     assert_non_null(strstr(error.text, "work space"));
     cuda_host_set_memory((size_t)1 << 30);
     error = (Error){0};
-    steps_forget(&steps);
-    steps = (Steps){.model = &s.model, .batches = &s.batches, .training = true};
     must(model_initialise(&s.model, 3, &error), &error);
-    batches_rewind(&s.batches, &step_state, &(Totals){0});
+    steps_reset(&s.steps, &step_state, &(Totals){0});
     for (uint32_t i = 0; i < STEPS_AN_EPOCH; i++)
-        must(steps_make(&steps, i, &error), &error);
-    must(batches_read(&s.batches, NULL, NULL, &error), &error);
-    steps_forget(&steps);
+        must(step_run(&s.steps, &error), &error);
+    must(steps_read(&s.steps, NULL, NULL, &error), &error);
+    steps_destroy(&s.steps);
     batches_destroy(&s.batches);
     model_destroy(&s.model);
     device_close(&s.device);
@@ -250,22 +258,23 @@ static void work_space_grows_after_a_recording(void **state)
     must(create_model(&s, &error) && create_batches(&s, &error), &error);
     must(load_small(&s.device, IMAGES, 0, FEW, s.network.input, BATCH, 1, &few, &error), &error);
     must(model_initialise(&s.model, 3, &error), &error);
-    Steps small = {.model = &s.model, .batches = &few};
-    Steps large = {.model = &s.model, .batches = &s.batches};
+    Steps small, large;
+    must(steps_create(&s.model, &few, STEP_TEST, &small, &error), &error);
+    must(steps_create(&s.model, &s.batches, STEP_TEST, &large, &error), &error);
     StepState step_state = step_state_of(0);
     for (int i = 0; i < 2; i++) {
-        batches_rewind(&few, &step_state, &(Totals){0});
-        must(steps_make(&small, 0, &error), &error);
+        steps_reset(&small, &step_state, &(Totals){0});
+        must(step_run(&small, &error), &error);
     }
-    must(batches_read(&few, NULL, &first, &error), &error);
-    batches_rewind(&s.batches, &step_state, &(Totals){0});
-    must(steps_make(&large, 0, &error), &error);
-    batches_rewind(&few, &step_state, &(Totals){0});
-    must(steps_make(&small, 0, &error), &error);
-    must(batches_read(&few, NULL, &later, &error), &error);
+    must(steps_read(&small, NULL, &first, &error), &error);
+    steps_reset(&large, &step_state, &(Totals){0});
+    must(step_run(&large, &error), &error);
+    steps_reset(&small, &step_state, &(Totals){0});
+    must(step_run(&small, &error), &error);
+    must(steps_read(&small, NULL, &later, &error), &error);
     assert_memory_equal(&first, &later, sizeof first);
-    steps_forget(&small);
-    steps_forget(&large);
+    steps_destroy(&small);
+    steps_destroy(&large);
     batches_destroy(&few);
     batches_destroy(&s.batches);
     model_destroy(&s.model);
@@ -277,26 +286,24 @@ static void work_space_grows_after_a_recording(void **state)
 
 enum { TINY_BATCH = 2, TINY_STEPS = 4 };
 
-/* With images streamed. *calls: how many there were before those that only free. */
+/* *calls: the number of CUDA calls before those that only free. */
 static bool train_tiny(Small *s, const CudaOptions *options, unsigned long *calls, Error *error)
 {
     StepState step_state = step_state_of(0);
-    Steps steps = {.model = &s->model, .batches = &s->batches, .training = true};
     DeviceOptions device = {.kind = DEVICE_CUDA, .cuda = *options};
     if (!device_open(&s->device, &device, error) ||
         !model_create(&s->network, &s->device, TINY_BATCH, 1, &s->model, error) ||
-        !steps_rehearse(&s->model, true, error) ||
         !load_small(&s->device, IMAGES, 0, TINY_BATCH * TINY_STEPS, s->network.input, TINY_BATCH, 1,
                     &s->batches, error) ||
+        !create_steps(s, error) || !steps_warm_up(&s->steps, error) ||
         !model_initialise(&s->model, 3, error))
         return false;
-    batches_rewind(&s->batches, &step_state, &(Totals){0});
+    steps_reset(&s->steps, &step_state, &(Totals){0});
     bool good = true;
     for (uint32_t step = 0; good && step < TINY_STEPS; step++)
-        good = steps_make(&steps, step, error) && notices_step(&s->batches.notices, 1, error);
-    good = good && batches_read(&s->batches, NULL, NULL, error);
+        good = step_run(&s->steps, error);
+    good = good && steps_read(&s->steps, NULL, NULL, error);
     *calls = cuda_host_calls();
-    steps_forget(&steps);
     return good;
 }
 
@@ -306,6 +313,7 @@ static bool run_tiny(const Network *network, const CudaOptions *options, unsigne
     Small s = {.network = *network};
     cuda_host_set_memory((size_t)64 << 20); /* half of which is for cuBLAS */
     bool good = train_tiny(&s, options, calls, error);
+    steps_destroy(&s.steps);
     batches_destroy(&s.batches);
     model_destroy(&s.model);
     device_close(&s.device);

@@ -25,17 +25,18 @@ static void shared_memory_of_recordings(void **state)
     must(model_initialise(&model, 3, &error), &error);
     must(load_small(&device, IMAGES, FIRST, END, network.input, BATCH, 1, &batches, &error),
          &error);
-    Steps steps = {.model = &model, .batches = &batches, .training = true};
+    Steps steps;
+    must(steps_create(&model, &batches, STEP_TRAIN, &steps, &error), &error);
     for (int epoch = 0; epoch < 2; epoch++) {
         StepState step_state = step_state_of(epoch * STEPS_AN_EPOCH);
         Totals totals;
-        batches_rewind(&batches, &step_state, &(Totals){0});
+        steps_reset(&steps, &step_state, &(Totals){0});
         for (uint32_t i = 0; i < STEPS_AN_EPOCH; i++)
-            must(steps_make(&steps, i, &error), &error);
-        must(batches_read(&batches, NULL, &totals, &error), &error);
+            must(step_run(&steps, &error), &error);
+        must(steps_read(&steps, NULL, &totals, &error), &error);
         assert_true(isfinite(totals.loss) && totals.first_nonfinite_step == 0);
     }
-    steps_forget(&steps);
+    steps_destroy(&steps);
     batches_destroy(&batches);
     model_destroy(&model);
     device_close(&device);
@@ -72,16 +73,21 @@ static void kernels_of_a_step(void **state)
         bool clusters = i % 2 == 1, packs = p != PRECISION_FP32 && !clusters;
         Device device;
         Model model;
+        Batches batches;
+        Steps steps, tests;
         cuda_host_set_capability(clusters ? 9 : 8, clusters ? 0 : 9);
         cuda_host_set_shared_optin(clusters ? MOST_SHARED : USUAL_SHARED);
         cuda_host_set_cooperative(cooperative);
         open_cuda(NNMF_KERNEL_FUSED, (Precision)p, &device);
         must(model_create(&network, &device, 1, 1, &model, &error), &error);
+        must(load_small(&device, 1, 0, 1, network.input, 1, 1, &batches, &error), &error);
+        must(steps_create(&model, &batches, STEP_TRAIN, &steps, &error), &error);
+        must(steps_create(&model, &batches, STEP_TEST, &tests, &error), &error);
         for (int training = 0; training <= 1; training++) {
             unsigned long launches = cuda_host_launches(), products = cuda_host_products();
             unsigned long together = cuda_host_cooperative_launches();
             int norms = training ? 2 * NORMS : NORMS;
-            must(steps_rehearse(&model, training, &error), &error);
+            must(steps_warm_up(training ? &steps : &tests, &error), &error);
             assert_int_equal(cuda_host_launches() - launches,
                              FORWARD + LOSS + (packs ? PACKED : 0) + (training ? BACKWARD : 0) +
                                  (cooperative ? 0 : norms));
@@ -90,17 +96,15 @@ static void kernels_of_a_step(void **state)
                              PRODUCTS_FORWARD + (training ? PRODUCTS_BACKWARD : 0));
         }
         /* All of a training step. */
-        Batches batches;
         StepState step_state = step_state_of(0);
-        must(load_small(&device, 1, 0, 1, network.input, 1, 1, &batches, &error), &error);
-        batches_rewind(&batches, &step_state, &(Totals){0});
-        Steps steps = {.model = &model, .batches = &batches, .training = true};
+        steps_reset(&steps, &step_state, &(Totals){0});
         unsigned long before = cuda_host_launches() + cuda_host_products();
-        must(steps_make(&steps, 0, &error), &error);
-        must(batches_read(&batches, NULL, NULL, &error), &error);
+        must(step_run(&steps, &error), &error);
+        must(steps_read(&steps, NULL, NULL, &error), &error);
         assert_int_equal(cuda_host_launches() + cuda_host_products() - before,
                          ALL + (packs ? PACKED : 0) + (cooperative ? 0 : 2 * NORMS));
-        steps_forget(&steps);
+        steps_destroy(&steps);
+        steps_destroy(&tests);
         batches_destroy(&batches);
         model_destroy(&model);
         device_close(&device);

@@ -85,7 +85,7 @@ static void image_gradient(Device *device, const NetworkOptions *options, float 
     ops->upload(device->backend, model.images, dimages, bytes);
     ops->upload(device->backend, model.labels, labels, sizeof labels);
     model_forward(&model, BATCH);
-    model_backward_to_images(&model, BATCH, step_state, totals, gradient);
+    model_backward(&model, BATCH, step_state, totals, gradient);
     ops->download(device->backend, dimages, gradient, bytes);
     must(ops->finish(device->backend, &error), &error);
     ops->release(device->backend, gradient);

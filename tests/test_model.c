@@ -362,7 +362,7 @@ static void compute(const Network *network, const Device *device, int batch, Res
     ops->download(backend, &r->totals_without_gradient, totals, sizeof r->totals);
     const Totals none = {0};
     ops->upload(backend, totals, &none, sizeof none);
-    model_backward(&model, batch, step_state, totals);
+    model_backward(&model, batch, step_state, totals, NULL);
     ops->download(backend, &r->totals, totals, sizeof r->totals);
     r->gradients = new_buffer(network);
     r->parameters = new_buffer(network);
@@ -370,7 +370,7 @@ static void compute(const Network *network, const Device *device, int batch, Res
     for (int i = 0; i < UPDATES; i++) {
         model_update(&model, step_state);
         model_forward(&model, batch);
-        model_backward(&model, batch, step_state, totals);
+        model_backward(&model, batch, step_state, totals, NULL);
     }
     assert_true(model_read(&model, model.parameters, r->parameters, &error));
     ops->download(backend, &r->step_state, step_state, sizeof r->step_state);

@@ -121,7 +121,7 @@ static void check_gradients(Step *s)
         const Parameter *p = &s->network.parameters[i];
         restart(s);
         model_forward(&s->model, BATCH);
-        model_backward(&s->model, BATCH, s->step_state, s->totals);
+        model_backward(&s->model, BATCH, s->step_state, s->totals, NULL);
         put(s, s->model.gradients + p->offset + p->elements / 2, &(float){NAN}, sizeof(float));
         model_update(&s->model, s->step_state);
         if (!is_noticed(s))

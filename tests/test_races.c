@@ -481,14 +481,12 @@ static void uploads_and_downloads(void **state)
     close_gpu();
 }
 
-enum { STREAM_BATCH = 2, STREAM_IMAGES = 16, STREAM_EPOCHS = 2 };
-
-/* Copies that are under way when a transfer is closed, or the host has waited for all. */
+/* A transfer is closed with a copy under way, or after the host has waited for all copies. */
 static void transfers_are_closed(void **state)
 {
     (void)state;
     enum { FLOATS_SENT = 100 };
-    for (int fetched = 0; fetched < 2; fetched++) {
+    for (int waited = 0; waited < 2; waited++) {
         void *host;
         Error error = {0};
         cuda_host_reset();
@@ -497,13 +495,10 @@ static void transfers_are_closed(void **state)
         Transfer *transfer = gpu.ops->open_transfer(gpu.backend, FLOATS_SENT * sizeof(float),
                                                     "a transfer", &host, &error);
         must(transfer != NULL, &error);
-        if (fetched) {
-            gpu.ops->fetch(gpu.backend, transfer, 0, there, FLOATS_SENT * sizeof(float));
+        gpu.ops->fetch(gpu.backend, transfer, 0, there, FLOATS_SENT * sizeof(float));
+        if (waited) {
             must(gpu.ops->finish(gpu.backend, &error), &error);
             assert_true(*(const float *)host > 0.0f);
-            gpu.ops->fetch(gpu.backend, transfer, 0, there, FLOATS_SENT * sizeof(float));
-        } else {
-            gpu.ops->send(gpu.backend, transfer, 0, there, FLOATS_SENT * sizeof(float));
         }
         gpu.ops->close_transfer(gpu.backend, transfer);
         close_gpu();
@@ -516,18 +511,19 @@ static bool claim_arrival(Backend *backend, Transfer *transfer, bool *yes, Error
     return *yes = true;
 }
 
-/* Two epochs whose images are streamed, of steps that are recorded and replayed, with notices; and
- * a test. */
+enum { FEW_BATCH = 2, FEW_IMAGES = 16, FEW_EPOCHS = 2 };
+
+/* Two epochs of steps that are recorded and replayed, with read-backs; and a test. */
 static void train(bool waits)
 {
     Network network;
     Model model;
     Batches b;
     Device device;
+    Steps steps;
     Error error = {0};
-    bool stopped;
-    uint64_t correct;
-    float probabilities[STREAM_IMAGES * CLASSES];
+    float probabilities[FEW_IMAGES * CLASSES];
+    Evaluation result = {.probabilities = probabilities};
     NetworkOptions options = network_default_options;
     options.iterations = 1;
     build_small(&options, &network);
@@ -537,26 +533,23 @@ static void train(bool waits)
     if (!waits)
         table.arrived = claim_arrival;
     device.operations = &table;
-    must(model_create(&network, &device, STREAM_BATCH, 1, &model, &error), &error);
-    must(steps_rehearse(&model, true, &error), &error);
-    must(model_initialise(&model, 3, &error), &error);
-    cuda_host_set_memory(cuda_host_memory_used() + 8000); /* not enough for all images */
-    must(load_small(&device, STREAM_IMAGES, 0, STREAM_IMAGES, network.input, STREAM_BATCH, 1, &b,
-                    &error),
+    must(model_create(&network, &device, FEW_BATCH, 1, &model, &error), &error);
+    must(load_small(&device, FEW_IMAGES, 0, FEW_IMAGES, network.input, FEW_BATCH, 1, &b, &error),
          &error);
-    assert_true(b.sample.ring_steps > 0);
-    Steps steps = {.model = &model, .batches = &b, .training = true};
-    for (uint32_t epoch = 0; epoch < STREAM_EPOCHS; epoch++) {
+    must(steps_create(&model, &b, STEP_TRAIN, &steps, &error), &error);
+    must(steps_warm_up(&steps, &error), &error);
+    must(model_initialise(&model, 3, &error), &error);
+    for (uint32_t epoch = 0; epoch < FEW_EPOCHS; epoch++) {
         StepState step_state = {.epoch = epoch, .learning_rates = {1e-3, 1e-2, 1e-3}};
-        batches_rewind(&b, &step_state, &(Totals){0});
-        for (uint32_t step = 0; step < b.steps; step++)
-            must(steps_make(&steps, step, &error) && notices_step(&b.notices, 1, &error), &error);
-        must(batches_read(&b, NULL, NULL, &error), &error);
+        steps_reset(&steps, &step_state, &(Totals){0});
+        while (!steps_ended(&steps))
+            must(step_run(&steps, &error), &error);
+        must(steps_read(&steps, NULL, NULL, &error), &error);
     }
-    steps_forget(&steps);
-    steps = (Steps){.model = &model, .batches = &b};
-    must(evaluate(&steps, &correct, probabilities, NULL, NULL, &stopped, &error), &error);
-    steps_forget(&steps);
+    steps_destroy(&steps);
+    must(steps_create(&model, &b, STEP_TEST, &steps, &error), &error);
+    must(evaluate(&steps, (Watch){0}, &result, &error), &error);
+    steps_destroy(&steps);
     batches_destroy(&b);
     model_destroy(&model);
     device_close(&device);
@@ -569,7 +562,7 @@ static void training(void **state)
     train(true);
 }
 
-/* That the accesses of src/training are seen: one whose copies are never waited for is stopped. */
+/* The search sees the accesses of src/training: it stops a host that never waits for its copies. */
 static void training_that_does_not_wait(void **state)
 {
     (void)state;
@@ -592,7 +585,7 @@ static void training_that_does_not_wait(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
     assert_non_null(strstr(said, "cuda_host: a race: "));
     assert_non_null(strstr(said, " of page-locked memory\n"));
-    assert_non_null(strstr(said, "    the host reads it\n        take_arrived at notices.c:"));
+    assert_non_null(strstr(said, "    the host reads it\n        take_arrived at readback.c:"));
 }
 
 /* ---- all of them ---- */

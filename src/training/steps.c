@@ -58,6 +58,8 @@ bool steps_warm_up(Steps *s, Error *error)
         model_backward(model, model->batch_size, s->state, s->totals, NULL);
     if (s->kind != STEP_TRAIN || model->batches > 1)
         model_forward_several(model, model->batch_size, model->batches);
+    if (s->kind == STEP_TEST)
+        model_loss(model, model->batch_size, 0, s->state, s->totals);
     steps_restart(s);
     return ops->finish(model->device->backend, error);
 }

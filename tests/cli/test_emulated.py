@@ -7,6 +7,7 @@ Environment, besides program.py's:
 """
 
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -263,64 +264,28 @@ class Runs(EmulatedTest):
         self.fail_with(2, "--resume", run, "--threads", 2, mention=["--threads", "--device cuda"])
 
 
-@unittest.skipIf(SANITIZED, "test_cuda_streaming has sanitizers")
-class Streaming(EmulatedTest):
-    """Images that do not fit into the GPU's memory: the same bits, and a line that says so."""
+class Memory(EmulatedTest):
+    """Too little GPU memory: an error with what was asked for and what is free; no folder is left."""
 
-    LITTLE = {"CUDA_HOST_MEMORY": 96 << 20}  # a third of which is for cuBLAS
-    SAID = "nnmf-train: streaming the training and test images: they do not fit into the memory"
-
-    def train(self, name, *options, said=SAID, **how):
-        """23 training and 12 test images in steps of 5, so that the last are smaller."""
-        run = self.folder / name
-        result = self.succeed("train", *CUDA, *SMALL, "--data", program.mnist_folder(),
-                              "--train-range", "3:26", "--test-range", "0:12", "--epochs", 2,
-                              "--augment", "image", "--out", run, *options, **how)
-        self.check_said(result, said)
-        return run
-
-    def check_success(self, result):
-        """What is said on standard error is looked at apart."""
-        self.check_clean(result)
-        self.assertEqual(result.status, 0, result)
-
-    def check_said(self, result, said):
-        lines = result.error_lines()
-        self.assertEqual(len(lines), 1 if said else 0, result)
-        if said:
-            self.assertTrue(lines[0].startswith(said), result)
-
-    def check_same(self, one, other):
-        for name in ("last.safetensors", "best.safetensors"):
-            self.check_same_checkpoint(one / name, other / name)
-        self.assertEqual(program.metrics_rows(one), program.metrics_rows(other))
-
-    def test_same_bits(self):
-        whole = self.train("whole", said=None)
-        self.check_same(whole, self.train("streamed", env=self.LITTLE))
-        part = self.train("part", "--max-steps", 7, env=self.LITTLE)
-        self.check_said(self.succeed("--resume", part, env=self.LITTLE), self.SAID)
-        self.check_same(whole, part)
-
-    def test_eval(self):
-        weights = self.folder / "weights.safetensors"
-        make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
-        found = []
-        for env, said in (({}, None), (self.LITTLE, self.SAID.replace("training and ", ""))):
-            probabilities = self.folder / f"probabilities{len(found)}.npy"
-            result = self.succeed("eval", *CUDA, *SMALL, "--data", program.mnist_folder(),
-                                  "--weights", weights, "--probabilities", probabilities, env=env)
-            self.check_said(result, said)
-            found.append((result.out, probabilities.read_bytes()))
-        self.assertEqual(*found)
-
-    def test_out_of_memory(self):
-        """What would make it fit is said, and nothing is left behind."""
+    def refuse(self, megabytes, what, *options):
         run = self.folder / "run"
-        self.fail_with(1, "train", *CUDA, *SMALL, "--data", program.mnist_folder(), "--out", run,
-                       mention=("out of GPU memory: ", "bytes were asked for", "--batch-size"),
-                       env={"CUDA_HOST_MEMORY": 34 << 20})
+        result = self.fail_with(1, "train", "--device", "cuda", "--out", run, *options,
+                                mention=("out of GPU memory: ", what, "bytes were asked for", "are free",
+                                         "--batch-size"),
+                                env={"CUDA_HOST_MEMORY": megabytes << 20})
         self.assertFalse(run.exists())
+        return result
+
+    def test_of_the_network(self):
+        self.refuse(34, "", *SMALL, "--data", program.mnist_folder())
+
+    def test_of_the_images(self):
+        """50000 images of 3 x 32 x 32 bytes."""
+        result = self.refuse(128, "the images: 153600000 bytes", "--batch-size", 2, "--iterations", 1,
+                             "--data", program.cifar10_folder())
+        free, total = re.search(r"(\d+) of (\d+) are free", result.err).groups()
+        self.assertEqual(int(total), 128 << 20)
+        self.assertLess(int(free), 153600000)
 
 
 if __name__ == "__main__":

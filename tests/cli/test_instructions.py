@@ -34,7 +34,7 @@ class Instructions(ProgramTest):
     def test_of_a_training_step(self):
         self.compiler = os.environ.get("NNMF_COMPILER", "unknown")
         command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-                   "--collect-atstart=no", "--toggle-collect=steps_make", program.PROGRAM, "train",
+                   "--collect-atstart=no", "--toggle-collect=step_run", program.PROGRAM, "train",
                    "--device", "cpu", "--threads", "1", "--data", program.cifar10_folder(),
                    "--batch-size", "2", "--max-steps", "1", "--out", self.folder / "run"]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True,

@@ -20,11 +20,8 @@ static void check_sample(Checker *checker)
         if (i % 5 == 0)
             step = steps - 1; /* which may be a short one */
         int left = count - step * batch_size, now = left < batch_size ? left : batch_size;
-        int ring = i % 3 ? 0 : between(checker, 1, steps);
-        if (i % 4 == 3) { /* those of several steps, full ones that lie one behind the other */
-            int several = ring ? ring - step % ring : 3;
-            now = several * batch_size <= left ? several * batch_size : now;
-        }
+        if (i % 4 == 3 && 3 * batch_size <= left)
+            now = 3 * batch_size; /* those of several steps, full ones one behind the other */
         s = (Sampler){.begin = (size_t)between(checker, 0, 10),
                       .batch = now,
                       .batch_size = batch_size,
@@ -33,14 +30,11 @@ static void check_sample(Checker *checker)
                       .colour = i / 6 % 2 == 0,
                       .slack_y = between(checker, 0, 8),
                       .slack_x = between(checker, 0, 8),
-                      .seed = (uint64_t)between(checker, 0, 1 << 30) << 20,
-                      .ring_steps = (uint32_t)ring};
+                      .seed = (uint64_t)between(checker, 0, 1 << 30) << 20};
         s.end = s.begin + (size_t)count;
-        snprintf(
-            trial.shape, sizeof trial.shape,
-            "images %zu..%zu, batch %d of %d, step %d, ring %u, shuffle %d, augment %d, colour %d",
-            s.begin, s.end, s.batch, s.batch_size, step, (unsigned)s.ring_steps, s.shuffle,
-            (int)s.augment, s.colour);
+        snprintf(trial.shape, sizeof trial.shape,
+                 "images %zu..%zu, batch %d of %d, step %d, shuffle %d, augment %d, colour %d",
+                 s.begin, s.end, s.batch, s.batch_size, step, s.shuffle, (int)s.augment, s.colour);
         StepState *step_state = trial_bytes(&trial, "step_state", INPUT, BYTES, sizeof *step_state);
         step_state->epoch = (uint32_t)between(checker, 0, 400);
         step_state->step = (uint32_t)step;

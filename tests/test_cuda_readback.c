@@ -1,0 +1,191 @@
+/* How the host follows the device without stopping it. Needs the emulation (cuda_host/): copies
+ * arrive there as late as they may, so that what is not waited for shows. */
+#include "small_training.h"
+
+#include "run/loop.h"
+#include "settings/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The host learns how far the device is, which never stops; it is not too far ahead. */
+static void read_backs_follow(void **state)
+{
+    (void)state;
+    enum { MANY = 140, AHEAD = (READBACKS_IN_FLIGHT + 1) * READBACK_STEPS };
+    Network network;
+    Device device;
+    Model model;
+    Batches b;
+    Error error = {0};
+    NetworkOptions options = network_default_options;
+    options.iterations = 1;
+    build_small(&options, &network);
+    cuda_host_set_polls(10); /* the host is faster */
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    must(model_create(&network, &device, 1, 1, &model, &error), &error);
+    must(model_initialise(&model, 3, &error), &error);
+    must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
+    Steps steps;
+    must(steps_create(&model, &b, STEP_TRAIN, &steps, &error), &error);
+    StepState step_state = step_state_of(0);
+    steps_reset(&steps, &step_state, &(Totals){0});
+    unsigned long waits = 0;
+    uint32_t known = 0;
+    for (uint32_t step = 0; step < MANY; step++) {
+        must(step_run(&steps, &error), &error);
+        const StepState *last = &steps.readback.last_state;
+        assert_true(last->step >= known && last->step <= step);
+        assert_true(step + 1 - last->step <= AHEAD);
+        assert_int_equal(last->updates, last->step);
+        assert_true((steps.readback.last_totals.loss > 0.0) == (last->step > 0));
+        known = last->step;
+        if (step == 1) /* which was recorded */
+            waits = cuda_host_waits();
+    }
+    assert_int_equal(cuda_host_waits(), waits);
+    assert_true(known > 0);
+    steps_destroy(&steps);
+    batches_destroy(&b);
+    model_destroy(&model);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+static char folder[64];
+
+/* MNIST's files, of noise. */
+static void write_idx(const char *name, const unsigned *sizes, int rank)
+{
+    char path[128];
+    size_t bytes = 1;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    uint8_t magic[4] = {0, 0, 8, (uint8_t)rank};
+    fwrite(magic, 1, sizeof magic, file);
+    for (int i = 0; i < rank; i++) {
+        uint8_t size[4] = {0, 0, (uint8_t)(sizes[i] >> 8), (uint8_t)sizes[i]};
+        fwrite(size, 1, sizeof size, file);
+        bytes *= sizes[i];
+    }
+    for (size_t i = 0; i < bytes; i++)
+        fputc(rank == 1 ? (int)(i % CLASSES) : (int)(noise((uint32_t)i) >> 24), file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static const char *const files[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+                                    "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
+
+static int make_data(void **state)
+{
+    static const unsigned sizes[] = {300, 28, 28};
+    strcpy(folder, "/tmp/nnmf-readback-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    for (int i = 0; i < (int)COUNT(files); i++)
+        write_idx(files[i], sizes, i % 2 ? 1 : 3);
+    return reset(state);
+}
+
+static int remove_data(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command);
+}
+
+/* nnmf-train on so many training images, one a step, to its end. */
+static bool run_training(const char *name, int images, const char *rate, Error *error)
+{
+    char out[128], range[32];
+    snprintf(out, sizeof out, "%s/%s", folder, name);
+    snprintf(range, sizeof range, "0:%d", images);
+    const char *options[] = {"--dataset",
+                             "mnist",
+                             "--data",
+                             folder,
+                             "--out",
+                             out,
+                             "--device",
+                             "cuda",
+                             "--epochs",
+                             "2",
+                             "--batch-size",
+                             "1",
+                             "--iterations",
+                             "1",
+                             "--quiet",
+                             "--train-range",
+                             range,
+                             "--test-range",
+                             "0:3",
+                             "--lr-nnmf",
+                             rate};
+    Settings settings;
+    int signal;
+    *error = (Error){0};
+    must(settings_parse((int)COUNT(options), (char **)options, &settings, error), error);
+    cuda_host_reset();
+    bool good = loop_train(&settings, &signal, error);
+    assert_nothing_left();
+    return good;
+}
+
+/* However many steps an epoch has: there is no wait among them. */
+static void no_wait_within_an_epoch(void **state)
+{
+    (void)state;
+    Error error;
+    must(run_training("few", 8, "0.01", &error), &error); /* as many as the board shows */
+    unsigned long few = cuda_host_waits();
+    must(run_training("many", 40, "0.01", &error), &error);
+    assert_int_equal(cuda_host_waits(), few);
+    assert_true(few > 0);
+}
+
+/* And yet a loss that is not finite is noticed in it. */
+static void bad_loss_within_an_epoch(void **state)
+{
+    (void)state;
+    enum { MANY = 150 };
+    static float bad[FLOATS];
+    Network network;
+    Device device;
+    Model model;
+    Batches b;
+    Error error = {0};
+    memset(bad, 0xff, sizeof bad); /* not a number */
+    build_small(&network_default_options, &network);
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    must(model_create(&network, &device, 1, 1, &model, &error), &error);
+    must(model_write(&model, model.parameters, bad, &error), &error);
+    must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
+    Steps steps;
+    must(steps_create(&model, &b, STEP_TRAIN, &steps, &error), &error);
+    StepState step_state = step_state_of(0);
+    steps_reset(&steps, &step_state, &(Totals){0});
+    const Totals *totals = &steps.readback.last_totals;
+    while (!steps_ended(&steps) && !totals->first_nonfinite_step)
+        must(step_run(&steps, &error), &error);
+    assert_false(steps_ended(&steps));
+    assert_int_equal(totals->first_nonfinite_step, 1);
+    steps_destroy(&steps);
+    batches_destroy(&b);
+    model_destroy(&model);
+    device_close(&device);
+    assert_nothing_left();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(read_backs_follow, reset),
+        cmocka_unit_test_setup_teardown(no_wait_within_an_epoch, make_data, remove_data),
+        cmocka_unit_test_setup(bad_loss_within_an_epoch, reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
