@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the kernels' PTX must not have. Needs nvcc and no GPU.
+"""Checks the PTX of the kernels for forbidden instructions. Needs nvcc, but no GPU.
 
     test_code.py NVCC
 """
@@ -16,14 +16,14 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NVCC = sys.argv.pop(1) if len(sys.argv) > 1 else "nvcc"
 
-# Sources, what must not be in their PTX, and why.
+# Sources, pattern that their PTX must not contain, and the reason.
 FORBIDDEN = (
-    ("*", r"membar\.(gl|sys)|fence\.sc", "a fence of all kinds of order: acquire and release do"),
-    ("nnmf*", r"div\.rn\.f32", "a division with a slow path, which takes all that are 0"),
-    ("adam", r"div\.rn\.f32", "the same, where gradients are 0"),
-    ("unfold", r"(div|rem)\.[us](32|64)", "a division of integers: the host knows the divisors"),
+    ("*", r"membar\.(gl|sys)|fence\.sc", "a sequentially consistent fence: acq_rel suffices"),
+    ("nnmf*", r"div\.rn\.f32", "a division with a slow path, which zeros take"),
+    ("adam", r"div\.rn\.f32", "the same, when gradients are 0"),
+    ("unfold", r"(div|rem)\.[us](32|64)", "an integer division: the host knows the divisors"),
 )
-# And what must be in it, so that the patterns above are of the PTX that nvcc writes.
+# Patterns that it must contain, which shows that the ones above match the PTX syntax of nvcc.
 FOUND = (
     ("columns", "convolution", r"atom\.add\.acq_rel\.gpu"),
     ("grid", "batchnorm", r"atom\.add\.release\.gpu"),

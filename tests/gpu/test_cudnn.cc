@@ -1,11 +1,10 @@
 /*
- * cuDNN as an independent judge: our batch norm, 1x1 convolution and softmax against its, in the
- * shapes of the published network at a batch of 50. Prints the largest relative differences
- * (2-norm) and both times, medians of many; fails where a difference is larger than float32
- * rounding explains.
+ * Compares batch norm, 1x1 convolution and softmax with cuDNN, in the shapes of the published
+ * network with a batch of 50. Prints the maximum relative differences (2-norm) and both times,
+ * medians of many runs; fails if a difference is larger than float32 rounding explains.
  *
- * Differences are taken on (rows, channels) as (N, C) images of one pixel, which is the memory that
- * we have; cuDNN is timed on (N, C, H, W), the layout that it is made for. Float32 throughout, no
+ * Differences are computed with (rows, channels) as (N, C) images of one pixel, our layout in
+ * memory; cuDNN is timed with (N, C, H, W), the layout it is optimised for. Float32 throughout, no
  * TF32.
  */
 #include <algorithm>
@@ -98,7 +97,7 @@ struct Buffer {
     }
 };
 
-/* ||ours - theirs|| / ||theirs||, or over `size` where that is larger. */
+/* Returns ||ours - theirs|| / max(||theirs||, size). */
 double difference(const Buffer &ours, const Buffer &theirs, double size = 0.0)
 {
     std::vector<float> a = ours.read(), b = theirs.read();
@@ -111,7 +110,7 @@ double difference(const Buffer &ours, const Buffer &theirs, double size = 0.0)
     return norm > 0.0 ? std::sqrt(squares) / norm : std::sqrt(squares);
 }
 
-/* Microseconds of a call on the back end's stream: the median of some groups of calls. */
+/* Returns the microseconds of a call on the back end's stream: the median over groups of calls. */
 template <class Work> double time_of(Work work)
 {
     enum { GROUPS_TIMED = 21, CALLS = 10 };
@@ -134,7 +133,7 @@ template <class Work> double time_of(Work work)
 
 void report(const char *what, const Extent &extent, double worst, double ours, double theirs)
 {
-    bool good = worst <= ALLOWED; /* not so for what is not a number */
+    bool good = worst <= ALLOWED; /* false for NaN */
     std::printf("| %-20s | %2d x %2d x %3d | %8.1e | %9.1f | %9.1f | %5.2f |%s\n", what,
                 extent.height, extent.width, extent.channels, worst, ours, theirs, theirs / ours,
                 good ? "" : " too far");
@@ -212,7 +211,7 @@ void check_batch_norm(const Extent &extent)
     norm_forward(CUDNN_BATCHNORM_SPATIAL, flat, parameters, theirs);
     norm_backward(CUDNN_BATCHNORM_SPATIAL, flat, parameters, theirs);
     finish();
-    /* Means near zero and sums that cancel are held against the size of their terms. */
+    /* Means near zero, and sums that cancel, are compared relative to the size of their terms. */
     double terms = std::sqrt((double)c), sums = terms * std::sqrt((double)rows);
     double worst =
         std::max({difference(mine.out, theirs.out), difference(mine.mean, theirs.mean, terms),
@@ -236,7 +235,7 @@ void check_batch_norm(const Extent &extent)
 
 /* ---- 1x1 convolution ---- */
 
-/* cuDNN's fastest ways for a shape. */
+/* The fastest algorithms of cuDNN for a shape. */
 struct Convolution {
     cudnnTensorDescriptor_t x, y, bias;
     cudnnFilterDescriptor_t filter;
@@ -268,7 +267,7 @@ struct Convolution {
         cudnnDestroyConvolutionDescriptor(convolution);
     }
 
-    /* The first of cuDNN's proposals, best first, that works in float32 and in our space. */
+    /* Returns the fastest of cuDNN's algorithms in float32 and within our workspace. */
     template <class Proposal> static auto first_good(const std::vector<Proposal> &all, int count)
     {
         for (int i = 0; i < count; i++)
@@ -277,24 +276,24 @@ struct Convolution {
                 (all[(size_t)i].mathType == CUDNN_FMA_MATH ||
                  all[(size_t)i].mathType == CUDNN_DEFAULT_MATH))
                 return all[(size_t)i].algo;
-        std::fprintf(stderr, "test_cudnn: cuDNN knows no way for a convolution\n");
+        std::fprintf(stderr, "test_cudnn: cuDNN has no algorithm for a convolution\n");
         std::exit(1);
     }
 
     void choose()
     {
-        enum { MOST = 8 };
+        enum { MAX_COUNT = 8 };
         int count = 0;
-        std::vector<cudnnConvolutionFwdAlgoPerf_t> a(MOST);
-        CHECK(cudnnFindConvolutionForwardAlgorithm(dnn, x, filter, convolution, y, MOST, &count,
-                                                   a.data()));
+        std::vector<cudnnConvolutionFwdAlgoPerf_t> a(MAX_COUNT);
+        CHECK(cudnnFindConvolutionForwardAlgorithm(dnn, x, filter, convolution, y, MAX_COUNT,
+                                                   &count, a.data()));
         forward = first_good(a, count);
-        std::vector<cudnnConvolutionBwdDataAlgoPerf_t> b(MOST);
-        CHECK(cudnnFindConvolutionBackwardDataAlgorithm(dnn, filter, y, convolution, x, MOST,
+        std::vector<cudnnConvolutionBwdDataAlgoPerf_t> b(MAX_COUNT);
+        CHECK(cudnnFindConvolutionBackwardDataAlgorithm(dnn, filter, y, convolution, x, MAX_COUNT,
                                                         &count, b.data()));
         data = first_good(b, count);
-        std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> c(MOST);
-        CHECK(cudnnFindConvolutionBackwardFilterAlgorithm(dnn, x, y, convolution, filter, MOST,
+        std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> c(MAX_COUNT);
+        CHECK(cudnnFindConvolutionBackwardFilterAlgorithm(dnn, x, y, convolution, filter, MAX_COUNT,
                                                           &count, c.data()));
         weights = first_good(c, count);
     }
