@@ -86,8 +86,7 @@ static struct {
     Fibre *idle[max_threads];
     unsigned idle_count;
 
-    unsigned
-        turns[max_together]; /* order of the blocks: each runs only while those before it wait */
+    unsigned turns[max_together]; /* blocks: each runs only while those before it wait */
 
     std::deque<Thread *> spinners;
     unsigned spins; /* consecutive ones, while no thread could do anything else */
