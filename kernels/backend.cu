@@ -86,8 +86,7 @@ static void upload(Backend *backend, void *device, const void *host, size_t byte
 {
     TRY(backend, "upload",
         cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, backend->stream));
-    TRY(backend, "upload",
-        cudaStreamSynchronize(backend->stream)); /* the caller may reuse `host` */
+    TRY(backend, "upload", cudaStreamSynchronize(backend->stream)); /* `host` may be reused */
 }
 
 static void download(Backend *backend, void *host, const void *device, size_t bytes)

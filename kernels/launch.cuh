@@ -1,7 +1,7 @@
 /*
- * Macros for the CUDA syntax that a header cannot define for a C++ compiler. With them nvcc
- * compiles the kernels for the GPU, and any compiler for the tests on the CPU (tests/cuda_host).
- * Put template kernels with several arguments in parentheses.
+ * Macros instead of the CUDA syntax that no header can emulate in C++. With them nvcc compiles the
+ * kernels for the GPU, and any C++ compiler for the tests on the CPU (tests/cuda_host). Put
+ * template kernels with several arguments in parentheses.
  */
 #ifndef NNMF_KERNELS_LAUNCH_CUH
 #define NNMF_KERNELS_LAUNCH_CUH

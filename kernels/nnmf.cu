@@ -6,8 +6,7 @@
 
 /* ---- selection ---- */
 
-/* Returns whether the GPU can hold a cluster of this variant at all; a part of a GPU (MIG) may be
- * too small. */
+/* Returns whether the GPU, or the available part of it, can hold a cluster of this variant. */
 static bool cluster_fits(Backend *backend, const Variant &v, size_t shared)
 {
     int clusters = 0;

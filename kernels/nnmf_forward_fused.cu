@@ -137,8 +137,7 @@ static __device__ __forceinline__ void store_ratio(const float4 x[SIDE], const f
     }
 }
 
-/* In a cluster: sums the groups' parts of s of all its blocks, in their order, into the first part.
- */
+/* In a cluster: sums s over the groups of all its blocks, in their order, into the first part. */
 template <class T> static __device__ __forceinline__ void add_blocks(float *own, float *parts)
 {
     for (int i = (int)threadIdx.x; i < T::ROWS * T::OUTPUTS; i += T::THREADS) {

@@ -434,8 +434,7 @@ template <class P> static ForwardVariant variant()
             run<P>};
 }
 
-/* Only layers with few outputs have enough rows to keep a GPU busy with one warp per tile of rows.
- */
+/* One warp per tile keeps a GPU busy only with many rows; layers with many outputs have few. */
 template <int TERMS> static VariantTable<ForwardVariant> variants()
 {
     static const ForwardVariant all[] = {

@@ -8,8 +8,7 @@
 
 #include "launch.cuh"
 
-/* Returns 1 / y with a maximum relative error of 2^-23 (PTX ISA, "rcp"), for y from 1e-37 to 1e37.
- */
+/* Returns 1 / y with a maximum relative error of 2^-23 (PTX ISA, "rcp"), for 1e-37 < y < 1e37. */
 static __device__ __forceinline__ float approximate_reciprocal(float y)
 {
 #ifdef __CUDACC__

@@ -27,8 +27,7 @@ struct Variant {
     unsigned cluster;      /* blocks in a cluster; 1: no clusters */
     WhichRows which_rows;
     bool large; /* a block may need more than SHARED_DEFAULT */
-    /* Returns the shared memory of a block for `features` features, if `limit` bytes are available.
-     */
+    /* Returns the shared memory that a block uses, of `limit` bytes. */
     SharedMemory (*shared)(int features, size_t limit);
 };
 

@@ -31,8 +31,7 @@ struct Largest {
     unsigned long long where;
 };
 
-/* Fills in largest (layers) for the layers whose positive function needs it; blockIdx.x: the layer.
- */
+/* Fills in largest (layers), for positive functions that need it; blockIdx.x: the layer. */
 static __global__ void largest_kernel(Layers layers, Largest *largest)
 {
     DYNAMIC_SHARED(Largest, found);

@@ -352,7 +352,7 @@ static void check_failing_calls(const Network *network, NnmfKernel kernel, cudaE
         bool named = strstr(error.text, cudaGetErrorName(failure)) ||
                      strncmp(error.text, "cuBLAS failed: ", 15) == 0 ||
                      strncmp(error.text, "out of GPU memory: ", 19) == 0 ||
-                     strncmp(error.text, "out of page-locked memory: ", 27) == 0;
+                     strncmp(error.text, "out of pinned memory: ", 22) == 0;
         if (!named)
             fail_msg("call %lu: '%s'", n, error.text);
     }

@@ -1,7 +1,7 @@
 /*
- * Every kernel by every path through it, in shapes of two or three blocks and few rows, so that the
- * emulation can look for races (cuda_host/race): it stops the program where it finds one. Whether
- * the results are right is for other tests.
+ * Runs every kernel on every path, with shapes of two or three blocks and few rows, so that the
+ * emulation can look for races (cuda_host/race); it aborts the program at the first one. Other
+ * tests check the results.
  */
 #include "small_training.h"
 
@@ -18,13 +18,13 @@
 
 /* ---- a device and its memory ---- */
 
-enum { MOST_BUFFERS = 128 };
+enum { MAX_GPU_BUFFERS = 128 };
 
 static struct {
     Device device;
     const Operations *ops;
     Backend *backend;
-    void *buffers[MOST_BUFFERS];
+    void *buffers[MAX_GPU_BUFFERS];
     int count;
 } gpu;
 
@@ -49,14 +49,14 @@ static void close_gpu(void)
 static void *bytes_on_gpu(const void *from, size_t bytes)
 {
     Error error = {0};
-    assert_true(gpu.count < MOST_BUFFERS);
+    assert_true(gpu.count < MAX_GPU_BUFFERS);
     void *memory = gpu.ops->allocate(gpu.backend, bytes, "a buffer", &error);
     must(memory != NULL, &error);
     gpu.ops->upload(gpu.backend, memory, from, bytes);
     return gpu.buffers[gpu.count++] = memory;
 }
 
-/* Numbers between 0 and 1, and none of them 0. */
+/* Returns random numbers in [0.01, 1). */
 static float *floats_on_gpu(size_t count)
 {
     float *values = malloc(count * sizeof *values);
@@ -70,10 +70,9 @@ static float *floats_on_gpu(size_t count)
 
 /* ---- NNMF ---- */
 
-/* What a GPU has, besides the usual. */
 typedef struct Gpu {
-    size_t shared;       /* bytes for a block */
-    int multiprocessors; /* a few more blocks than these keep it busy */
+    size_t shared;       /* bytes in a block */
+    int multiprocessors; /* few, so that few blocks keep it busy */
     bool clusters;
 } Gpu;
 
@@ -101,7 +100,7 @@ static void nnmf_forward(const NnmfCase *c, NnmfKernel kernel)
     assert_int_equal(cuda_host_products() != 0, kernel == NNMF_KERNEL_CUBLAS);
 }
 
-/* By the tiles of nnmf_forward_fused.cu, with all of w in shared memory and with a block of it. */
+/* All tiles of nnmf_forward_fused.cu, with all of w in shared memory and with a block of it. */
 static void fused_forward(void **state)
 {
     (void)state;
@@ -195,7 +194,7 @@ static void fused_forward(void **state)
         nnmf_forward(&cases[i], NNMF_KERNEL_FUSED);
 }
 
-/* By the plans of nnmf_forward_tensor.cu, with and without rows of w that are aligned. */
+/* All plans of nnmf_forward_tensor.cu, with aligned and unaligned rows of w. */
 static void tensor_forward(void **state)
 {
     (void)state;
@@ -254,7 +253,7 @@ static void nnmf_backward(NnmfKernel kernel, const NnmfParams *s)
     float *x = floats_on_gpu(s->rows * features), *w = floats_on_gpu(outputs * features);
     float *h = floats_on_gpu(s->rows * outputs), *dh = floats_on_gpu(s->rows * outputs);
     float *dx = s->local_learning == LOCAL_KL ? NULL : floats_on_gpu(s->rows * features);
-    for (int i = 0; i < 2; i++) /* the counts of blocks are used again */
+    for (int i = 0; i < 2; i++) /* twice, to reuse the block counts */
         gpu.ops->nnmf_backward(gpu.backend, s, x, w, h, dh, dx, floats_on_gpu(outputs * features));
     close_gpu();
 }
@@ -324,7 +323,7 @@ static void batch_norm(bool cooperative, size_t rows, int channels)
     float *mean = floats_on_gpu(2 * width), *rstd = floats_on_gpu(2 * width);
     float *dweight = floats_on_gpu(width), *dbias = floats_on_gpu(width);
     double *sums = bytes_on_gpu(&(double[256]){0}, 2 * width * sizeof *sums);
-    for (int i = 0; i < 2; i++) { /* the barrier and the counts are used again */
+    for (int i = 0; i < 2; i++) { /* twice, to reuse the barrier and the block counts */
         ops->batchnorm_forward(gpu.backend, rows, channels, 1, in, weight, bias, out, mean, rstd);
         ops->batchnorm_backward(gpu.backend, rows, channels, in, weight, mean, rstd, dout, dout,
                                 dweight, dbias);
@@ -344,11 +343,11 @@ static void batch_norms(void **state)
     for (int cooperative = 0; cooperative < 2; cooperative++) {
         batch_norm(cooperative, 300, 10); /* three chunks of rows, two blocks of columns */
         batch_norm(cooperative, 40, 35);
-        batch_norm(cooperative, 5000, 3); /* more rows than a block's threads keep */
+        batch_norm(cooperative, 5000, 3); /* more rows than the threads of a block keep */
     }
 }
 
-/* ---- from the image to the first layer, and from the last to the loss ---- */
+/* ---- images, unfold, convolution, loss and Adam ---- */
 
 static void batches(void **state)
 {
@@ -372,8 +371,8 @@ static void batches(void **state)
     uint32_t *indices = bytes_on_gpu(&(uint32_t[IMAGES_HERE]){0}, IMAGES_HERE * sizeof *indices);
     Augmentation *augmentations =
         bytes_on_gpu(&(Augmentation[IMAGES_HERE]){{0}}, IMAGES_HERE * sizeof *augmentations);
-    const StepState *step_state_there = bytes_on_gpu(&step_state, sizeof step_state);
-    gpu.ops->sample(gpu.backend, &sample, step_state_there, indices, augmentations);
+    const StepState *device_step_state = bytes_on_gpu(&step_state, sizeof step_state);
+    gpu.ops->sample(gpu.backend, &sample, device_step_state, indices, augmentations);
     gpu.ops->augment(gpu.backend, &crop, bytes_on_gpu(pixels, sizeof pixels),
                      bytes_on_gpu(labels, sizeof labels), indices, augmentations,
                      floats_on_gpu(IMAGES_HERE * CROP * CROP * 3),
@@ -391,7 +390,7 @@ static void unfold(const UnfoldShape *s)
     gpu.ops->unfold_backward(gpu.backend, s, in, x, scale, dx, floats_on_gpu(in_elements));
 }
 
-/* A warp a row and a block a row; pixels in one window, and in several. */
+/* One warp and one block per row; pixels in one window and in several. */
 static void unfolds(void **state)
 {
     (void)state;
@@ -436,28 +435,28 @@ static void losses_and_adam(void **state)
     Totals totals = {0};
     cuda_host_reset();
     open_gpu(NNMF_KERNEL_FUSED, PRECISION_FP32);
-    StepState *step_state_there = bytes_on_gpu(&step_state, sizeof step_state);
-    Totals *totals_there = bytes_on_gpu(&totals, sizeof totals);
+    StepState *device_step_state = bytes_on_gpu(&step_state, sizeof step_state);
+    Totals *device_totals = bytes_on_gpu(&totals, sizeof totals);
     float *logits = floats_on_gpu(MANY * CLASSES), *probabilities = floats_on_gpu(MANY * CLASSES);
-    const uint8_t *labels_there = bytes_on_gpu(labels, sizeof labels);
+    const uint8_t *device_labels = bytes_on_gpu(labels, sizeof labels);
     gpu.ops->softmax(gpu.backend, MANY, CLASSES, logits, probabilities);
     for (int kind = LOSS_SBS; kind <= LOSS_CROSS_ENTROPY; kind++) {
         LossParams shape = {MANY, CLASSES, (LossKind)kind, 0.5, 0.5};
-        gpu.ops->loss(gpu.backend, &shape, probabilities, labels_there, step_state_there,
-                      totals_there, logits);
+        gpu.ops->loss(gpu.backend, &shape, probabilities, device_labels, device_step_state,
+                      device_totals, logits);
     }
     float *values = floats_on_gpu(4 * (ELEMENTS + 100));
-    gpu.ops->adam(gpu.backend, segments, SEGMENTS, step_state_there, values,
+    gpu.ops->adam(gpu.backend, segments, SEGMENTS, device_step_state, values,
                   values + ELEMENTS + 100, values + 2 * (ELEMENTS + 100),
                   values + 3 * (ELEMENTS + 100));
-    gpu.ops->advance(gpu.backend, step_state_there);
+    gpu.ops->advance(gpu.backend, device_step_state);
     close_gpu();
 }
 
 /* ---- streams ---- */
 
-/* The host may use its memory again as soon as upload and download have returned, also where that
- * is page-locked, which the GPU copies by itself. */
+/* The host may reuse its memory as soon as upload and download have returned, even pinned memory,
+ * which the GPU copies asynchronously. */
 static void uploads_and_downloads(void **state)
 {
     (void)state;
@@ -481,7 +480,7 @@ static void uploads_and_downloads(void **state)
     close_gpu();
 }
 
-/* A transfer is closed with a copy under way, or after the host has waited for all copies. */
+/* Closes transfers with copies in flight, and after the host has waited for all operations. */
 static void transfers_are_closed(void **state)
 {
     (void)state;
@@ -562,11 +561,12 @@ static void training(void **state)
     train(true);
 }
 
-/* The search sees the accesses of src/training: it stops a host that never waits for its copies. */
+/* Checks that the accesses of src/training are seen: training that does not wait for its copies is
+ * aborted. */
 static void training_that_does_not_wait(void **state)
 {
     (void)state;
-    static char said[1 << 16];
+    static char output[1 << 16];
     FILE *file = tmpfile();
     assert_non_null(file);
     fflush(NULL);
@@ -580,20 +580,20 @@ static void training_that_does_not_wait(void **state)
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     rewind(file);
-    said[fread(said, 1, sizeof said - 1, file)] = '\0';
+    output[fread(output, 1, sizeof output - 1, file)] = '\0';
     fclose(file);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-    assert_non_null(strstr(said, "cuda_host: a race: "));
-    assert_non_null(strstr(said, " of page-locked memory\n"));
-    assert_non_null(strstr(said, "    the host reads it\n        take_arrived at readback.c:"));
+    assert_non_null(strstr(output, "cuda_host: a race: "));
+    assert_non_null(strstr(output, " of pinned memory\n"));
+    assert_non_null(strstr(output, "    the host reads it\n        take_arrived at readback.c:"));
 }
 
 /* ---- all of them ---- */
 
-/* Where the linker has put the program's begin. */
+/* Start of the program in memory, defined by the linker. */
 extern const char __executable_start[];
 
-/* Is this what nm says of a kernel, or of a variant of its template? */
+/* Returns whether a symbol printed by nm is a kernel or an instance of a kernel template. */
 static bool is_kernel(const char *name)
 {
     const char *end = strstr(name, "_kernel");
@@ -610,7 +610,7 @@ static FILE *list_symbols(void)
     return symbols;
 }
 
-/* The next symbol; false where there is none. */
+/* Reads the next symbol; false at the end. */
 static bool next_symbol(FILE *symbols, uintptr_t *address, char *name, size_t capacity)
 {
     char line[2048], kind;
@@ -625,7 +625,7 @@ static bool next_symbol(FILE *symbols, uintptr_t *address, char *name, size_t ca
     return false;
 }
 
-/* The program has every variant of every kernel that is ever launched, and no other. */
+/* The program contains every instance of every kernel that can be launched, and no other. */
 static void every_kernel_has_run(void **state)
 {
     (void)state;
@@ -635,7 +635,7 @@ static void every_kernel_has_run(void **state)
     FILE *symbols = list_symbols();
     while (next_symbol(symbols, &address, name, sizeof name))
         if (strcmp(name, "__executable_start") == 0)
-            begin = (uintptr_t)__executable_start - address; /* 0 but for one that lies anywhere */
+            begin = (uintptr_t)__executable_start - address; /* not 0 if position-independent */
     assert_int_equal(pclose(symbols), 0);
     symbols = list_symbols();
     while (next_symbol(symbols, &address, name, sizeof name)) {

@@ -299,8 +299,8 @@ typedef struct Operations {
 
     /* Normalises the weights of all layers in one call, because each layer is too small for a
      * launch of its own. layers (count) is host memory, 1 <= count <= MAX_WEIGHT_LAYERS. For each
-     * layer: raw, beta -> w = f(raw) scale, scale = 1 / (sum over the row of f(raw) + EPSILON_SUM).
-     */
+     * layer: raw, beta -> w = f(raw) scale, with scale = 1 / (sum of f(raw) over a row +
+     * EPSILON_SUM). */
     void (*weights_forward)(Backend *, const LayerWeights *layers, int count);
 
     /* For each layer: raw, beta, w, scale, dw -> d_raw, dbeta, by the chain rule. The derivative of

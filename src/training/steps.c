@@ -53,9 +53,10 @@ bool steps_warm_up(Steps *s, Error *error)
     Model *model = s->model;
     if (!ops->record)
         return true;
-    model_forward(model, model->batch_size);
-    if (s->kind == STEP_TRAIN)
+    if (s->kind == STEP_TRAIN) {
+        model_forward(model, model->batch_size);
         model_backward(model, model->batch_size, s->state, s->totals, NULL);
+    }
     if (s->kind != STEP_TRAIN || model->batches > 1)
         model_forward_several(model, model->batch_size, model->batches);
     if (s->kind == STEP_TEST)

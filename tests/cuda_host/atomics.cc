@@ -1,4 +1,4 @@
-/* Atomics, fences and constants: what they are to the search for races; without it, nothing. */
+/* Reports atomics, fences and constants to the race detector; without it, does nothing. */
 #include "internal.h"
 #include "race/race.h"
 
@@ -13,15 +13,14 @@ void fence(MemoryOrder order, Scope scope)
     race::fence(order, scope);
 }
 
-void tell_of_atomic(const void *address, size_t bytes, Action action, MemoryOrder order,
-                    Scope scope)
+void report_atomic(const void *address, size_t bytes, Action action, MemoryOrder order, Scope scope)
 {
     check_in_kernel("an atomic outside of kernels");
     race::atomic(address, bytes, action, order, scope,
                  reinterpret_cast<uintptr_t>(__builtin_return_address(0)));
 }
 
-void tell_of_constant(const void *address, size_t bytes)
+void report_constant(const void *address, size_t bytes)
 {
     race::reads_constant(address, bytes, reinterpret_cast<uintptr_t>(__builtin_return_address(0)));
 }

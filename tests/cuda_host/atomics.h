@@ -1,5 +1,5 @@
-/* Fences, atomics and reads of constants. Threads run in turn, so that these matter only to the
- * search for races (race/race.h), which is told of them. */
+/* Fences, atomics and reads of constants. Threads take turns, so these matter only to the race
+ * detector (race/race.h), to which they are reported. */
 #ifndef CUDA_HOST_ATOMICS_H
 #define CUDA_HOST_ATOMICS_H
 
@@ -10,16 +10,16 @@
 namespace cuda_host
 {
 
-/* Of an atomic or a fence: what is true of the device is taken to be of the whole system. */
+/* Scope of an atomic or a fence; the scope of the system is treated as that of the device. */
 enum class Scope : uint8_t { block, device };
 enum class MemoryOrder : uint8_t { relaxed, acquire, release, both };
 enum class Action : uint8_t { load, store, change };
 
 void fence(MemoryOrder order, Scope scope);
-void tell_of_atomic(const void *address, size_t bytes, Action action, MemoryOrder order,
-                    Scope scope);
-void tell_of_constant(const void *address, size_t bytes);
-/* As the memory does it, unseen by the search for races. */
+void report_atomic(const void *address, size_t bytes, Action action, MemoryOrder order,
+                   Scope scope);
+void report_constant(const void *address, size_t bytes);
+/* Copies without reporting an access to the race detector. */
 void move_bytes(void *to, const void *from, size_t bytes);
 
 } // namespace cuda_host
@@ -37,14 +37,14 @@ inline void __threadfence()
 namespace cuda_host
 {
 
-/* value = change(value), which is the old one's successor. */
+/* Replaces *address by change(*address) and returns the old value. */
 template <class T, class Change>
 inline T change_atomically(T *address, MemoryOrder order, Scope scope, Change change)
 {
     static_assert(std::is_arithmetic<T>::value && (sizeof(T) == 4 || sizeof(T) == 8),
                   "numbers of 4 or 8 bytes");
     T old;
-    tell_of_atomic(address, sizeof old, Action::change, order, scope);
+    report_atomic(address, sizeof old, Action::change, order, scope);
     move_bytes(&old, address, sizeof old);
     T next = change(old);
     move_bytes(address, &next, sizeof next);
@@ -94,10 +94,10 @@ inline T atomicCAS(T *address, std::common_type_t<T> compare, std::common_type_t
                                         [=](T old) { return old == compare ? value : old; });
 }
 
-/* By the cache for constants. */
+/* Reads through the read-only cache. */
 template <class T> inline T __ldg(const T *address)
 {
-    cuda_host::tell_of_constant(address, sizeof *address);
+    cuda_host::report_constant(address, sizeof *address);
     return *address;
 }
 

@@ -1,4 +1,4 @@
-/* Numbers as the bits that hold them. */
+/* Conversion between numbers and their bits. */
 #ifndef CUDA_HOST_BITS_H
 #define CUDA_HOST_BITS_H
 

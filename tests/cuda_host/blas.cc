@@ -1,6 +1,6 @@
 /*
- * Matrix products, column-major as cuBLAS has them: every element is summed over k in ascending
- * order, in float32. TF32 rounds the two factors to 10 bits first, as tensor cores do.
+ * Matrix products, column-major like those of cuBLAS: every element is summed over k in ascending
+ * order, in float32. TF32 first rounds both factors to 10 bits, as tensor cores do.
  */
 #include "internal.h"
 #include "race/race.h"
@@ -30,7 +30,7 @@ struct Gemm {
     int lda, ldb, ldc;
     long long stride_a, stride_b, stride_c;
     int batch;
-    void *workspace = nullptr; /* which the real one may use */
+    void *workspace = nullptr; /* which the real cuBLAS may use */
     size_t workspace_bytes = 0;
 };
 
@@ -38,13 +38,13 @@ static float to_tf32(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7f800000u) != 0x7f800000u) /* infinities and NaN stay */
+    if ((bits & 0x7f800000u) != 0x7f800000u) /* infinities and NaN are kept */
         bits = (bits + 0x1000u) & 0xffffe000u;
     memcpy(&value, &bits, sizeof bits);
     return value;
 }
 
-/* op(matrix), (rows, columns), without gaps. */
+/* Returns op(matrix) (rows, columns), without gaps. */
 static std::vector<float> pack(const float *matrix, int ld, bool transpose, int rows, int columns,
                                bool tf32)
 {
@@ -57,7 +57,7 @@ static std::vector<float> pack(const float *matrix, int ld, bool transpose, int 
     return packed;
 }
 
-/* sums += column * factor; both are ours, whole and checked: without sanitizers for speed. */
+/* sums += column * factor. Without sanitizers, for speed: both vectors have been checked. */
 __attribute__((no_sanitize("address"), no_sanitize("undefined"), noinline)) static void
 add_column(float *__restrict__ sums, const float *__restrict__ column, float factor, size_t rows)
 {
@@ -83,8 +83,8 @@ static void multiply(const Gemm &g, const float *a, const float *b, float *c)
     }
 }
 
-/* Which memory the product of number `i` reads and writes. */
-static void tell_of(const Gemm &g, int i)
+/* Reports the memory that product `i` reads and writes. */
+static void report_accesses(const Gemm &g, int i)
 {
     const size_t element = sizeof(float);
     int a_columns = g.transpose_a ? g.m : g.k, b_columns = g.transpose_b ? g.k : g.n;
@@ -102,7 +102,7 @@ static void run_gemm(const Gemm &g)
     race::task_is("a product of cuBLAS");
     race::writes(g.workspace, g.workspace_bytes);
     for (int i = 0; i < g.batch; i++) {
-        tell_of(g, i);
+        report_accesses(g, i);
         multiply(g, g.a + i * g.stride_a, g.b + i * g.stride_b, g.c + i * g.stride_c);
     }
 }
@@ -125,7 +125,7 @@ static cublasStatus_t status_of(cudaError_t error)
     }
 }
 
-/* Nothing of these is left behind for cudaGetLastError, unlike with the runtime's own calls. */
+/* Unlike calls of the runtime, these leave no error behind for cudaGetLastError. */
 template <class Body> static cublasStatus_t blas_call(Capturing capture, Body body)
 {
     std::lock_guard<std::recursive_mutex> lock(call_mutex());

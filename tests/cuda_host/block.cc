@@ -1,16 +1,17 @@
 /*
- * Runs the clusters of a grid one after another (a block, unless the launch says more; all of a
- * cooperative grid) and the threads of a cluster in turn. A thread runs until it waits for others;
- * then the next one goes on. Threads that never wait are run by one fibre, as plain calls; each
- * that waits keeps its fibre until it has exited. Of a cluster one block runs ahead as far as it
- * can, then the next: what they do not wait for they meet unready, or gone.
+ * Runs the clusters of a grid one after another (a cluster is one block unless the launch sets a
+ * size, or the whole of a cooperative grid), and the threads of a cluster in turns. A thread runs
+ * until it waits for others; then the next one continues. Threads that never wait are run by one
+ * fibre, as plain calls; a thread that waits keeps its fibre until it exits. In a cluster one block
+ * runs as far as it can, then the next, so a block that does not wait for another finds it unready,
+ * or gone.
  *
- * Who spins on memory looks again when nobody else can go on, and by chance before, so that it may
- * find others in the midst of what they do.
+ * A thread that spins on memory looks again when no other thread can continue, and at random
+ * before, so that it may find others in the middle of their work.
  *
- * Every thread of a block has to reach the same barrier, every thread of a cluster its barrier, and
- * every lane that a mask names the same warp function under the same mask; if none can go on
- * but to spin in vain, that is reported and the program aborts.
+ * Every thread of a block must reach the same barrier, every thread of a cluster its barrier, and
+ * every lane named by a mask the same warp function with the same mask. If no thread can continue,
+ * except by spinning in vain, the program reports it and aborts.
  */
 #include "fibre.h"
 #include "internal.h"
@@ -42,7 +43,7 @@ enum class State : uint8_t {
     exited
 };
 
-/* Threads that wait for all of a block or cluster. */
+/* A barrier of a block or cluster. */
 struct Barrier {
     unsigned waiting;
     int predicates, result;
@@ -52,7 +53,7 @@ struct Barrier {
 struct Thread;
 
 struct Block {
-    Thread *queue[block_limit]; /* a ring of those that can run */
+    Thread *queue[block_limit]; /* ring of the threads that can run */
     unsigned head, queued;
     uint3 index;
     unsigned exited;
@@ -62,7 +63,7 @@ struct Block {
 
 struct Thread {
     uint3 index;
-    Block *block; /* NULL: this place in the last warp of a block is empty */
+    Block *block; /* NULL: an unused place in the last warp of a block */
     State state;
     Fibre *fibre; /* from its first turn to its exit */
     Site site;    /* where it waits */
@@ -72,26 +73,26 @@ struct Thread {
     race::Thread clock;
 };
 
-/* One cluster runs at a time; a cooperative grid is one. */
+/* One cluster runs at a time; a cooperative grid counts as one. */
 static struct {
     const Launch *launch;
-    uint64_t cluster_number; /* of all launches, from 1 */
+    uint64_t cluster_number; /* over all launches, from 1 */
     Block blocks[max_together];
-    Thread threads[max_threads]; /* those of a block in whole warps */
-    unsigned order[max_threads]; /* places of threads, in the order in which they are queued */
+    Thread threads[max_threads]; /* whole warps for each block */
+    unsigned order[max_threads]; /* places of threads in the order of queueing */
     unsigned block_threads, block_places, places, count, exited;
     Thread *current;
     Fibre host;
     Fibre *idle[max_threads];
     unsigned idle_count;
 
-    unsigned turns[max_together]; /* the blocks: each goes on only where those before it wait */
+    unsigned turns[max_together]; /* blocks: each runs only while those before it wait */
 
     std::deque<Thread *> spinners;
-    unsigned spins; /* one after another while nobody could do anything else */
+    unsigned spins; /* consecutive ones, while no thread could do anything else */
 
     Barrier barrier;                       /* the cluster's */
-    unsigned arrived[max_threads / lanes]; /* lanes of each warp that wait for others */
+    unsigned arrived[max_threads / lanes]; /* waiting lanes of each warp */
 
     size_t static_bytes;
     std::vector<SharedSlot *> slots; /* of this launch */
@@ -144,7 +145,7 @@ static bool same_state(const Thread &a, const Thread &b)
            (a.meeting.kind == b.meeting.kind && a.meeting.mask == b.meeting.mask);
 }
 
-/* The first thread of every kind of fate, and how many share it. */
+/* Prints, for each state, the first thread in it and the number of other threads. */
 void report(const char *what)
 {
     const uint3 &at = blockIdx;
@@ -205,7 +206,7 @@ static Thread *pop_queued()
     return nullptr;
 }
 
-/* Never under seed 0. */
+/* Returns whether a spinning thread runs before others; never with seed 0. */
 static bool spinner_goes_first()
 {
     unsigned coin[] = {0, 1};
@@ -215,7 +216,7 @@ static bool spinner_goes_first()
     return coin[0] == 1;
 }
 
-/* NULL: nobody can go on, or all that can have spun in vain. */
+/* Returns the next thread to run; NULL if none can continue, or all that can have spun in vain. */
 static Thread *pop()
 {
     bool early = spinner_goes_first();
@@ -227,7 +228,7 @@ static Thread *pop()
     return thread;
 }
 
-/* Fills run.order with the places of `count` threads, from block `first` on, shuffled. */
+/* Fills run.order with the places of `count` threads, from block `first`, shuffled. */
 static void order_threads(const Block *first, unsigned count)
 {
     unsigned place = unsigned(first - run.blocks) * run.block_places;
@@ -243,7 +244,7 @@ static unsigned linear(const uint3 &index, const dim3 &size)
     return (index.z * size.y + index.y) * size.x + index.x;
 }
 
-/* Makes `thread` the one that runs; the caller switches to its fibre. */
+/* Makes `thread` the running thread; the caller switches to its fibre. */
 static void give_turn(Thread *thread)
 {
     if (thread->state == State::fresh && !thread->fibre)
@@ -262,7 +263,7 @@ static void give_turn(Thread *thread)
     blockIdx = thread->block->index;
 }
 
-/* The life of a fibre: threads that had no turn yet, one after another. */
+/* Entry function of a fibre: runs threads that have not started yet, one after another. */
 static void worker()
 {
     fibre_entered();
@@ -289,7 +290,7 @@ static void worker()
     }
 }
 
-/* The current thread is in the queue or waits; returns at its next turn. */
+/* Suspends the current thread, which is queued or waits; returns at its next turn. */
 static void yield()
 {
     Thread *self = run.current;
@@ -306,7 +307,7 @@ static bool same_site(Site a, Site b)
     return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
 }
 
-/* Waits until as many threads are there as are `needed`: all of the block or of the cluster. */
+/* Waits until `needed` threads have arrived: all of the block or cluster. */
 static int wait_at(Barrier &barrier, State state, unsigned needed, int predicate, Site site)
 {
     Thread *self = run.current;
@@ -353,7 +354,7 @@ void spin(Site site)
     yield();
 }
 
-/* A cooperative grid has no clusters here. */
+/* Reports a fault in a cooperative grid, which has no clusters here. */
 static void check_cluster()
 {
     if (!run.current)
@@ -370,7 +371,8 @@ void cluster_barrier(Site site)
 
 /* ---- warps ---- */
 
-/* The lane that a shuffle reads; a lane beyond the end of its part of the warp: its own. */
+/* Returns the lane that a shuffle reads: the calling lane itself if the other is beyond its part of
+ * the warp. */
 static unsigned source_lane(const Meeting &meeting, unsigned lane)
 {
     unsigned begin = lane & ~(meeting.width - 1), end = begin + meeting.width;
@@ -395,11 +397,11 @@ static uint64_t result_of(const Thread *warp, unsigned lane, unsigned mask)
         return votes;
     }
     unsigned source = source_lane(meeting, lane);
-    /* What a lane outside the mask holds is undefined: a value that stands out. */
+    /* The value of a lane outside the mask is undefined: return a conspicuous one. */
     return (mask >> source & 1) ? warp[source].meeting.value : ~uint64_t(0);
 }
 
-/* The operand as the tensor cores see it. */
+/* Returns the operand as the tensor cores read it. */
 static double tf32(float value)
 {
     uint32_t bits;
@@ -415,10 +417,10 @@ static float toward_zero(double value)
     return fabs(double(nearest)) > fabs(value) ? nextafterf(nearest, 0.0f) : nearest;
 }
 
-/* c += a b (16 x 8 += 16 x 8 by 8 x 8). The products of an element are added to it exactly and the
- * sum is cut off, not rounded: so tensor cores were found to add (Fasi, Higham, Mikaitis, Pranesh,
- * "Numerical behavior of NVIDIA tensor cores", 2021), but for bits beyond the 24 that they keep of
- * the smaller terms. Not inlined: its arrays would enlarge the stack frame of every meeting. */
+/* c += a b (16 x 8 += 16 x 8 by 8 x 8). The products of an element are added to it exactly, and the
+ * sum is truncated, not rounded, as tensor cores were found to do (Fasi, Higham, Mikaitis, Pranesh,
+ * "Numerical behavior of NVIDIA tensor cores", 2021); but they keep only 24 bits of the smaller
+ * terms. Not inlined: its arrays would enlarge the stack frame of every collective function. */
 [[gnu::noinline]] static void multiply(const Thread *warp)
 {
     double a[16][8], b[8][8];
@@ -477,7 +479,7 @@ uint64_t meet(const Meeting &meeting, Site site)
         for (unsigned i = 0; i < count; i++) {
             warp[order[i]].state = State::ready;
             push(&warp[order[i]]);
-            if (race::on && meeting.kind == Collective::sync) /* the others order nothing */
+            if (race::on && meeting.kind == Collective::sync) /* the others do not order memory */
                 together.push_back(&warp[order[i]].clock);
         }
         race::meet(together);
@@ -504,7 +506,7 @@ void *dynamic_shared()
     return run.current->block->dynamic_memory;
 }
 
-/* Among those that live at once. */
+/* Returns the number of the block among those alive at once. */
 static unsigned number_of_block()
 {
     return unsigned(run.current->block - run.blocks);
@@ -538,7 +540,7 @@ static void *allocate(size_t bytes)
 
 void *static_shared(SharedSlot &slot, size_t bytes)
 {
-    size_t all = run.launch->together * bytes; /* one after the other, by rank */
+    size_t all = run.launch->together * bytes; /* in the order of the ranks */
     if (!slot.memory) {
         run.static_bytes += bytes;
         if (run.static_bytes > shared_default ||
@@ -611,7 +613,8 @@ void run_grid(const Launch &launch)
         run.turns[i] = i;
     }
 
-    /* A cluster is neighbours in x, of which the grid has a multiple; or the whole grid. */
+    /* A cluster consists of neighbours in x, where its size divides the grid's; or of the whole
+     * grid. */
     std::vector<unsigned> clusters(size_t(grid.x) * grid.y * grid.z / launch.together);
     for (size_t i = 0; i < clusters.size(); i++)
         clusters[i] = unsigned(i);

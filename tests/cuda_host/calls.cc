@@ -1,4 +1,4 @@
-/* What is common to all calls: errors, and their failing on demand. */
+/* Common to all calls: errors, and failures on demand. */
 #include "internal.h"
 
 namespace cuda_host
@@ -6,7 +6,7 @@ namespace cuda_host
 
 static unsigned long calls, failing_call, waits;
 static cudaError_t failure = cudaSuccess;
-static cudaError_t broken = cudaSuccess; /* the context, until it is reset */
+static cudaError_t broken = cudaSuccess; /* the error that broke the context, until reset */
 static thread_local cudaError_t last_error = cudaSuccess;
 
 std::recursive_mutex &call_mutex()

@@ -1,6 +1,6 @@
-/* Asynchronous copies: a thread asks for them one by one, commits those since the last time as a
- * group, and waits for groups. Each is done when it is waited for: before, its target holds what it
- * held, and its source may still be changed. */
+/* Asynchronous copies: a thread requests them one by one, commits those since the last commit as a
+ * group, and waits for groups. A copy runs when it is waited for: until then its target keeps its
+ * contents, and changes of its source still take effect. */
 #include "cuda_pipeline.h"
 #include "internal.h"
 #include "race/race.h"

@@ -1,4 +1,4 @@
-/* Stands where CUDA's <cuda_pipeline.h> would: a thread's asynchronous copies to shared memory. */
+/* Replaces CUDA's <cuda_pipeline.h>: a thread's asynchronous copies to shared memory. */
 #ifndef CUDA_HOST_CUDA_PIPELINE_H
 #define CUDA_HOST_CUDA_PIPELINE_H
 
@@ -7,15 +7,15 @@
 namespace cuda_host
 {
 
-/* In copies.cc; each copy is done as late as it may. */
+/* In copies.cc. Each copy runs as late as possible. */
 void copy_asynchronously(void *to, const void *from, size_t bytes, size_t zeros);
 void commit_copies();
-void wait_for_copies(unsigned left); /* but the last of those committed */
+void wait_for_copies(unsigned left); /* except the last `left` committed groups */
 
 } // namespace cuda_host
 
-/* `bytes`: 4, 8 or 16, to which both addresses are aligned; the last `zeros` of them are not read
- * but become zeros. */
+/* bytes: 4, 8 or 16; both addresses must be aligned to it. The last `zeros` bytes are not read but
+ * set to 0. */
 inline void __pipeline_memcpy_async(void *shared, const void *global, size_t bytes,
                                     size_t zeros = 0)
 {

@@ -1,6 +1,6 @@
 /*
- * Stands where NVIDIA's cuda_runtime.h would: the runtime's calls, and for C++ the language of
- * kernels. Only what is listed in the two headers has a meaning on the CPU.
+ * Replaces NVIDIA's cuda_runtime.h: the calls of the runtime and, for C++, the language of kernels.
+ * Only what these two headers declare is supported on the CPU.
  */
 #ifndef CUDA_HOST_CUDA_RUNTIME_H
 #define CUDA_HOST_CUDA_RUNTIME_H

@@ -1,7 +1,7 @@
 /*
  * The part of the CUDA runtime's interface that the CUDA back end uses, to run it on the CPU: the
- * same names, signatures and numbers as NVIDIA's header, for C and C++. What is missing here is not
- * used, or has yet to be given a meaning. cuda_host.h says how tests steer it.
+ * same names, signatures and numbers as in NVIDIA's header, for C and C++. The rest is not used, or
+ * not emulated yet. Tests control the emulation through cuda_host.h.
  */
 #ifndef CUDA_HOST_CUDA_RUNTIME_API_H
 #define CUDA_HOST_CUDA_RUNTIME_API_H
@@ -69,7 +69,7 @@ typedef enum cudaError {
 #define X(name, number, text) name = number,
     CUDA_HOST_ERRORS(X)
 #undef X
-    /* A further line so that no comma ends the list. */
+    /* One more line, so that the list does not end with a comma. */
     cudaErrorApiFailureBase = 10000
 } cudaError_t;
 
@@ -125,7 +125,7 @@ typedef struct CUevent_st *cudaEvent_t;
 typedef struct CUgraph_st *cudaGraph_t;
 typedef struct CUgraphExec_st *cudaGraphExec_t;
 
-/* The fields that CUDA 12 and 13 share and that something here reads. */
+/* The fields that are in both CUDA 12 and 13 and are used here. */
 struct cudaDeviceProp {
     char name[256];
     size_t totalGlobalMem;
@@ -209,7 +209,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const voi
                                                           int block_size, size_t shared_bytes);
 
 #ifdef __cplusplus
-/* How a kernel is launched, with attributes; for C++, as it has dim3. */
+/* Launch attributes of a kernel; C++ only, because of dim3. */
 enum cudaLaunchAttributeID {
     cudaLaunchAttributeCooperative = 2,
     cudaLaunchAttributeClusterDimension = 4
@@ -240,7 +240,7 @@ cudaError_t cudaOccupancyMaxActiveClusters(int *clusters, const void *kernel,
                                            const cudaLaunchConfig_t *config);
 }
 
-/* As NVIDIA's header does: any pointer, and kernels by name. */
+/* As in NVIDIA's header: pointers to any type, and kernels by name. */
 template <class T> inline cudaError_t cudaMalloc(T **pointer, size_t bytes)
 {
     return cudaMalloc(reinterpret_cast<void **>(pointer), bytes);

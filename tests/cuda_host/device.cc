@@ -1,5 +1,5 @@
-/* What the device is, and whether it would take a launch: an RTX 4090's limits unless set, but for
- * the number of multiprocessors and the registers. */
+/* The properties of the device, and whether it accepts a launch. Limits that are not set are those
+ * of an RTX 4090, except for the number of multiprocessors and the registers. */
 #include "internal.h"
 
 #include <algorithm>
@@ -23,22 +23,22 @@ Device device = usual;
 
 static const int threads_per_multiprocessor = 1536;
 static const int blocks_per_multiprocessor = 24, threads_per_block = 1024;
-/* Every kernel is taken to have as many as there can be, so that a cooperative grid is small: all
- * of its threads have a fibre. */
+/* Every kernel counts as using the maximum, which keeps cooperative grids small: each of their
+ * threads has a fibre. */
 static const int registers = 65536, registers_of_thread = 256;
 static const int l2_bytes = 72 << 20, memory_bus = 384;
 static const size_t shared_reserved = 1024; /* of every block */
 
 static unsigned long launches, cluster_launches, cooperative_launches, products;
 
-/* The kernels that have been. */
+/* Kernels that have run. */
 static std::set<const void *> &launched()
 {
     static std::set<const void *> kernels;
     return kernels;
 }
 
-/* The dynamic shared memory that each kernel may ask for. */
+/* Maximum dynamic shared memory of each kernel. */
 static std::map<const void *, size_t> &shared_maxima()
 {
     static std::map<const void *, size_t> maxima;
@@ -65,10 +65,10 @@ void count_product()
 
 static bool fits(const dim3 &size, unsigned x, unsigned y, unsigned z)
 {
-    return size.x - 1 < x && size.y - 1 < y && size.z - 1 < z; /* 0 - 1 is too large as well */
+    return size.x - 1 < x && size.y - 1 < y && size.z - 1 < z; /* also false for 0 */
 }
 
-/* Blocks that a multiprocessor holds at once. */
+/* Returns the number of blocks that a multiprocessor holds at once. */
 static int occupancy(const void *kernel, int block_size, size_t shared_bytes)
 {
     if (block_size > threads_per_block || shared_bytes > shared_maximum(kernel))
@@ -85,7 +85,7 @@ static bool has_clusters()
     return device.major >= 9;
 }
 
-/* Do the blocks that have to live at once? */
+/* Checks that the device can hold the blocks that must be alive at once. */
 static cudaError_t check_together(const void *kernel, unsigned cluster, const dim3 &grid,
                                   const dim3 &block, size_t shared_bytes)
 {
@@ -312,7 +312,7 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute
         if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
             size_t(value) > device.shared_optin)
             return cudaErrorInvalidValue;
-        /* The 48 KB remain if less is asked for. */
+        /* The limit never falls below the default of 48 KB. */
         shared_maxima()[kernel] = std::max(size_t(value), shared_default);
         return cudaSuccess;
     });

@@ -1,13 +1,13 @@
 /*
- * The language of kernels as C++ understands it: qualifiers, vector types, indices, barriers, warp
- * shuffles, atomics. All threads of all blocks run in turn on one CPU thread, each from one meeting
- * with others to the next, so that whoever spins on memory has to call spin() in the loop. Stricter
- * than a GPU where a GPU's answer would be luck:
- *   - all threads of a block reach the same __syncthreads, by file and line: none has exited;
- *   - all lanes that a mask names call the same warp function with that mask: none has exited, and
- *     a block that uses full masks consists of whole warps;
+ * The language of kernels in C++: qualifiers, vector types, indices, barriers, warp shuffles,
+ * atomics. All threads of all blocks take turns on one CPU thread, each running from one
+ * synchronisation with others to the next, so a loop that spins on memory must call spin().
+ * Stricter than a GPU where the behaviour of a GPU is undefined:
+ *   - all threads of a block must reach the same __syncthreads, by file and line; none has exited;
+ *   - all lanes named by a mask must call the same warp function with that mask; none has exited,
+ * and a block that uses full masks consists of whole warps;
  *   - a shuffle from a lane outside the mask gives all ones;
- *   - shared memory is declared by SHARED and DYNAMIC_SHARED of launch.cuh.
+ *   - shared memory must be declared by SHARED and DYNAMIC_SHARED of launch.cuh.
  */
 #ifndef CUDA_HOST_DEVICE_H
 #define CUDA_HOST_DEVICE_H
@@ -25,11 +25,11 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
-/* A static array would keep what the block before has left, and have no bounds to overrun. */
+/* A static array would keep the previous block's contents, and overruns would go undetected. */
 #define __shared__                                                                                 \
     static_assert(false, "declare shared memory by SHARED or DYNAMIC_SHARED of launch.cuh");
 
-/* Of the thread that runs now. */
+/* Of the running thread. */
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 extern const int warpSize;
@@ -37,7 +37,7 @@ extern const int warpSize;
 namespace cuda_host
 {
 
-/* A place in a kernel, to tell barriers apart and to report them. */
+/* A place in a kernel, to distinguish and report barriers. */
 struct Site {
     const char *file;
     int line;
@@ -53,32 +53,32 @@ enum class Collective : uint8_t {
     mma
 };
 
-/* What one lane brings to a meeting of its warp's lanes. */
+/* A lane's contribution to a collective function of its warp. */
 struct Meeting {
     Collective kind;
     unsigned mask;
     uint64_t value;
-    unsigned operand; /* of a shuffle: the lane, the distance or the lanes' difference */
+    unsigned operand; /* of a shuffle: the lane, the distance or the XOR mask */
     unsigned width;
 };
 
-/* The memory of one declaration of SHARED, kept from cluster to cluster of a launch. */
+/* The memory of one declaration of SHARED, reused by all clusters of a launch. */
 struct SharedSlot {
     void *memory;
     uint64_t cluster;
 };
 
-int barrier(int predicate, Site site); /* how many predicates hold */
+int barrier(int predicate, Site site); /* returns the number of true predicates */
 uint64_t meet(const Meeting &meeting, Site site);
 unsigned active_lanes();
 void cluster_barrier(Site site);
-void spin(Site site); /* all others go first */
+void spin(Site site); /* lets all other threads run first */
 unsigned cluster_rank();
 void *dynamic_shared();
 void *cluster_dynamic_shared(unsigned rank);
 void *static_shared(SharedSlot &slot, size_t bytes);
 
-const unsigned whole_grid = 0; /* as a cluster: a cooperative launch */
+const unsigned whole_grid = 0; /* cluster size of a cooperative launch */
 
 void enqueue(const char *name, const void *kernel, unsigned cluster, dim3 grid, dim3 block,
              size_t shared_bytes, cudaStream_t stream, std::function<void()> body);
@@ -87,7 +87,7 @@ template <class T> struct Identity {
     using type = T;
 };
 
-/* Arguments convert to the parameters' types as in a call, and are copied once, at the launch. */
+/* Arguments are converted to the parameters' types as in a call, and copied once, at the launch. */
 template <class... P>
 void launch_cluster(const char *name, void (*kernel)(P...), unsigned cluster, dim3 grid, dim3 block,
                     size_t shared_bytes, cudaStream_t stream,
@@ -123,13 +123,13 @@ inline unsigned ballot(unsigned mask, int predicate, Site site)
     return unsigned(meet({Collective::ballot, mask, predicate != 0, 0, 32}, site));
 }
 
-/* One lane's fragments of a warp's product: kernels/mma.cuh says which elements they are. */
+/* One lane's fragments of a warp's product; kernels/mma.cuh lists their elements. */
 struct Fragments {
     float *c;
     const float *a, *b;
 };
 
-/* `address`, in this block's dynamic shared memory, as it lies in that of block `rank`. */
+/* Maps an address in this block's dynamic shared memory to the same place in block `rank`. */
 template <class T> inline T *of_block(T *address, unsigned rank)
 {
     char *own = static_cast<char *>(dynamic_shared());
@@ -145,7 +145,7 @@ inline void mma_tf32(float c[4], const float a[4], const float b[2], Site site)
 
 } // namespace cuda_host
 
-/* The last parameters are never passed: they say where the call stands. */
+/* Default parameters with the location of the call. */
 #define CUDA_HOST_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 inline void __syncthreads(CUDA_HOST_SITE)
@@ -211,7 +211,7 @@ inline int __all_sync(unsigned mask, int predicate, CUDA_HOST_SITE)
     return cuda_host::ballot(mask, predicate, {file, line}) == mask;
 }
 
-/* Every lane that has not exited: converged or not is for a GPU to say. */
+/* Returns every lane that has not exited; on a GPU only those that have converged. */
 inline unsigned __activemask()
 {
     return cuda_host::active_lanes();

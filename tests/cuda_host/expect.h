@@ -1,4 +1,4 @@
-/* What the tests of the emulation check by: they stop at the first thing that does not hold. */
+/* Assertions for the tests of the emulation; the first failure ends the program. */
 #ifndef CUDA_HOST_EXPECT_H
 #define CUDA_HOST_EXPECT_H
 
@@ -35,7 +35,7 @@ inline void expect_error(cudaError_t got, cudaError_t wanted, const char *what, 
 #define OK(call) GIVES(cudaSuccess, call)
 #define BLAS(call) expect((call) == CUBLAS_STATUS_SUCCESS, #call, __FILE__, __LINE__)
 
-/* Device memory with given contents, freed at the end. */
+/* Device memory with given contents, freed by the destructor. */
 template <class T> struct Buffer {
     T *data = nullptr;
     size_t count;
@@ -71,7 +71,7 @@ inline std::vector<float> numbers(size_t count)
     return values;
 }
 
-/* What a child that runs `body` prints on stderr; it has to die of it. */
+/* Runs `body` in a child process, which must fail, and returns what it prints to stderr. */
 template <class Body> std::string death(Body body)
 {
     int ends[2];

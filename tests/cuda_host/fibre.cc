@@ -20,8 +20,8 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 
-/* Newer AddressSanitizers (GCC 14's, not GCC 12's) detect uses after return by default. For that
- * each fibre gets a second stack, which makes gigabytes for the fibres of a few blocks. */
+/* AddressSanitizer of GCC 14, but not of GCC 12, detects uses after return by default. For that
+ * each fibre gets a second stack, which takes gigabytes for the fibres of a few blocks. */
 extern "C" const char *__asan_default_options()
 {
     return "detect_stack_use_after_return=0";
@@ -33,12 +33,12 @@ namespace cuda_host
 
 static const size_t stack_bytes = size_t(128) << 10;
 
-static Fibre *left; /* the one that was just switched from */
+static Fibre *left; /* the fibre that was just switched from */
 
 static void finish_switch(Fibre *self)
 {
 #ifdef WITH_ASAN
-    /* The host's own stack is not ours: its bounds become known when it is left. */
+    /* The bounds of the host's stack become known when it is left for the first time. */
     __sanitizer_finish_switch_fiber(self ? self->fake_stack : nullptr, &left->bottom, &left->size);
 #else
     (void)self;
@@ -79,8 +79,8 @@ __asm__(
 
 static void prepare(Fibre *fibre, char *top, void (*entry)())
 {
-    /* At its entry a function finds 16-byte alignment off by the return address: here zero, where
-     * a walk up the stack ends. */
+    /* At the entry of a function the stack is 16-byte aligned except for the return address. That
+     * is 0 here, which ends a stack trace. */
     uint64_t *words = reinterpret_cast<uint64_t *>(top) - 8;
     for (int i = 0; i < 8; i++)
         words[i] = 0;
@@ -130,8 +130,8 @@ Fibre *fibre_create(void (*entry)())
     char *bottom = static_cast<char *>(memory) + page;
     fibre->bottom = bottom;
     fibre->size = stack_bytes;
-    /* Tops at different places in their pages, so that they do not fight for the same lines of the
-     * CPU's cache. */
+    /* The tops have different offsets in their pages, so that they do not compete for the same
+     * cache lines. */
     prepare(fibre, bottom + stack_bytes - (created++ * 576) % 8192, entry);
     return fibre;
 }

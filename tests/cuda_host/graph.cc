@@ -1,4 +1,4 @@
-/* Captures of streams, and graphs: the recorded calls in their order. */
+/* Captures of streams, and graphs: the recorded calls in order. */
 #include "stream.h"
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 
 struct CUgraph_st {
     std::vector<cuda_host::Node> nodes;
-    unsigned origin; /* the number of the captured stream */
+    unsigned origin; /* number of the captured stream */
 };
 
 struct CUgraphExec_st {
@@ -18,7 +18,7 @@ struct CUgraphExec_st {
 namespace cuda_host
 {
 
-static std::vector<std::shared_ptr<Capture>> captures; /* that have begun and not ended */
+static std::vector<std::shared_ptr<Capture>> captures; /* begun and not ended */
 static unsigned long cold_launches;
 
 void reset_graphs()
@@ -74,7 +74,7 @@ cudaError_t record_mark(cudaStream_t stream, const std::shared_ptr<Mark> &mark)
 static void join(cudaStream_t stream, const std::shared_ptr<Capture> &capture)
 {
     stream->capture = capture;
-    stream->works = 1; /* the wait itself has to be waited for */
+    stream->works = 1; /* the wait itself must be waited for */
     stream->joined = 0;
     capture->forks.push_back(stream);
 }
@@ -98,14 +98,14 @@ cudaError_t record_wait(cudaStream_t stream, const std::shared_ptr<Mark> &mark)
         stream->capture->valid = false;
         return cudaErrorStreamCaptureIsolation;
     }
-    /* The nodes lie in the order of their submission, which keeps every such dependency. */
+    /* The nodes are in the order of their submission, which satisfies all such dependencies. */
     stream->capture->nodes.push_back({stream->number, nullptr, nullptr, mark});
     if (mark->stream != stream)
         mark->stream->joined = std::max(mark->stream->joined, mark->works);
     return cudaSuccess;
 }
 
-/* Ends it for all of its streams. */
+/* Ends the capture for all of its streams. */
 static cudaError_t end_capture(Capture &capture)
 {
     bool joined = true;
@@ -121,7 +121,7 @@ static cudaError_t end_capture(Capture &capture)
             break;
         }
     if (!capture.valid || !joined)
-        capture.nodes.clear(); /* their marks hold the capture */
+        capture.nodes.clear(); /* their marks own the capture */
     if (!capture.valid)
         return cudaErrorStreamCaptureInvalidated;
     return joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined;
@@ -141,9 +141,8 @@ void leave_capture(cudaStream_t stream)
     capture->forks.erase(std::find(capture->forks.begin(), capture->forks.end(), stream));
 }
 
-/* One after another. `past`: of the stream that they are launched in; that which was captured goes
- * on from there and ends there, and others take part as far as they wait for each other's events.
- */
+/* Runs the nodes one after another. past: of the stream of the launch, which takes the role of the
+ * captured stream; other streams take part by waiting for each other's events. */
 static void run_nodes(const std::vector<Node> &nodes, unsigned origin, race::Past &past)
 {
     std::map<unsigned, race::Past> streams;
@@ -239,7 +238,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream)
         if (!executable)
             return cudaErrorInvalidValue;
         cold_launches += !executable->uploaded;
-        executable->uploaded = true; /* a launch does it, if it must */
+        executable->uploaded = true; /* a launch uploads it if necessary */
         return submit(stream, [nodes = executable->nodes, origin = executable->origin,
                                past = stream_past(stream)] { run_nodes(*nodes, origin, *past); });
     });

@@ -1,4 +1,4 @@
-/* The arithmetic of kernels that the C library does not have under these names. */
+/* Arithmetic functions of kernels that the C library does not have under these names. */
 #ifndef CUDA_HOST_MATH_FUNCTIONS_H
 #define CUDA_HOST_MATH_FUNCTIONS_H
 
@@ -18,7 +18,7 @@ template <class T> inline T max(T a, T b)
     return a < b ? b : a;
 }
 
-/* A NaN has the bits of the one that the GPU's arithmetic yields, where x86's has others. */
+/* Returns the bits of the NaN that GPU arithmetic produces for every NaN; those of x86 differ. */
 inline unsigned __float_as_uint(float value)
 {
     return value != value ? 0x7fffffffu : unsigned(cuda_host::to_bits(value));
@@ -39,7 +39,7 @@ inline float __fmaf_rn(float a, float b, float c)
     return fmaf(a, b, c);
 }
 
-/* Never one step with a sum behind it. */
+/* Never contracted with a following sum. */
 inline float __fmul_rn(float a, float b)
 {
     return a * b;
@@ -58,8 +58,8 @@ inline float __frcp_rn(float a)
 namespace cuda_host
 {
 
-/* PTX's rcp.approx.ftz: up to 2^-23 off, here one way or the other as the divisor's last bit says.
- */
+/* PTX's rcp.approx.ftz, with an error of up to 2^-23: here it is off by one unit if the last bit of
+ * the divisor is 1. */
 inline float approximate_reciprocal(float a)
 {
     if (fabsf(a) < 0x1p-126f)
@@ -78,7 +78,7 @@ inline float reciprocal_root(float a)
 
 } // namespace cuda_host
 
-/* Macros, since the C library declares functions of these names. */
+/* Macros, because the C library declares functions with these names. */
 #define rsqrtf(a) ::cuda_host::reciprocal_root(a)
 #define __expf(a) expf(a)
 

@@ -1,6 +1,6 @@
 /*
- * Device memory is the host's, filled with ones. Under AddressSanitizer it is closed to everybody
- * except while the device works.
+ * Device memory is host memory, filled with ones. Under AddressSanitizer it is inaccessible except
+ * while the device works.
  */
 #include "internal.h"
 #include "race/race.h"
@@ -24,8 +24,8 @@
 namespace cuda_host
 {
 
-/* By the complement of the address: what the program has lost has to look lost to the search for
- * leaks. A lower bound is therefore the allocation at or below an address. */
+/* Keys are complements of addresses, so that LeakSanitizer does not take them for pointers. A lower
+ * bound is therefore the allocation at or below an address. */
 using Allocations = std::map<uintptr_t, size_t>;
 
 static Allocations &device_allocations()
@@ -48,7 +48,7 @@ static uintptr_t hidden(const void *pointer)
     return ~reinterpret_cast<uintptr_t>(pointer);
 }
 
-/* How many bytes there are from the pointer to its allocation's end; 0: none of these. */
+/* Returns the bytes from the pointer to the end of its allocation; 0 if it is in none of these. */
 static size_t room(const Allocations &allocations, const void *pointer)
 {
     auto found = allocations.lower_bound(hidden(pointer));
@@ -108,7 +108,7 @@ static cudaError_t host_malloc(void **pointer, size_t bytes)
     return call(Capturing::fails, [&] {
         if (!pointer)
             return cudaErrorInvalidValue;
-        *pointer = bytes ? allocate(host_allocations(), bytes, "page-locked memory") : nullptr;
+        *pointer = bytes ? allocate(host_allocations(), bytes, "pinned memory") : nullptr;
         return *pointer || !bytes ? cudaSuccess : cudaErrorMemoryAllocation;
     });
 }
@@ -130,7 +130,7 @@ static bool direction(cudaMemcpyKind kind, const void *to, const void *from, Pla
     return kind >= cudaMemcpyHostToHost && kind <= cudaMemcpyDefault;
 }
 
-/* Stricter than the real one with a host pointer that is the device's. */
+/* Stricter than the real runtime: a device pointer is not accepted as a host pointer. */
 static bool lies_in(Place place, const void *pointer, size_t bytes)
 {
     return place == device_place ? on_device(pointer, bytes)
@@ -158,7 +158,7 @@ static cudaError_t copy(void *to, const void *from, size_t bytes, cudaMemcpyKind
     if (capturing(stream) ||
         (source == device_place ? target == device_place || pinned(to) : pinned(from)))
         return submit(stream, [=] { move(to, from, bytes); });
-    /* Pageable memory is staged: read at once, or waited for until it is written. */
+    /* Pageable memory is staged: a read happens at once, a write is waited for. */
     if (source == host_place) {
         std::string staged(static_cast<const char *>(from), bytes);
         return submit(stream, [=] { move(to, staged.data(), bytes); });
@@ -244,7 +244,7 @@ cudaError_t cudaFreeHost(void *pointer)
         if (pointer && !host_allocations().erase(hidden(pointer)))
             return cudaErrorInvalidValue;
         if (race::on)
-            run_all_queues(); /* what is still to come uses the memory, too */
+            run_all_queues(); /* queued work may still use the memory */
         race::frees(pointer);
         free(pointer);
         return cudaSuccess;

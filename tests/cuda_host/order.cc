@@ -31,8 +31,7 @@ void shuffle_order(unsigned *numbers, size_t count)
     if (seed == 0)
         return;
     for (size_t left = count; left > 1; left--) {
-        /* Grids have less than 2^32 blocks: the product of the upper half with `left` is uniform
-         * enough. */
+        /* Grids have fewer than 2^32 blocks, so the upper half times `left` is uniform enough. */
         size_t other = size_t(((draw() >> 32) * left) >> 32);
         unsigned kept = numbers[other];
         numbers[other] = numbers[left - 1];
@@ -63,7 +62,7 @@ bool cuda_host_same_for_seeds(int seeds, void (*run)(void *context), void *conte
     bool same = true;
     for (int i = 0; i < seeds && same; i++) {
         cuda_host_set_seed(uint64_t(i));
-        memset(output, 0xa5, bytes); /* what is not written is the same every time, too */
+        memset(output, 0xa5, bytes); /* bytes that are not written are equal too */
         run(context);
         if (i == 0)
             first.assign(now, now + bytes);

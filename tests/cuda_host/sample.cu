@@ -1,7 +1,7 @@
 /*
- * Kernels of every kind that the back end has, right and wrong ones, for the tests of the host
- * emulation. nvcc compiles them as well:
- *     nvcc -std=c++17 -arch=sm_89 -Werror all-warnings -I kernels -c tests/cuda_host/sample.cu
+ * Kernels of every kind that the back end has, correct and wrong ones, for the tests of the
+ * emulation. nvcc compiles them as well: nvcc -std=c++17 -arch=sm_89 -Werror all-warnings -I
+ * kernels -c tests/cuda_host/sample.cu
  */
 #include "sample.h"
 
@@ -72,7 +72,7 @@ static __global__ void warp_functions(unsigned *out)
     mine[7] = unsigned(__all_sync(full, lane < 31));
     mine[8] = __float_as_uint(__shfl_sync(full, 0.5f * float(lane), 4));
     mine[9] = unsigned(__shfl_sync(full, (unsigned long long)lane << 40, 6) >> 40);
-    /* The halves of the warp on their own. */
+    /* The two halves of the warp, separately. */
     unsigned half = lane < 16 ? 0x0000ffffu : 0xffff0000u;
     unsigned sum = lane;
     for (int distance = 8; distance > 0; distance /= 2)
@@ -206,7 +206,8 @@ static __global__ void absent_block(int)
         cluster_barrier();
 }
 
-/* Every block leaves a number, and after the barrier finds those of all; and again, with others. */
+/* Every block stores a number and after the barrier reads those of all blocks; then again with
+ * others. */
 template <bool barrier> __global__ void grid_exchange(int *parts, unsigned *count, int *out)
 {
     unsigned block = blockIdx.y * gridDim.x + blockIdx.x, blocks = gridDim.x * gridDim.y;

@@ -1,6 +1,6 @@
 /*
- * Streams queue what they are given until the host waits for it. Only what has to be done by then
- * is done: a missing dependency between streams shows.
+ * Streams queue work until the host waits for it. Only the work that must be done by then is run,
+ * so that missing dependencies between streams are detected.
  */
 #include "stream.h"
 
@@ -13,7 +13,7 @@ namespace cuda_host
 static CUstream_st legacy = {false, {}, nullptr, 0, 0, race::legacy_stream, {}};
 static uint64_t submitted;
 
-/* By complement, so that a stream that was never destroyed is a leak. */
+/* Complements of addresses, so that a stream that is never destroyed is reported as a leak. */
 static std::vector<uintptr_t> streams;
 
 static uintptr_t hidden(cudaStream_t stream)
@@ -41,7 +41,7 @@ static void run_until(cudaStream_t stream, uint64_t serial)
     while (!stream->queue.empty() && stream->queue.front().serial <= serial) {
         Operation operation = std::move(stream->queue.front());
         stream->queue.pop_front();
-        /* What these wait for was submitted earlier still: there is no circle. */
+        /* These wait only for work submitted even earlier, so there is no cycle. */
         if (stream == &legacy) {
             for (uintptr_t other : streams)
                 if (shown(other)->blocking) {
@@ -65,7 +65,7 @@ static void run_until(cudaStream_t stream, uint64_t serial)
     }
 }
 
-/* From outside of all work. */
+/* Called from outside all work. */
 static void run_opened(cudaStream_t stream, uint64_t serial)
 {
     if (stream->queue.empty() || stream->queue.front().serial > serial)
@@ -77,7 +77,7 @@ static void run_opened(cudaStream_t stream, uint64_t serial)
 
 void run_stream(cudaStream_t stream)
 {
-    if (!stream) /* waits for those that block it, even if it has nothing to do */
+    if (!stream) /* waits for the blocking streams even if it is empty */
         legacy.queue.push_back({++submitted, nullptr, nullptr, {}});
     run_opened(real(stream), UINT64_MAX);
     race::host_learns(real(stream)->past);
@@ -252,7 +252,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
             return cudaSuccess;
         if (event->mark->capture)
             return cudaErrorCapturedEvent;
-        /* A host that polls gets there, step by step. */
+        /* Polling makes progress, step by step. */
         static unsigned polls;
         cudaStream_t stream = event->mark->stream;
         if (++polls % device.polls == 0)

@@ -1,4 +1,4 @@
-/* Streams, events and captures as stream.cc and graph.cc share them. */
+/* Streams, events and captures, shared by stream.cc and graph.cc. */
 #ifndef CUDA_HOST_STREAM_H
 #define CUDA_HOST_STREAM_H
 
@@ -16,14 +16,14 @@ using Work = std::function<void()>;
 
 struct Mark;
 
-/* What a capture records: work for a stream, the record of an event in it, or its wait for one. */
+/* An entry of a capture: work for a stream, the record of an event, or the wait for one. */
 struct Node {
-    unsigned stream; /* by its number */
+    unsigned stream; /* number */
     Work work;
     std::shared_ptr<Mark> recorded, awaited;
 };
 
-/* What is submitted between the begin and the end of a capture, in that order. */
+/* The work submitted between the beginning and the end of a capture, in order. */
 struct Capture {
     cudaStream_t origin;
     cudaStreamCaptureMode mode;
@@ -38,9 +38,9 @@ struct Mark {
     uint64_t serial;
     bool done;
     double seconds;
-    std::shared_ptr<Capture> capture; /* recorded under it */
-    size_t works;                     /* that the stream had submitted to it */
-    race::Past past;                  /* of the stream, once it is done */
+    std::shared_ptr<Capture> capture; /* that it was recorded in */
+    size_t works;                     /* submitted to it by the stream at that time */
+    race::Past past;                  /* of the stream, once done */
 };
 
 struct Operation {
@@ -50,23 +50,23 @@ struct Operation {
     race::Past host; /* at its submission */
 };
 
-/* Under capture: nothing is queued. */
+/* During a capture: record instead of queueing. */
 cudaError_t record_wait(cudaStream_t stream, const std::shared_ptr<Mark> &mark);
 cudaError_t record_work(cudaStream_t stream, Work work);
 cudaError_t record_mark(cudaStream_t stream, const std::shared_ptr<Mark> &mark);
-cudaError_t refuse_legacy_work(); /* if it would meet a capture */
+cudaError_t refuse_legacy_work(); /* fails if it would depend on a capture */
 void leave_capture(cudaStream_t stream);
 
-race::Past *stream_past(cudaStream_t stream); /* of NULL too */
+race::Past *stream_past(cudaStream_t stream); /* NULL: the legacy stream */
 
 } // namespace cuda_host
 
 struct CUstream_st {
-    bool blocking; /* takes turns with the legacy stream */
+    bool blocking; /* synchronises with the legacy stream */
     std::deque<cuda_host::Operation> queue;
     std::shared_ptr<cuda_host::Capture> capture;
-    size_t works, joined; /* submitted to the capture, and those its origin has waited for */
-    unsigned number;      /* of all streams, from 1 */
+    size_t works, joined; /* submitted to the capture; waited for by its origin */
+    unsigned number;      /* among all streams, from 1 */
     cuda_host::race::Past past;
 };
 

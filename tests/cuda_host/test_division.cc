@@ -1,4 +1,4 @@
-/* kernels/division.cuh against the processor's own division. */
+/* Checks kernels/division.cuh against the processor's division. */
 #include "division.cuh"
 #include "expect.h"
 
@@ -12,8 +12,8 @@ static void check(unsigned number, const Divisor &by)
     EXPECT(quotient_of(number, by) == number / by.by);
 }
 
-/* Multiples and what is beside them, where a quotient that is off by one shows, up to the largest.
- */
+/* Checks multiples of `by` and their neighbours, where a quotient off by one shows, up to the
+ * maximum. */
 static void check_divisor(unsigned by)
 {
     const unsigned most = (1u << 31) - 1, largest = most / by;

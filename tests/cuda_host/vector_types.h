@@ -1,4 +1,4 @@
-/* Vector types, as CUDA names and aligns them. */
+/* Vector types with the names and alignments of CUDA. */
 #ifndef CUDA_HOST_VECTOR_TYPES_H
 #define CUDA_HOST_VECTOR_TYPES_H
 

@@ -1,7 +1,7 @@
 /*
- * Measures the maximum rates of this GPU. Prints one line of JSON with its name, the float32 and
- * TF32 rates of cuBLAS on large square matrices (FLOP/s), and the bandwidth of a copy in device
- * memory (bytes read plus bytes written per second). Each is the best of several measurements.
+ * Measures the peak rates of this GPU and prints one line of JSON: its name, the float32 and TF32
+ * rates of cuBLAS on large square matrices (FLOP/s), and the bandwidth of a copy in device memory
+ * (bytes read plus bytes written per second). Each is the best of several runs.
  */
 #include <algorithm>
 #include <cstdio>
@@ -66,7 +66,7 @@ int main()
     CHECK(cudaMalloc(&a, bytes));
     CHECK(cudaMalloc(&b, bytes));
     CHECK(cudaMalloc(&c, bytes));
-    /* The time does not depend on values, but zeros would use less power. */
+    /* Values do not affect the work, but zeros would reduce the power consumption. */
     float *host = (float *)std::malloc(bytes);
     if (!host)
         return 1;

@@ -1,12 +1,12 @@
 /*
- * Prints the variant of the fused NNMF kernels and its dynamic shared memory for each layer of the
- * published network, on an emulated RTX 4090 (99 KB per block, no clusters) and an emulated H100
- * (227 KB, clusters):
+ * Prints the variant of the fused NNMF kernels, and its dynamic shared memory, for each layer of
+ * the published network on an emulated RTX 4090 (99 KB per block, no clusters) and H100 (227 KB,
+ * clusters):
  *
  *     layer;rows;features;outputs;limit;precision;direction;variant;bytes
  *
- * (rows: for a batch of 50.) Fails if a layer has no variant. The backward rule is the same for all
- * precisions and printed once.
+ * (rows: of a batch of 50.) Fails if a layer has no variant. The backward rule is the same for all
+ * precisions and is printed once.
  */
 #include "cuda_host.h"
 #include "network/network.h"
@@ -26,7 +26,7 @@ static void stop(const Error *error)
     exit(1);
 }
 
-/* Prints the line for a layer. Returns false if no variant fits. */
+/* Prints the line of a layer; returns false if no variant fits. */
 static bool print_choice(const Device *device, const Layer *layer, const Gpu *gpu,
                          Precision precision, bool backward)
 {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the kernels' PTX for instructions that must not be in it. Needs nvcc, but no GPU.
+"""Checks the PTX of the kernels for forbidden instructions. Needs nvcc, but no GPU.
 
     test_code.py NVCC
 """
@@ -16,14 +16,14 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NVCC = sys.argv.pop(1) if len(sys.argv) > 1 else "nvcc"
 
-# Sources, pattern that must not be in their PTX, reason.
+# Sources, pattern that their PTX must not contain, and the reason.
 FORBIDDEN = (
-    ("*", r"membar\.(gl|sys)|fence\.sc", "a sequentially consistent fence: acq_rel is enough"),
-    ("nnmf*", r"div\.rn\.f32", "a division with a slow path, which every 0 takes"),
-    ("adam", r"div\.rn\.f32", "a division with a slow path, which gradients of 0 take"),
+    ("*", r"membar\.(gl|sys)|fence\.sc", "a sequentially consistent fence: acq_rel suffices"),
+    ("nnmf*", r"div\.rn\.f32", "a division with a slow path, which zeros take"),
+    ("adam", r"div\.rn\.f32", "the same, when gradients are 0"),
     ("unfold", r"(div|rem)\.[us](32|64)", "an integer division: the host knows the divisors"),
 )
-# Patterns that must be in it, to check that nvcc writes PTX of the form above.
+# Patterns that it must contain, which shows that the ones above match the PTX syntax of nvcc.
 FOUND = (
     ("columns", "convolution", r"atom\.add\.acq_rel\.gpu"),
     ("grid", "batchnorm", r"atom\.add\.release\.gpu"),

@@ -1,10 +1,11 @@
 /*
- * Compares our batch norm, 1x1 convolution and softmax with cuDNN's, in the shapes of the published
- * network at a batch of 50. Prints the maximum relative differences (2-norm) and the median times
- * of both. Fails if a difference is larger than float32 rounding explains.
+ * Compares batch norm, 1x1 convolution and softmax with cuDNN, in the shapes of the published
+ * network with a batch of 50. Prints the maximum relative differences (2-norm) and both times,
+ * medians of many runs; fails if a difference is larger than float32 rounding explains.
  *
- * Differences are computed on (rows, channels) as (N, C) images of one pixel, which is our memory
- * layout. cuDNN is timed on (N, C, H, W), the layout it is optimised for. All in float32, no TF32.
+ * Differences are computed with (rows, channels) as (N, C) images of one pixel, our layout in
+ * memory; cuDNN is timed with (N, C, H, W), the layout it is optimised for. Float32 throughout, no
+ * TF32.
  */
 #include <algorithm>
 #include <cmath>
@@ -109,7 +110,7 @@ double difference(const Buffer &ours, const Buffer &theirs, double size = 0.0)
     return norm > 0.0 ? std::sqrt(squares) / norm : std::sqrt(squares);
 }
 
-/* Returns microseconds per call on the back end's stream, the median of several groups of calls. */
+/* Returns the microseconds of a call on the back end's stream: the median over groups of calls. */
 template <class Work> double time_of(Work work)
 {
     enum { GROUPS_TIMED = 21, CALLS = 10 };
@@ -210,7 +211,7 @@ void check_batch_norm(const Extent &extent)
     norm_forward(CUDNN_BATCHNORM_SPATIAL, flat, parameters, theirs);
     norm_backward(CUDNN_BATCHNORM_SPATIAL, flat, parameters, theirs);
     finish();
-    /* Means near zero and sums that cancel are compared relative to the size of their terms. */
+    /* Means near zero, and sums that cancel, are compared relative to the size of their terms. */
     double terms = std::sqrt((double)c), sums = terms * std::sqrt((double)rows);
     double worst =
         std::max({difference(mine.out, theirs.out), difference(mine.mean, theirs.mean, terms),
@@ -234,7 +235,7 @@ void check_batch_norm(const Extent &extent)
 
 /* ---- 1x1 convolution ---- */
 
-/* cuDNN's fastest algorithms for a shape. */
+/* The fastest algorithms of cuDNN for a shape. */
 struct Convolution {
     cudnnTensorDescriptor_t x, y, bias;
     cudnnFilterDescriptor_t filter;
@@ -266,7 +267,7 @@ struct Convolution {
         cudnnDestroyConvolutionDescriptor(convolution);
     }
 
-    /* The first of cuDNN's proposals, best first, that works in float32 and in our space. */
+    /* Returns the fastest of cuDNN's algorithms in float32 and within our workspace. */
     template <class Proposal> static auto first_good(const std::vector<Proposal> &all, int count)
     {
         for (int i = 0; i < count; i++)
@@ -281,18 +282,18 @@ struct Convolution {
 
     void choose()
     {
-        enum { MAX = 8 };
+        enum { MAX_COUNT = 8 };
         int count = 0;
-        std::vector<cudnnConvolutionFwdAlgoPerf_t> a(MAX);
-        CHECK(cudnnFindConvolutionForwardAlgorithm(dnn, x, filter, convolution, y, MAX, &count,
-                                                   a.data()));
+        std::vector<cudnnConvolutionFwdAlgoPerf_t> a(MAX_COUNT);
+        CHECK(cudnnFindConvolutionForwardAlgorithm(dnn, x, filter, convolution, y, MAX_COUNT,
+                                                   &count, a.data()));
         forward = first_good(a, count);
-        std::vector<cudnnConvolutionBwdDataAlgoPerf_t> b(MAX);
-        CHECK(cudnnFindConvolutionBackwardDataAlgorithm(dnn, filter, y, convolution, x, MAX, &count,
-                                                        b.data()));
+        std::vector<cudnnConvolutionBwdDataAlgoPerf_t> b(MAX_COUNT);
+        CHECK(cudnnFindConvolutionBackwardDataAlgorithm(dnn, filter, y, convolution, x, MAX_COUNT,
+                                                        &count, b.data()));
         data = first_good(b, count);
-        std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> c(MAX);
-        CHECK(cudnnFindConvolutionBackwardFilterAlgorithm(dnn, x, y, convolution, filter, MAX,
+        std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> c(MAX_COUNT);
+        CHECK(cudnnFindConvolutionBackwardFilterAlgorithm(dnn, x, y, convolution, filter, MAX_COUNT,
                                                           &count, c.data()));
         weights = first_good(c, count);
     }

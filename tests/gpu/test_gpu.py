@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The program on a GPU: `--device cuda` with either NNMF kernel.
+"""Tests of the program on a GPU: `--device cuda` with either NNMF kernel.
 
     test_gpu.py CLASS [CLASS...]
 
-Exits with 77 if all tests are skipped. Environment: as in tests/cli, NNMF_REFERENCE and NNMF_DATA as in
-tests/cli/test_reference.py; NNMF_GPU_OPTIONS replaces "--device cuda", to try the tests without a GPU.
+Exits with 77 (skipped) if all tests lack what they need. Environment: as for tests/cli, and
+NNMF_REFERENCE and NNMF_DATA as for tests/cli/test_reference.py; NNMF_GPU_OPTIONS replaces
+"--device cuda", to try the tests without a GPU.
 """
 
 import csv
@@ -45,7 +46,7 @@ class OnGpu:
 
 
 class ReferenceFused(OnGpu, test_reference.Reference):
-    """Traces, trajectory, and the published model's 8525 correct images, with the CPU's tolerances."""
+    """Traces, trajectory, and the published model's 8525 correct images; tolerances of the CPU."""
 
 
 class ReferenceCublas(OnGpu, test_reference.Reference):
@@ -53,7 +54,7 @@ class ReferenceCublas(OnGpu, test_reference.Reference):
 
 
 class Reference3xtf32(OnGpu, test_reference.Reference):
-    """Tensor cores with operands split in two parts, also with the CPU's tolerances."""
+    """Tensor cores with operands split in two; also with the tolerances of the CPU."""
 
     options = options_for("fused", "3xtf32")
 
@@ -67,12 +68,12 @@ class FixturesCublas(OnGpu, test_fixtures.Fixtures):
 
 
 class Tf32(OnGpu, test_reference.Reference):
-    """Prints the errors of TF32 against the float64 traces; the bounds only catch broken kernels.
+    """Prints how far TF32 is from the float64 traces; the bounds only catch broken results.
 
-    TF32 keeps 11 bits, which rounds each factor of a product by up to 5e-4, and twenty iterations
-    multiply that error. A gradient also jumps where a value in front of a ReLU is that close to
-    zero, which about 1 in 1000 are, so its error may be the square root of that. With the emulated
-    fused kernel, the errors of trace_trained were 7e-4 in an output and 2e-2 in a gradient.
+    TF32 keeps 11 bits, a rounding error of 5e-4 in each factor of a product, and twenty iterations
+    multiply it several times. A gradient also jumps if a value before a ReLU is that close to zero;
+    about 1 in 1000 is, so the error of a gradient may be the square root of that. With the fused
+    kernel emulated, trace_trained was off by 7e-4 in an output and 2e-2 in a gradient.
     """
 
     OUTPUT_BOUND, GRADIENT_BOUND = 1e-2, 2e-1
@@ -121,7 +122,7 @@ class Tf32(OnGpu, test_reference.Reference):
 
 
 def tf32_of(name, kernel):
-    """-> a class with all tests of test_reference, including those it adds one by one."""
+    """The tests of test_reference, with those that it adds one by one, but without its class."""
     return type(name, (Tf32,), {"options": options_for(kernel, "tf32"), "__module__": __name__})
 
 
@@ -134,9 +135,9 @@ Tf32Fused, Tf32Cublas = tf32_of("Tf32Fused", "fused"), tf32_of("Tf32Cublas", "cu
 class Agreement(test_runs.RunTest):
     """The same 200 steps on the GPU and on the CPU.
 
-    Rounding differs, and training amplifies the difference with every step. A third run measures
-    by how much: on the CPU, with initial weights changed by one float32 rounding. The GPU rounds
-    differently in every operation of every step, so it may deviate more, within a factor.
+    Rounding differs, and training amplifies it step by step. A third run measures by how much: the
+    CPU with initial weights that are off by one float32 rounding. The GPU rounds differently in
+    every operation of every step, so it may deviate further, but in the same way.
     """
 
     STEPS, FIRST = 200, 5
@@ -206,7 +207,7 @@ class Repeated(OnGpu, test_runs.RunTest):
                 self.check_twice(kernel, "--train-range", "0:58", "--test-range", "0:23")
 
     def test_cifar10_with_the_usual_batch(self):
-        """The published network with its default batch, each image augmented separately."""
+        """The published network as it is trained, with a separate augmentation for every image."""
         for kernel in KERNELS:
             runs = []
             for number in (1, 2):

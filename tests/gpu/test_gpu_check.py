@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""scripts/gpu-check and scripts/kernel-report without a GPU: their errors, and the files that they write
-from the output of stub programs."""
+"""Tests of scripts/gpu-check and scripts/kernel-report without a GPU: what they print when
+something is missing, and what they write, with programs that print recorded output instead of the
+real ones."""
 
 import importlib.machinery
 import importlib.util
@@ -87,7 +88,7 @@ test_seconds
 
 
 class Program(unittest.TestCase):
-    """A folder with a build tree and a PATH of stub programs."""
+    """A folder with a build tree, and a PATH of programs that only print."""
 
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nnmf-gpu-check-"))
@@ -298,7 +299,7 @@ class Script(unittest.TestCase):
 
 
 class Handed(Program):
-    """The arguments that scripts/gpu-check passes to bench/gpu_check.py, printed by a stub python3."""
+    """What scripts/gpu-check passes to bench/gpu_check.py, with a python3 that prints it."""
 
     def check(self, *arguments):
         self.script(self.bin / "nvidia-smi", "echo 'GPU 0: NVIDIA Test GPU'\n")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""scripts/gpu-pack and scripts/gpu-run. Packs a build tree with the CUDA back end, copies and moves the
-checkout, and checks that every GPU test is found and skipped there. With a small stub tree and small
-data, also checks unpacking and the errors for missing or broken files.
+"""Tests of scripts/gpu-pack and scripts/gpu-run. A build tree with the CUDA back end is packed and
+the checkout copied and moved; there every GPU test is found and skipped. With a small made-up tree
+and small data: what they unpack, print and leave behind when something is missing or broken.
 
     test_gpu_pack.py TREE [TEST...]
 
@@ -25,8 +25,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 from gpu_check import parts  # noqa: E402
 
-TREE = None  # from the command line
-# A virtual environment may be in the checkout, and the other machine does not have it.
+TREE = None  # of the command line
+# Not that of a virtual environment in the checkout, which the other machine does not have.
 PYTHON = os.path.realpath(sys.executable)
 NAMES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 IMAGES = 250  # of a small batch
@@ -60,7 +60,7 @@ class Folder(unittest.TestCase):
         path.chmod(0o755)
 
     def call(self, *command, env=None, limit=None):
-        """`limit`: maximum size of files in KiB, to simulate a full disk."""
+        """limit: maximum size of files in KiB, instead of a full disk."""
         command = [str(word) for word in command]
         if limit:
             command = ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "limited", *command]
@@ -73,7 +73,7 @@ class Folder(unittest.TestCase):
         return done
 
     def fail_with(self, line, *command, **how):
-        """Checks that the command fails with one line on standard error that starts with `line`."""
+        """The command must fail with one line on standard error that begins with `line`."""
         done = self.call(*command, **how)
         self.assertNotEqual(done.returncode, 0, done)
         self.assertEqual(len(done.stderr.splitlines()), 1, done)
@@ -88,7 +88,7 @@ class Moved(Folder):
     """The checkout, copied with its pack, and moved."""
 
     def copy(self):
-        """Copies the tracked files and new files that are not ignored."""
+        """Copies what a user copies: tracked files, and untracked ones that are not ignored."""
         done = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "-C", ROOT, "ls-files", "-z",
                                "--cached", "--others", "--exclude-standard"], check=True,
                               capture_output=True)
@@ -115,7 +115,7 @@ class Moved(Folder):
                 if of["name"] == "LABELS" and label in of["value"]}
 
     def check_paths(self):
-        """Checks that no file contains the checkout's path, except for sources in programs' messages."""
+        """No file contains the checkout's path, except for source names in programs' messages."""
         old = re.compile(rb"(?:" + b"|".join(re.escape(os.fsencode(path)) for path in (ROOT, TREE))
                          + rb")(?![\w.-])[^\0\n\"';]*")
         files = [path for path in (self.project / ".gpu").rglob("*") if path.is_file()
@@ -144,7 +144,7 @@ class Moved(Folder):
         print(f"{len(expected)} GPU tests, all skipped", flush=True)
         self.check_paths()
 
-        # The check runs up to the search for a GPU, called by either name.
+        # The check of a GPU gets as far as finding no GPU, under both names.
         self.script(self.bin / "nvidia-smi", "echo 'GPU 0: none'")
         errors = [self.fail_with("gpu-check: no ", run, "bash", "-c", command).stderr
                   for command in ('scripts/gpu-check --build "$BUILD" --seconds 9 --results "$OUT"',
@@ -156,7 +156,7 @@ class Moved(Folder):
 
 
 class Small(Folder):
-    """A project with only scripts/, and a build tree of stub programs."""
+    """A project with only scripts/, and a tree of programs that only print."""
 
     def setUp(self):
         super().setUp()
@@ -196,7 +196,7 @@ class Small(Folder):
         return self.succeed("scripts/gpu-pack", "--build", self.tree, *arguments, **how)
 
     def elsewhere(self):
-        """Moves the project; the data are no longer available."""
+        """Moves the project and unsets NNMF_DATA."""
         self.project = self.project.rename(self.folder / "elsewhere")
         self.pack = self.project / ".gpu"
         self.unpacked = self.pack / "unpacked"
@@ -346,7 +346,7 @@ class Images(Small):
         self.make_data()
 
     def check_images(self, *copies):
-        """Checks that the unpacked files are the data, and `copies` are copies of the first."""
+        """The unpacked files are the data, but those named in `copies` are copies of the first."""
         for name in NAMES:
             path = self.unpacked / "cifar10" / f"{name}.bin"
             expected = self.data / f"{'data_batch_1' if name in copies else name}.bin"
@@ -364,7 +364,7 @@ class Images(Small):
         self.assertEqual((done.stdout, done.stderr),
                          (f"trained with {self.unpacked}/cifar10\n", ""))
         self.check_images()
-        # Existing files stay, which needs neither NumPy nor Pillow.
+        # Existing files are kept, without NumPy and Pillow.
         self.script(self.folder / "python", f"exec {PYTHON} -S \"$@\"")
         before = (self.unpacked / "cifar10" / "data_batch_3.bin").stat()
         done = self.succeed("scripts/gpu-run", "true", env={
@@ -389,7 +389,7 @@ class Images(Small):
         self.gpu_pack()
         pictures = {path: path.read_bytes() for path in self.pack.rglob("*.webp")}
         self.assertEqual(len(pictures), 6)
-        # The pictures exist, so neither NumPy nor Pillow is used.
+        # The pictures exist already, so neither NumPy nor Pillow is used.
         self.script(self.folder / "python", """\
             case "$*" in *gpu_images.py*) set -- -S "$@" ;; esac
             exec """ + PYTHON + ' "$@"')
@@ -408,7 +408,7 @@ class Images(Small):
         picture.write_bytes(right[:5000])
         self.fail_with("gpu-run: cannot read: ", "scripts/gpu-run", "true")
         self.assertFalse((self.unpacked / "cifar10" / "data_batch_3.bin").exists())
-        picture.unlink()  # an incomplete part
+        picture.unlink()  # leaves the part incomplete
         self.fail_with("gpu-run: cannot read: ", "scripts/gpu-run", "true")
         picture.write_bytes(right)
         self.succeed("scripts/gpu-run", "true")

@@ -1,5 +1,5 @@
 /*
- * Runs a command if there is a GPU, otherwise prints the reason and exits with 77, which CTest
+ * Runs a command if there is a GPU; otherwise prints the reason and exits with 77, which CTest
  * reports as skipped. A GPU that cannot be used is a failure.
  *
  *     with_gpu [COMMAND ARGUMENTS...]
@@ -12,7 +12,7 @@
 
 enum { SKIPPED = 77 };
 
-static bool no_gpu(const char *reason)
+static bool is_missing(const char *reason)
 {
     static const char *const reasons[] = {
         "no NVIDIA driver: ", "no NVIDIA GPU: ", "no such device: "};
@@ -28,7 +28,7 @@ int main(int argc, char **argv)
     Error error = {0};
     if (!device_open_cuda(&device, &(CudaOptions){.kernel = NNMF_KERNEL_FUSED}, &error)) {
         fprintf(stderr, "with_gpu: %s\n", error.text);
-        return no_gpu(error.text) ? SKIPPED : 1;
+        return is_missing(error.text) ? SKIPPED : 1;
     }
     printf("%s\n", device.description);
     fflush(stdout);

@@ -69,7 +69,7 @@ static void check_adam(Checker *checker)
         float *m = trial_floats(&trial, "m", CHANGED, end);
         float *v = trial_floats(&trial, "v", CHANGED, end);
         for (size_t e = 0; e < end; e++) {
-            /* From zero the result is the step alone, which a parameter's size would hide. */
+            /* Parameters of 0 leave only the step, which would be small beside a parameter. */
             parameters[e] = i % 2 ? (float)uniform(checker, -1.0, 1.0) : 0.0f;
             m[e] = fresh ? 0.0f : (float)uniform(checker, -size, size);
             v[e] = fresh ? 0.0f : (float)uniform(checker, 0.0, size * size);
@@ -102,7 +102,7 @@ static void check_advance(Checker *checker)
 
 /* ---- Adam from its algorithm ---- */
 
-/* Kingma and Ba's algorithm 1 as it is printed, with the corrected moments as such. */
+/* Algorithm 1 of Kingma and Ba (2015) as printed, with explicit corrected moments. */
 static void adam_follows_its_algorithm(void **state)
 {
     (void)state;

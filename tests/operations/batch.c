@@ -18,12 +18,12 @@ static void check_sample(Checker *checker)
         int batch_size = between(checker, 1, count < 60 ? count : 60);
         int steps = (count + batch_size - 1) / batch_size, step = between(checker, 0, steps - 1);
         if (i % 5 == 0)
-            step = steps - 1; /* which may be a short one */
-        int left = count - step * batch_size, now = left < batch_size ? left : batch_size;
+            step = steps - 1; /* may be incomplete */
+        int left = count - step * batch_size, batch = left < batch_size ? left : batch_size;
         if (i % 4 == 3 && 3 * batch_size <= left)
-            now = 3 * batch_size; /* those of several steps, full ones one behind the other */
+            batch = 3 * batch_size; /* several full batches at once, one after the other in memory */
         s = (Sampler){.begin = (size_t)between(checker, 0, 10),
-                      .batch = now,
+                      .batch = batch,
                       .batch_size = batch_size,
                       .shuffle = i % 2 == 0,
                       .augment = (AugmentKind)(i / 2 % 3),

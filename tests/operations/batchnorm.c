@@ -11,8 +11,8 @@ typedef struct RowShape {
     int channels, batches;
 } RowShape;
 
-/* At last one chunk of rows with columns for several blocks, more columns than are added at once,
- * and so many rows that a thread of a kernel does not keep its elements. */
+/* The last two: one chunk of rows with columns for several blocks, more than are summed at once;
+ * and more rows than the threads of a kernel keep in registers. */
 static const RowShape row_shapes[] = {
     {1, 1, 1},    {1, 5, 1},    {2, 1, 1},   {3, 17, 1},   {1152, 32, 1},
     {288, 32, 1}, {128, 64, 1}, {32, 64, 1}, {40, 300, 1}, {70000, 3, 1},
@@ -33,7 +33,7 @@ static bool next_rows(Checker *checker, int number, RowShape *shape, char *text)
     return true;
 }
 
-/* The same with two to four such batches now and then. */
+/* Like next_rows, with two to four such batches in some trials. */
 static bool next_batches(Checker *checker, int number, RowShape *shape, char *text)
 {
     if (!next_rows(checker, number, shape, text))
@@ -47,7 +47,7 @@ static bool next_batches(Checker *checker, int number, RowShape *shape, char *te
     return true;
 }
 
-/* Every channel with a mean and a deviation of its own. */
+/* Adds an input whose channels each have their own mean and standard deviation. */
 static const float *channels_input(Checker *checker, Trial *trial, const RowShape *s)
 {
     size_t width = (size_t)s->channels;
@@ -93,7 +93,7 @@ static void call_batchnorm_backward(const Operations *ops, Backend *backend, con
                             b[7]);
 }
 
-/* din in the place of dout. */
+/* din is dout. */
 static void call_batchnorm_backward_in_place(const Operations *ops, Backend *backend,
                                              const void *arguments, void *const *b)
 {
@@ -146,7 +146,7 @@ static void check_batchnorm_accumulate(Checker *checker)
     for (int i = 0; next_batches(checker, i, &s, trial.shape); i++) {
         size_t width = (size_t)s.channels;
         if (s.rows > 2000)
-            continue; /* of so many, the plain sums too are off by more than is allowed */
+            continue; /* with so many rows the errors of the plain sums exceed the limit too */
         channels_input(checker, &trial, &s);
         double *sums = trial_bytes(&trial, "sums", CHANGED, DOUBLES, 2 * width * sizeof *sums);
         for (size_t c = 0; c < 2 * width; c++)
@@ -156,7 +156,7 @@ static void check_batchnorm_accumulate(Checker *checker)
     }
 }
 
-/* Means and variances that are not those of the rows. */
+/* Adds means and variances other than those of the rows. */
 static void frozen_statistics(Checker *checker, Trial *trial, size_t width)
 {
     trial_random(checker, trial, "mean", width, -1.0, 1.0);
@@ -220,15 +220,15 @@ static void check_batchnorm_frozen_backward(Checker *checker)
         float *dout = trial_floats(&trial, "dout", in_place ? CHANGED : INPUT, count);
         for (size_t e = 0; e < count; e++)
             dout[e] = (float)uniform(checker, -1.0, 1.0);
-        double least = variance[0];
+        double min_variance = variance[0];
         for (size_t c = 1; c < width; c++)
-            least = fmin(least, variance[c]);
+            min_variance = fmin(min_variance, variance[c]);
         if (!in_place)
             trial_result(&trial, "din", count, 0.0);
         /* The terms are dout times the normalised input. */
         double root_rows = sqrt((double)s.rows);
         trial_result(&trial, "dweight", width,
-                     root_rows * (1.0 + rms(in, count)) / sqrt(least + 1e-5));
+                     root_rows * (1.0 + rms(in, count)) / sqrt(min_variance + 1e-5));
         trial_result(&trial, "dbias", width, root_rows);
         check_trial(checker, &trial);
     }

@@ -1,4 +1,4 @@
-/* The devices under test, and which runs a trial makes on them. */
+/* The devices under test, and the runs of a trial on them. */
 #include "checker.h"
 
 #include "run.h"
@@ -16,7 +16,7 @@ static bool open_cpu(const Candidate *candidate, int threads, Device *device, Er
     return device_open_cpu(device, &(CpuOptions){candidate->name, threads}, error);
 }
 
-/* The threads are a CPU's. */
+/* The number of threads applies to CPUs only. */
 static bool open_cuda(const Candidate *candidate, int threads, Device *device, Error *error)
 {
     (void)threads;
@@ -33,11 +33,11 @@ static bool has_gpu(void)
     if (found)
         device_close(&device);
     else
-        printf("no GPU is tested: %s\n", error.text);
+        printf("no GPU tested: %s\n", error.text);
     return found;
 }
 
-/* Every device that this build has and this machine can run. */
+/* Lists every device that this build has and this machine can run; returns their number. */
 static int list_candidates(Candidate *list)
 {
     int count = 0;
@@ -56,15 +56,15 @@ static int list_candidates(Candidate *list)
     return count;
 }
 
-/* A GPU is opened once more, for the same bits again; an emulated one with sanitizers, which they
- * make slow, shows these nothing new a second time. */
+/* A GPU is opened twice, to check that the results are bit-identical. With sanitizers the emulated
+ * one is opened once, because it is slow and a second run shows them nothing new. */
 #ifdef __SANITIZE_ADDRESS__
 enum { GPU_TRIES = 1 };
 #else
 enum { GPU_TRIES = 2 };
 #endif
 
-/* With how many numbers of threads a candidate is tried. */
+/* Returns how often a candidate is opened, each time with another number of threads. */
 static int tries(const Candidate *candidate)
 {
     return candidate->open == open_cuda ? GPU_TRIES : THREAD_COUNTS;
@@ -120,8 +120,8 @@ void checker_close(Checker *checker)
 
 /* ---- runs ---- */
 
-/* On a fresh device with no memory for its work: no crash, the failure told once, and all well
- * again afterwards. */
+/* Runs the trial on a new device without memory for scratch: it must not crash, must report the
+ * failure once, and must work again afterwards. */
 static void check_shortage(Checker *checker, int candidate, const Trial *trial, const Run *plain)
 {
     const Candidate *c = &checker->candidates[candidate];
@@ -161,7 +161,7 @@ static void check_candidate(Checker *checker, int candidate, const Trial *trial,
             compare(checker, candidate, name, trial, &one_thread, plain);
         else
             report(checker, name, trial, "'%s'", one_thread.error.text);
-        /* More threads than processors take long to come together: not all every time. */
+        /* More threads than processors are slow to synchronise, so later trials use one number. */
         enum { TRIALS_WITH_ALL_THREADS = 16 };
         int count = tries(&checker->candidates[candidate]);
         for (int t = 1; t < count; t++) {

@@ -1,8 +1,8 @@
 /*
- * The operation checker: runs one operation on the plain device and on every other, and compares.
- * A trial is one call, described by its buffers; the checker lays every buffer between guard
- * zones in the device's own memory, poisons what is written, and after the call looks at the
- * guards, at what must not have changed and at the results.
+ * The operation checker runs one operation on the plain device and on every other device, and
+ * compares the results. A trial is one call, described by its buffers. The checker allocates every
+ * buffer in device memory between guard zones and poisons outputs; after the call it checks the
+ * guards, the inputs and the results.
  */
 #ifndef OPERATIONS_CHECKER_H
 #define OPERATIONS_CHECKER_H
@@ -18,21 +18,21 @@
 
 enum { MAX_CANDIDATES = 8, THREAD_COUNTS = 4 };
 
-/* The seven of the weights of all layers are the most that an operation has. */
+/* weights_backward has the most buffers: seven for every layer. */
 enum { MAX_BUFFERS = 7 * MAX_WEIGHT_LAYERS };
 
 typedef enum BufferRole {
-    ABSENT, /* the operation gets NULL */
+    ABSENT, /* the operation is passed NULL */
     INPUT,
     OUTPUT,
-    CHANGED, /* in and out */
+    CHANGED, /* input and output */
 } BufferRole;
 
 typedef enum BufferKind {
-    BYTES, /* the same on every device */
+    BYTES, /* identical on every device */
     FLOATS,
     DOUBLES, /* INPUT or CHANGED */
-    TOTALS,  /* the sums may differ in rounding, the counts may not */
+    TOTALS,  /* a Totals: sums may differ by rounding, counts must not differ */
 } BufferKind;
 
 typedef struct Buffer {
@@ -40,10 +40,9 @@ typedef struct Buffer {
     BufferRole role;
     BufferKind kind;
     size_t bytes;
-    void *before; /* contents before the call; NULL for OUTPUT */
-    double
-        typical; /* FLOATS, DOUBLES: errors are relative to the result's size or to this, whichever
-                    is larger; the size of the terms where they may cancel each other */
+    void *before;   /* contents before the call; NULL for OUTPUT */
+    double typical; /* FLOATS, DOUBLES: errors are relative to the size of the result or to this,
+                       whichever is larger; the size of the terms if they may cancel */
 } Buffer;
 
 typedef struct Trial Trial;
@@ -51,9 +50,9 @@ struct Trial {
     char shape[200];       /* for messages */
     const void *arguments; /* of the call, besides the buffers */
     void (*call)(const Operations *, Backend *, const void *arguments, void *const *buffers);
-    /* What else must hold afterwards; NULL: nothing. Returns what does not hold, or NULL. */
+    /* Checks the buffers after the call; returns what is wrong, or NULL. May be NULL. */
     const char *(*verify)(const Trial *, void *const *after);
-    bool has_nan; /* results may be NaN, where the plain version's are and nowhere else */
+    bool has_nan; /* results may be NaN, exactly where those of the plain version are */
     int count;
     Buffer buffers[MAX_BUFFERS];
 };
@@ -64,7 +63,7 @@ struct Candidate {
     const char *name;
     bool (*open)(const Candidate *, int threads, Device *device, Error *error);
     CudaOptions cuda;
-    const Operations *table; /* for one that is made up by a test */
+    const Operations *table; /* of a device made up by a test */
 };
 
 typedef struct Worst {
@@ -73,80 +72,79 @@ typedef struct Worst {
 
 typedef struct Checker Checker;
 
-/* One operation: how it is checked, and the largest errors that are allowed. A float32 rounds to
- * 6e-8; what sums or iterates has a small multiple of it. All are three to five times what the CPU
- * versions show; copying and counting are exact. Where the precision of products matters, the same
- * for TF32 follows, whose operands round to 5e-4: twenty iterations of NNMF make four times that of
- * it. */
+/* One operation: how it is checked, and the maximum errors. Rounding to float32 has a relative
+ * error of 6e-8, and sums and iterations a small multiple of it; the limits are three to five times
+ * the errors of the CPU versions. Copying and counting are exact. Operations that depend on the
+ * precision of products have separate limits for TF32, which rounds operands to 5e-4; twenty
+ * iterations of NNMF have four times that error. */
 typedef struct OperationCase {
     const char *name;
     void (*check)(Checker *);
     double norm;    /* ||result - plain|| / ||plain|| */
-    double element; /* largest |result - plain| / max(root mean square of plain, |plain|) */
-    double tf32_norm, tf32_element; /* with PRECISION_TF32; 0: the precision changes nothing, and is
-                                       not tried */
+    double element; /* maximum of |result - plain| / max(root mean square of plain, |plain|) */
+    double tf32_norm, tf32_element; /* with PRECISION_TF32; 0: does not depend on the precision,
+                                       which is not tested */
 } OperationCase;
 
 struct Checker {
     uint64_t seed;
     bool quick, quiet;
-    Device plain; /* its memory is the host's, so that its operations also prepare inputs */
+    Device plain; /* uses host memory, so its operations also prepare inputs */
     int candidate_count;
     Candidate candidates[MAX_CANDIDATES];
     Device devices[MAX_CANDIDATES][THREAD_COUNTS];
 
-    const OperationCase *now; /* the operation at hand */
+    const OperationCase *now; /* the current operation */
     uint32_t case_number, trial_number, draws;
     Worst worst[OPERATION_COUNT][MAX_CANDIDATES];
-    unsigned failures, shortages; /* shortages: failures of memory that were reported as such */
+    unsigned failures, shortages; /* shortages: correctly reported lacks of memory */
     char message[512];            /* of the first failure */
 };
 
-/* Opens the plain device and all others; false after printing why not. */
+/* Opens the plain device and all others; false after printing the reason. */
 bool checker_open(Checker *checker, uint64_t seed, bool quick);
 void checker_close(Checker *checker);
 
-/* Replaces all devices by one, for the test of the checker itself. */
+/* Replaces all devices by one, to test the checker itself. */
 bool checker_only(Checker *checker, const Candidate *candidate);
 
-/* Runs a case; its failures are added to checker->failures. */
+/* Runs a case and adds its failures to checker->failures. */
 void checker_run(Checker *checker, const OperationCase *operation, uint32_t number);
 
-/* Numbers that depend on the seed, the case and the calls before. */
+/* Return random numbers that depend on the seed, the case and the previous calls. */
 double uniform(Checker *checker, double low, double high);
 int between(Checker *checker, int low, int high); /* both inclusive */
 
-/* Adds a buffer and returns its contents to fill in (zero until then), NULL for an OUTPUT. */
+/* Adds a buffer and returns its contents to fill in, initially zero; NULL for an OUTPUT. */
 void *trial_bytes(Trial *trial, const char *name, BufferRole role, BufferKind kind, size_t bytes);
 float *trial_floats(Trial *trial, const char *name, BufferRole role, size_t count);
-/* An INPUT of random floats. */
+/* Adds an INPUT of random floats. */
 float *trial_random(Checker *checker, Trial *trial, const char *name, size_t count, double low,
                     double high);
 void trial_absent(Trial *trial, const char *name);
-/* An OUTPUT with the size of the terms that make it up. */
+/* Adds an OUTPUT of floats; `typical`: the size of the terms that it sums. */
 void trial_result(Trial *trial, const char *name, size_t count, double typical);
 
-/* Runs the trial everywhere, compares, and frees its buffers. */
+/* Runs the trial on all devices, compares the results and frees the buffers. */
 void check_trial(Checker *checker, Trial *trial);
 
-/* Root mean square of those that are not NaN. */
+/* Returns the root mean square of the values that are not NaN. */
 double rms(const float *values, size_t count);
 
-/* malloc that does not return without memory. */
+/* Allocates zeroed memory; aborts if there is none. */
 void *must_allocate(size_t bytes);
 
-/* Outputs, channels or classes, beyond what most versions are made for; by few of everything else.
- */
+/* Numbers of outputs, channels or classes beyond what most versions are designed for. */
 enum { MANY = 5 };
 extern const int many[MANY];
 
-/* How many random shapes a case tries: `trials`, in a quick run one in `share` of them. */
+/* Returns the number of random shapes of a case: `trials`, or in a quick run trials / share. */
 int random_trials(const Checker *checker, int trials, int share);
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 
-/* A family of operations (nnmf/operations.h): its file has the cases of its operations, and tests
- * of the plain version against differences or a second implementation. */
+/* A family of operations (nnmf/operations.h). Its file has the cases of its operations, and tests
+ * of the plain version against finite differences or a second implementation. */
 typedef struct OperationFamily {
     const OperationCase *cases;
     int case_count;

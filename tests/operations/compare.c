@@ -1,4 +1,4 @@
-/* The results of a run against those of another. */
+/* Compares the results of two runs. */
 #include "run.h"
 
 #include <math.h>
@@ -31,7 +31,7 @@ static void compare_floats(Checker *checker, int candidate, const char *name, co
     bool tf32 = checker->candidates[candidate].cuda.precision == PRECISION_TF32;
     double norm_allowed = tf32 ? checker->now->tf32_norm : checker->now->norm;
     double element_allowed = tf32 ? checker->now->tf32_element : checker->now->element;
-    /* Written so that a NaN fails. */
+    /* A NaN fails this comparison. */
     if (norm <= norm_allowed && element <= element_allowed)
         return;
     size_t first = 0;
@@ -52,7 +52,7 @@ static void compare_doubles(Checker *checker, int candidate, const char *name, c
     Worst *worst = &checker->worst[checker->case_number][candidate];
     for (size_t i = 0; i < buffer->bytes / sizeof(double); i++) {
         double error = fabs(result[i] - expected[i]) / fmax(fabs(expected[i]), buffer->typical);
-        /* Written so that a NaN fails. */
+        /* A NaN fails this comparison. */
         if (!(error <= checker->now->element)) {
             report(checker, name, trial, "%s[%zu] is %.17g, plain %.17g", buffer->name, i,
                    result[i], expected[i]);

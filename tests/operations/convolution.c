@@ -1,4 +1,4 @@
-/* Convolution 1x1. */
+/* 1x1 convolution. */
 #include "checker.h"
 #include "definition.h"
 
@@ -6,10 +6,10 @@
 #include <stdio.h>
 
 static const ConvolutionShape convolution_shapes[] = {
-    {1, 1, 1, 1},      {1, 3, 100, 1},    {7, 100, 1, 1},   {47, 16, 17, 1},
-    {1152, 32, 32, 1}, {128, 64, 64, 1},  {2, 96, 96, 1},   {2, 10, 10, 1},
-    {1152, 75, 32, 1}, {128, 800, 64, 1}, {2, 1024, 96, 1}, {2, 96, 10, 1}, /* for NNMF */
-    {144, 75, 32, 3},  {56, 64, 64, 7},
+    {1, 1, 1, 1},     {1, 3, 100, 1},  {7, 100, 1, 1}, {47, 16, 17, 1},   {1152, 32, 32, 1},
+    {128, 64, 64, 1}, {2, 96, 96, 1},  {2, 10, 10, 1}, {1152, 75, 32, 1}, {128, 800, 64, 1},
+    {2, 1024, 96, 1}, {2, 96, 10, 1}, /* the shapes of the NNMF layers */
+    {144, 75, 32, 3}, {56, 64, 64, 7},
 };
 
 static bool next_convolution(Checker *checker, int number, ConvolutionShape *shape, char *text)
@@ -35,7 +35,7 @@ static bool next_convolution(Checker *checker, int number, ConvolutionShape *sha
 static void call_convolution_forward(const Operations *ops, Backend *backend, const void *arguments,
                                      void *const *b)
 {
-    ops->convolution_forward(backend, arguments, b[0], b[1], b[2], b[3]); /* b[2]: may be NULL */
+    ops->convolution_forward(backend, arguments, b[0], b[1], b[2], b[3]); /* b[2] may be NULL */
 }
 
 static void check_convolution_forward(Checker *checker)

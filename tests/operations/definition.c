@@ -43,7 +43,7 @@ double dot(const float *a, const float *b, size_t count)
     return sum;
 }
 
-/* The derivative of `value(context)` with respect to *x. */
+/* Returns the derivative of value(context) with respect to *x, by the four-point rule. */
 static double difference(float *x, double step, double (*value)(const void *), const void *context)
 {
     float centre = *x, at[4];

@@ -43,15 +43,15 @@ static void call_loss(const Operations *ops, Backend *backend, const void *argum
     ops->loss(backend, arguments, b[0], b[1], b[2], b[3], b[4]);
 }
 
-/* Fills in probabilities of a kind that depends on `number`; false: they are not finite. */
+/* Fills in probabilities of a kind that depends on `number`; returns whether all are finite. */
 static bool loss_probabilities(Checker *checker, const LossParams *s, int number, float *p,
                                const uint8_t *labels)
 {
     size_t classes = (size_t)s->classes, count = (size_t)s->batch * classes;
-    double range = number % 7 == 3 ? 200.0 : 4.0; /* 200: certain, right or wrong */
+    double range = number % 7 == 3 ? 200.0 : 4.0; /* 200: probabilities of 0 or 1 */
     float *logits = must_allocate(count * sizeof *logits);
     for (size_t i = 0; i < count; i++)
-        logits[i] = number % 7 == 5 ? 0.25f /* all equal: the first is the largest */
+        logits[i] = number % 7 == 5 ? 0.25f /* all equal: the first one counts as the maximum */
                                     : (float)uniform(checker, -range, range);
     checker->plain.operations->softmax(checker->plain.backend, s->batch, s->classes, logits, p);
     free(logits);
@@ -146,7 +146,7 @@ static void loss_has_its_derivative(void **state)
     definition_close();
 }
 
-/* By hand: -log p of the label is log 2 or log 4, the squares sum to 0.5 or 0.75. */
+/* By hand: -log p of the label is log 2 or log 4, and the squares sum to 0.5 or 0.75. */
 static void loss_adds_up(void **state)
 {
     (void)state;
@@ -160,7 +160,7 @@ static void loss_adds_up(void **state)
     definition.operations->loss(definition.backend, &shape, p, labels, &step_state, &totals, NULL);
     assert_true(fabs(totals.batch_loss - expected) < 1e-12);
     assert_true(fabs(totals.loss - 10.0 - expected) < 1e-12);
-    /* Of equal probabilities the first counts: the first image is wrong, the second right. */
+    /* The first of equal probabilities counts: the first image is wrong, the second right. */
     assert_int_equal(totals.batch_correct, 1);
     assert_int_equal(totals.correct, 4);
     assert_int_equal(totals.first_nonfinite_step, 0);
@@ -172,7 +172,7 @@ static void loss_adds_up(void **state)
     assert_true(fabs(totals.batch_loss - 0.5 * (first + second)) < 1e-12);
     assert_true(fabs(totals.loss - 10.0 - (first + second)) < 1e-12);
     assert_int_equal(totals.correct, 5);
-    shape.batch = 1; /* a smaller one: an image counts as much as one of a larger */
+    shape.batch = 1; /* an image of a smaller batch counts as much as one of a larger batch */
     definition.operations->loss(definition.backend, &shape, p, labels, &step_state, &totals, NULL);
     assert_true(fabs(totals.batch_loss - first) < 1e-12);
     assert_true(fabs(totals.loss - 10.0 - (2.0 * first + second)) < 1e-12);

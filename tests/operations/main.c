@@ -1,6 +1,6 @@
 /*
- * Every operation of every device against its definition, the plain version; the plain version's
- * derivatives against finite differences; and the checker against devices that are wrong.
+ * Checks every operation of every device against its definition, the plain version; the derivatives
+ * of the plain version against finite differences; and the checker itself with wrong devices.
  *
  *     test_operations [SEED]      NNMF_TEST_QUICK=1: fewer and smaller random shapes
  */
@@ -35,14 +35,14 @@ static void operation_agrees_with_plain(void **state)
     assert_int_equal(checker.failures - before, 0);
 }
 
-/* That the tests without memory test something: what works on tiles cannot do without. */
+/* Checks that the runs without memory did fail: operations on tiles need scratch memory. */
 static void shortage_of_memory_was_met(void **state)
 {
     (void)state;
     assert_true(checker.shortages > 0);
 }
 
-/* Memory that was there for a small call and could not be had for a larger one. */
+/* There is enough memory for a small call, and not enough for a larger one after it. */
 static void shortage_after_success(void **state)
 {
     (void)state;
@@ -113,7 +113,7 @@ static void one_past_the_end(Backend *backend, size_t rows, int channels, int ba
     mean[batches * channels] = 0.0f;
 }
 
-static void one_before_the_begin(Backend *backend, const ConvolutionShape *s, const float *in,
+static void one_before_the_start(Backend *backend, const ConvolutionShape *s, const float *in,
                                  const float *weight, const float *bias, float *out)
 {
     right.convolution_forward(backend, s, in, weight, bias, out);
@@ -152,8 +152,8 @@ static void fills_the_gaps(Backend *backend, const AdamSegment *segments, int se
     right.adam(backend, &all, 1, step_state, gradients, parameters, m, v);
 }
 
-/* A last bit that comes and goes, as a sum in changing order would have it: within every
- * tolerance, but not the same result for any number of threads. */
+/* Flips the last bit in every other call, like a sum in changing order: within every tolerance, but
+ * the result depends on the threads. */
 static void not_reproducible(Backend *backend, const NnmfParams *s, const float *x, const float *w,
                              const float *h, const float *dh, float *dx, float *dw)
 {
@@ -190,7 +190,7 @@ static const OperationCase *find_case(const char *name)
     return NULL;
 }
 
-/* By name: a case twice would leave another operation without. */
+/* Searches by name: if an operation had two cases, another would have none. */
 static void every_operation_has_a_case(void **state)
 {
     (void)state;
@@ -199,7 +199,7 @@ static void every_operation_has_a_case(void **state)
     assert_int_equal(case_count, OPERATION_COUNT);
 }
 
-/* What the checker says of one case on a device with this table: the number of failures. */
+/* Runs one case on a device with this table; returns the number of failures and the first one. */
 static unsigned failures_of(const Operations *table, const char *operation, char *message,
                             size_t size)
 {
@@ -241,7 +241,7 @@ static void wrong_devices_are_found(void **state)
     EXPECT_FOUND(weights_forward, off_in_the_last_element, "w of layer 0 is off by");
     EXPECT_FOUND(weights_backward, without_the_last_layer, "d_raw of layer 5[0] is ");
     EXPECT_FOUND(batchnorm_forward, one_past_the_end, "writes 1 bytes past the end of mean");
-    EXPECT_FOUND(convolution_forward, one_before_the_begin, "bytes before the begin of out");
+    EXPECT_FOUND(convolution_forward, one_before_the_start, "bytes before the start of out");
     EXPECT_FOUND(softmax, one_not_written, "probabilities[499] is ");
     EXPECT_FOUND(unfold_forward, changes_its_input, "changes its input in");
     EXPECT_FOUND(unfold_forward, drops_a_nan, "x[0] is 0, plain");
@@ -291,7 +291,7 @@ static void collect_cases(void)
         }
 }
 
-/* The comparisons with plain, those of the checker, those of the families. */
+/* Lists the comparisons with plain, the tests of the checker, and the tests of the families. */
 static int list_tests(struct CMUnitTest *tests, int capacity)
 {
     static const struct CMUnitTest own[] = {

@@ -1,4 +1,4 @@
-/* NNMF. Its backward rule is no derivative; it is compared with a second implementation. */
+/* NNMF. The backward rule is not a derivative, so it is compared with a second implementation. */
 #include "checker.h"
 #include "definition.h"
 
@@ -13,7 +13,7 @@ static const NnmfParams nnmf_real[] = {
     {.rows = 2, .features = 1024, .outputs = 96},  {.rows = 2, .features = 96, .outputs = 10},
 };
 
-/* So many features that each block of a GPU's backward rule goes through several tiles of rows. */
+/* With so many features, each block of a GPU's backward rule processes several tiles of rows. */
 static const NnmfParams nnmf_wide[] = {
     {.rows = 150, .features = 4099, .outputs = 30},
     {.rows = 140, .features = 4100, .outputs = 33, .local_learning = LOCAL_KL},
@@ -62,7 +62,7 @@ static bool next_nnmf(Checker *checker, int number, bool backward, NnmfParams *s
     return true;
 }
 
-/* Rows that sum to 1, with a few zeros; `empty`: now and then a row of zeros. */
+/* Fills in rows that sum to 1, with a few zeros; `empty`: and with some rows of zeros. */
 static void normalised_rows(Checker *checker, float *values, size_t rows, size_t width, bool empty)
 {
     for (size_t row = 0; row < rows; row++, values += width) {
@@ -85,14 +85,14 @@ static void nnmf_inputs(Checker *checker, Trial *trial, const NnmfParams *s, flo
     *w = trial_floats(trial, "w", INPUT, outputs * features);
     normalised_rows(checker, *x, s->rows, features, true);
     normalised_rows(checker, *w, outputs, features, false);
-    /* A feature that no output has would make the quotients x / r meaningless. */
+    /* A feature with no weight in any output would make the quotients x / r meaningless. */
     for (size_t k = 0; k < features; k++)
         if ((*w)[k] <= 0.0f)
             (*w)[k] = 0.5f / (float)features;
 }
 
-/* Every fourth random trial has a NaN in its inputs; the results must have theirs where plain C has
- * them. */
+/* Every fourth random trial has a NaN in its inputs; results must be NaN where those of plain C
+ * are. */
 static bool has_nan(const Checker *checker, int number)
 {
     return number % 4 == 3 && number < random_trials(checker, RANDOM, QUICK_SHARE);
@@ -132,8 +132,8 @@ static void call_nnmf_backward(const Operations *ops, Backend *backend, const vo
     ops->nnmf_backward(backend, arguments, b[0], b[1], b[2], b[3], b[4], b[5]);
 }
 
-/* The sizes that dx and dw would have if the signs of dh were random: with few outputs much of
- * what they sum cancels. */
+/* Computes the sizes that dx and dw would have if the signs of dh were random: with few outputs
+ * their terms mostly cancel. */
 static void nnmf_terms(const NnmfParams *s, const float *x, const float *w, const float *h,
                        const float *dh, double *dx_terms, double *dw_terms)
 {
@@ -153,7 +153,7 @@ static void nnmf_terms(const NnmfParams *s, const float *x, const float *w, cons
         }
     *dx_terms = sqrt(dx_squares / (double)(s->rows * features));
     *dw_terms = sqrt(dw_squares / (double)(outputs * features));
-    /* h (x - r) summed over rows: the rounding of r may go one way. */
+    /* h (x - r) summed over rows: the rounding errors of r may all have one sign. */
     if (s->local_learning == LOCAL_MSE)
         *dw_terms = (double)s->rows * 2.0 / (double)(outputs * features);
 }
@@ -209,7 +209,7 @@ static double positive_row(double *row, size_t count)
     return sum;
 }
 
-/* Matrices one after the other: r, q, dx, and dw as the difference of two products. */
+/* Computes the matrices r, q and dx, and dw as the difference of two products. */
 static void apply_rule(Rule *m, LocalLearning learning)
 {
     double left[RULE_N][RULE_K] = {{0}}, right[RULE_N][RULE_K] = {{0}};

@@ -43,7 +43,7 @@ static void call_relu_backward(const Operations *ops, Backend *backend, const vo
     ops->relu_backward(backend, *(const size_t *)arguments, b[0], b[1], b[2]);
 }
 
-/* din in the place of dout. */
+/* din is dout. */
 static void call_relu_backward_in_place(const Operations *ops, Backend *backend,
                                         const void *arguments, void *const *b)
 {

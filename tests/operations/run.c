@@ -1,4 +1,4 @@
-/* One run of a trial on one device, its buffers between guard zones. */
+/* Runs a trial on one device, with its buffers between guard zones. */
 #include "run.h"
 
 #include "nnmf/memory.h"
@@ -37,7 +37,7 @@ static uint8_t guard_byte(size_t place)
     return (uint8_t)(0xa5 + 37 * place);
 }
 
-/* A buffer between its guards, as it lies on the device. */
+/* Returns the contents of a buffer and its guards, as uploaded to the device. */
 static uint8_t *framed(const Buffer *buffer)
 {
     uint8_t *frame = must_allocate(buffer->bytes + 2 * GUARD);
@@ -55,7 +55,7 @@ static void check_frame(Checker *checker, const char *name, const Trial *trial,
 {
     for (size_t i = 0; i < GUARD; i++) {
         if (frame[i] != guard_byte(i)) {
-            report(checker, name, trial, "writes %zu bytes before the begin of %s", GUARD - i,
+            report(checker, name, trial, "writes %zu bytes before the start of %s", GUARD - i,
                    buffer->name);
             return;
         }

@@ -1,4 +1,4 @@
-/* Describing a trial: random numbers and buffers. */
+/* Describes a trial: random numbers and buffers. */
 #include "checker.h"
 
 #include <math.h>

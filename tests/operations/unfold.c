@@ -21,7 +21,7 @@ static const UnfoldShape unfold_special[] = {
     {.batch = 2, .height = 3, .width = 9, .channels = 2, .kernel = 3, .stride = 2},
     {.batch = 2, .height = 6, .width = 5, .channels = 3, .kernel = 2, .stride = 3}, /* gaps */
     {.batch = 1, .height = 9, .width = 4, .channels = 17, .kernel = 4, .stride = 3},
-    /* every pixel in one window: rows of so many features as threads may hold, and of more */
+    /* every pixel in one window: rows that fit into the registers of a team, and larger ones */
     {.batch = 3, .height = 6, .width = 9, .channels = 1, .kernel = 3, .stride = 3},
     {.batch = 2, .height = 3, .width = 3, .channels = 7, .kernel = 3, .stride = 5},
     {.batch = 3, .height = 2, .width = 3, .channels = 256, .kernel = 1, .stride = 1},
@@ -46,8 +46,7 @@ static UnfoldShape random_unfold(Checker *checker)
     return s;
 }
 
-/* Special shapes, real ones and random ones, and the special ones once more with a NaN in the
- * image; `number` counts them. */
+/* Returns special, real and random shapes, then the special ones again with a NaN in the image. */
 static bool next_unfold(Checker *checker, int number, UnfoldShape *shape, Trial *trial)
 {
     int random = random_trials(checker, 40, 8);
@@ -76,8 +75,8 @@ static size_t unfold_inputs(const UnfoldShape *s)
     return (size_t)s->batch * (size_t)s->height * (size_t)s->width * (size_t)s->channels;
 }
 
-/* Positive and negative numbers and exact zeros; sometimes a run with nothing positive, so that
- * whole windows are empty; a NaN where the trial wants one. */
+/* Adds an image of positive and negative numbers and zeros; sometimes with no positive number in a
+ * long run, so that whole windows are empty; with a NaN if trial->has_nan. */
 static float *unfold_image(Checker *checker, Trial *trial, const UnfoldShape *s)
 {
     size_t count = unfold_inputs(s);
@@ -128,7 +127,7 @@ static void check_unfold_backward(Checker *checker)
         float *scale = trial_floats(&trial, "scale", INPUT, rows);
         checker->plain.operations->unfold_forward(checker->plain.backend, &s, in, x, scale);
         trial_random(checker, &trial, "dx", rows * features, -1.0, 1.0);
-        /* A derivative is a difference of terms dx * scale; empty windows have none. */
+        /* A derivative is a difference of terms dx * scale; empty windows do not contribute. */
         double squares = 0.0;
         for (size_t row = 0; row < rows; row++)
             squares += scale[row] < 1e10f ? (double)scale[row] * scale[row] : 0.0;
@@ -158,8 +157,8 @@ static void unfold_has_its_derivative(void **state)
     static const UnfoldShape shapes[] = {
         {2, 6, 5, 2, 3, 1, 4, 3}, {1, 4, 6, 3, 2, 2, 2, 3}, {2, 3, 3, 2, 3, 1, 1, 1}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        enum { MOST = 4096 };
-        static float in[MOST], x[MOST], scale[MOST], dx[MOST], din[MOST];
+        enum { MAX_SIZE = 4096 };
+        static float in[MAX_SIZE], x[MAX_SIZE], scale[MAX_SIZE], dx[MAX_SIZE], din[MAX_SIZE];
         UnfoldContext c = {shapes[i], in, x, scale, dx};
         size_t inputs = (size_t)(c.shape.batch * c.shape.height * c.shape.width * c.shape.channels);
         fill(in, inputs, 0.2, 1.0);

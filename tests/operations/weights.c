@@ -1,11 +1,11 @@
-/* The weights of NNMF layers: their order and their normalisation. */
+/* The weights of NNMF layers: order and normalisation. */
 #include "checker.h"
 #include "definition.h"
 
 #include <math.h>
 #include <stdio.h>
 
-/* ---- their order ---- */
+/* ---- order ---- */
 
 typedef struct TransposeShape {
     int count, rows, columns;
@@ -40,7 +40,7 @@ static void check_transpose(Checker *checker)
     }
 }
 
-/* ---- their normalisation ---- */
+/* ---- normalisation ---- */
 
 static const WeightShape weight_cases[] = {
     {.outputs = 97, .channels = 3, .window = 1},   {.outputs = 128, .channels = 2, .window = 4},
@@ -53,13 +53,13 @@ static const WeightShape weight_cases[] = {
     {.outputs = 96, .channels = 64, .window = 16}, {.outputs = 10, .channels = 96, .window = 1},
 };
 
-enum { PUBLISHED = 6 }; /* the last of them are the published network's */
+enum { PUBLISHED = 6 }; /* the last six are those of the published network */
 
 enum { FUNCTIONS = POSITIVE_IDENTITY + 1 };
 
 static const char *const function_names[FUNCTIONS] = {"abs", "exp", "tanh", "identity"};
 
-/* The layers of a call; their pointers are buffers of the trial, in the order of the structure. */
+/* The layers of a call. Their pointers are buffers of the trial, in the order of the structure. */
 typedef struct WeightTrial {
     Trial trial;
     LayerWeights layers[MAX_WEIGHT_LAYERS];
@@ -67,7 +67,7 @@ typedef struct WeightTrial {
     char names[MAX_BUFFERS][32]; /* of the buffers */
 } WeightTrial;
 
-/* Of the next buffer. */
+/* Returns the name of the next buffer. */
 static const char *weight_name(WeightTrial *t, const char *what, int layer)
 {
     char *name = t->names[t->trial.count];
@@ -89,7 +89,7 @@ static WeightShape small_weight(Checker *checker)
         .outputs = between(checker, 1, 9), .channels = between(checker, 1, 3), .window = 4};
 }
 
-/* As many as fit. */
+/* Describes as many layers as fit into the text. */
 static void describe_weights(WeightTrial *t)
 {
     char *text = t->trial.shape;
@@ -101,8 +101,8 @@ static void describe_weights(WeightTrial *t)
     }
 }
 
-/* How many layers the trial has: one, those of the published network, as many as there may be, and
- * then some. */
+/* Returns the number of layers of a trial: first one, then those of the published network, then the
+ * maximum, then a few. */
 static int weight_count(Checker *checker, int which)
 {
     int cases = COUNT(weight_cases);
@@ -123,7 +123,7 @@ static WeightShape weight_shape(Checker *checker, int which, int layer)
     return which == cases + 1 ? small_weight(checker) : random_weight(checker);
 }
 
-/* Each of these with every positive function, and then with one for each layer. */
+/* Each of these with every positive function, then with a random function for each layer. */
 static bool next_weights(Checker *checker, int number, WeightTrial *t)
 {
     int which = number / (FUNCTIONS + 1), function = number % (FUNCTIONS + 1);
@@ -146,7 +146,7 @@ static size_t weight_elements(const WeightShape *s)
     return (size_t)s->outputs * (size_t)s->channels * (size_t)s->window;
 }
 
-/* raw and beta, for the function at hand in the ranges where it is used. */
+/* Adds raw and beta, in the ranges that are usual for the layer's function. */
 static void published_weights(Checker *checker, WeightTrial *t, int layer)
 {
     LayerWeights *l = &t->layers[layer];
@@ -208,7 +208,7 @@ static void call_weights_backward(const Operations *ops, Backend *backend, const
     ops->weights_backward(backend, layers, t->count);
 }
 
-/* The size of the terms of d_raw, which cancel when a row has few features. */
+/* Returns the size of the terms of d_raw, which cancel if a row has few features. */
 static double weight_terms(const LayerWeights *l)
 {
     const WeightShape *s = &l->shape;
@@ -279,7 +279,7 @@ static void check_weights(PositiveFunction function, float beta, double low, dou
     if (function == POSITIVE_IDENTITY)
         for (int i = 0; i < WEIGHTS; i++)
             raw[i] = fabsf(raw[i]);
-    raw[17] = (float)copysign(high * 1.2, raw[17]); /* the largest by far, when that matters */
+    raw[17] = (float)copysign(high * 1.2, raw[17]); /* clearly the largest, for POSITIVE_EXP */
     fill(dw, WEIGHTS, 0.0, 1.0);
     weight_value(&layer);
     definition.operations->weights_backward(definition.backend, &layer, 1);
@@ -295,7 +295,8 @@ static void weights_have_their_derivative(void **state)
     check_weights(POSITIVE_ABS, 0.0f, 0.2, 1.0, 0.02);
     check_weights(POSITIVE_TANH, 0.7f, 0.0, 1.0, 0.02);
     check_weights(POSITIVE_EXP, 0.3f, 0.0, 1.0, 0.02);
-    check_weights(POSITIVE_EXP, -1.5f, 0.0, 100.0, 0.5); /* scaled to 80, for the largest too */
+    check_weights(POSITIVE_EXP, -1.5f, 0.0, 100.0,
+                  0.5); /* scaled to 80, with the gradient of the scale */
     check_weights(POSITIVE_IDENTITY, 0.0f, 0.2, 1.0, 0.02);
     definition_close();
 }

@@ -1,11 +1,10 @@
 /*
- * Small parallel programs, each right or with a race: what the detector must keep quiet about, and
- * what it must report.
+ * Small parallel programs, each correct or with a race, which the detector must accept or report.
  *
- *     planted                   the right ones
- *     planted race NUMBER       that one wrong; without such a number: ends with 2
+ *     planted                   runs the correct ones
+ *     planted race NUMBER       runs one with a race; exits with 2 if there is no such number
  *
- * Every wrong one races in any order of its threads, so that the report does not hang on luck.
+ * The races occur in any order of the threads, so the report does not depend on luck.
  */
 #include <omp.h>
 #include <pthread.h>
@@ -21,7 +20,7 @@ static int count;
 
 typedef float Vector __attribute__((vector_size(16)));
 
-/* Each thread its own part, as of cpu_scratch: or all the first one's. */
+/* Each thread writes its own part, as with cpu_scratch; with a race all write the first part. */
 static void scratch(bool race)
 {
 #pragma omp parallel num_threads(THREADS)
@@ -32,7 +31,7 @@ static void scratch(bool race)
     }
 }
 
-/* The same by the widest accesses that the portable instruction set has. */
+/* The same with the widest accesses of the portable instruction set. */
 static void vectors(bool race)
 {
 #pragma omp parallel num_threads(THREADS)
@@ -43,7 +42,7 @@ static void vectors(bool race)
     }
 }
 
-/* The same by the C library. */
+/* The same with memcpy. */
 static void copies(bool race)
 {
 #pragma omp parallel num_threads(THREADS)
@@ -53,7 +52,7 @@ static void copies(bool race)
     }
 }
 
-/* What a thread wrote another one reads: after the barrier, or without. */
+/* A thread reads what another one wrote, with or without a barrier between them. */
 static void barrier(bool race)
 {
 #pragma omp parallel num_threads(THREADS)
@@ -67,7 +66,7 @@ static void barrier(bool race)
     }
 }
 
-/* What the threads wrote is read after the region; or by the thread that began it, within. */
+/* Reads what the threads wrote after the region; with a race, the first thread reads within it. */
 static void join(bool race)
 {
 #pragma omp parallel num_threads(THREADS)
@@ -80,7 +79,7 @@ static void join(bool race)
     parts[1][0] += parts[2][0];
 }
 
-/* A sum of all threads: as a reduction, or each into the same place. */
+/* A sum over all threads, as a reduction; with a race, all threads add to one variable. */
 static void sum(bool race)
 {
     if (race) {
@@ -106,7 +105,7 @@ static void *behind_the_gate(void *race)
     return NULL;
 }
 
-/* Threads that are not OpenMP's. */
+/* Threads without OpenMP. */
 static void mutex(bool race)
 {
     pthread_t others[THREADS];

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Whether races are found at all, and only races: the programs of planted.c.
+# Checks that ThreadSanitizer reports the races in planted.c, and nothing else.
 #
 #     test_detector.sh PLANTED        under with_archer.sh
 set -euo pipefail
@@ -13,10 +13,10 @@ die() {
     exit 1
 }
 
-# Without Archer, or with one that is not heard, these are reported.
-"$planted" >"$out" 2>&1 || die "the right programs: a report, or no start"
+# Without Archer, or if its reports are ignored, ThreadSanitizer reports these.
+"$planted" >"$out" 2>&1 || die "correct programs: a race was reported, or they did not start"
 count=$(cat "$out")
-[[ $count =~ ^[1-9][0-9]*$ ]] || die "the right programs: nothing but their number was expected"
+[[ $count =~ ^[1-9][0-9]*$ ]] || die "correct programs: only their number was expected"
 
 for ((number = 0; number < count; number++)); do
     status=0
@@ -25,4 +25,4 @@ for ((number = 0; number < count; number++)); do
         die "program $number with a race: status $status, a report and 66 were expected"
     fi
 done
-printf '%d right programs, %d with a race\n' "$count" "$count"
+printf '%d correct programs, %d with a race\n' "$count" "$count"

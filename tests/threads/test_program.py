@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The program on three threads, under ThreadSanitizer: from reading data to training, and every
+"""Runs the program with three threads under ThreadSanitizer: reading data, training, and every
 other command that computes."""
 
 import json
@@ -19,13 +19,13 @@ BATCH = ["--batch-size", 5]
 
 class Threads(ProgramTest):
     def train(self, network):
-        """Two epochs with the population pass, and one more. -> the weights"""
+        """Trains two epochs with the population pass, then one more. Returns the weights."""
         run, data = self.folder / "run", program.mnist_folder(30, 15, compress=True)
         log = ["--log-steps", self.folder / "steps.csv"]
         self.succeed("train", *network, *BATCH, "--data", data, "--epochs", 2, *log, "--out", run,
                      *THREE)
         self.succeed("--resume", run, "--epochs", 3, *log, *THREE)
-        # The accesses of the wider instruction sets are not looked at.
+        # ThreadSanitizer does not see the accesses of the wider instruction sets.
         self.assertEqual(json.loads((run / "config.json").read_text())["device"],
                          "CPU, portable, 3 threads")
         return run / "best.safetensors"

@@ -38,8 +38,7 @@ static void forward_batch(Backend *backend, size_t rows, size_t width, const flo
     double *sums = sums_scratch(backend, chunks, width, NULL);
     if (!sums)
         return;
-        /* Moments about the first row: it is near the mean, so hardly anything cancels in double.
-         */
+        /* Moments about the first row: it is near the mean, so little cancels in double. */
 #pragma omp parallel for schedule(static) num_threads(backend->threads)
     for (int chunk = 0; chunk < chunks; chunk++) {
         double *sum = sums + (size_t)chunk * 2 * width, *squares = sum + width;

@@ -25,9 +25,8 @@ typedef struct Scratch {
  * lines. Returns false after keeping the failure. */
 bool cpu_scratch(Backend *backend, size_t shared, size_t each, Scratch *scratch);
 
-/* Maximum number of chunks of rows in a sum over rows. The sums of the chunks are added in order,
- * and the chunks depend only on the number of rows, so the result does not depend on the threads.
- */
+/* Maximum number of chunks in a sum over rows. The sums of the chunks are added in order, and the
+ * chunks depend only on the number of rows, so the result does not depend on the threads. */
 enum { MAX_CPU_CHUNKS = 32 };
 
 /* Returns the number of chunks of chunk_rows rows, or MAX_CPU_CHUNKS, which are then larger. */

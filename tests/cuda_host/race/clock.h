@@ -13,14 +13,14 @@ namespace cuda_host
 namespace race
 {
 
-/* How far a thread has got. */
+/* The progress of a thread. */
 struct Point {
     unsigned thread;
     uint32_t epoch;
 };
 
-/* How far each thread is known to have got, 0: not at all. The numbers are shared between clocks
- * and never change once made, since the threads of a block mostly know the same. */
+/* The known progress of each thread; 0: none. Clocks share their numbers, which never change once
+ * created, because the threads of a block mostly know the same. */
 class Clock
 {
     std::shared_ptr<const std::vector<uint32_t>> epochs;

@@ -1,4 +1,4 @@
-/* Builds that do not look for races. */
+/* For builds without the race detector. */
 #include "race.h"
 
 namespace cuda_host

@@ -1,4 +1,4 @@
-/* Who knows what of whom: the order that streams, the host, barriers, fences and atomics make. */
+/* The order established by streams, the host, barriers, fences and atomics. */
 #include "../internal.h"
 #include "access.h"
 
@@ -14,13 +14,13 @@ const bool on = true;
 
 /* ---- tasks ---- */
 
-static std::deque<TaskInfo> tasks = {{}};    /* by number; 0 is none */
-static std::vector<uint32_t> turns = {0, 0}; /* of every stream */
+static std::deque<TaskInfo> tasks = {{}};          /* by number; 0 is none */
+static std::vector<uint32_t> task_counts = {0, 0}; /* for every stream */
 
 static Past host_past = {1};
 static uint32_t host_task;
 
-/* Who runs. */
+/* What is running. */
 struct Now {
     Past *past; /* NULL: the host */
     uint32_t task;
@@ -28,8 +28,8 @@ struct Now {
     unsigned grid_threads;
 };
 static Now now;
-static std::vector<Now> outer;      /* a graph's launch, while its nodes run */
-static thread_local bool is_device; /* other threads of the host go on */
+static std::vector<Now> outer;      /* the launch of a graph, while its nodes run */
+static thread_local bool is_device; /* false in other threads of the host */
 
 static uint32_t new_task(const TaskInfo &info)
 {
@@ -49,8 +49,8 @@ unsigned threads_of(const TaskInfo &task)
 
 unsigned new_stream()
 {
-    turns.push_back(0);
-    return unsigned(turns.size() - 1);
+    task_counts.push_back(0);
+    return unsigned(task_counts.size() - 1);
 }
 
 void learn(Past &past, const Past &more)
@@ -78,9 +78,10 @@ Task::Task(Past &past, unsigned stream)
 {
     if (past.size() <= stream)
         past.resize(stream + 1);
-    past[stream] = ++turns[stream];
+    past[stream] = ++task_counts[stream];
     outer.push_back(now);
-    now = {&past, new_task({stream, turns[stream], "an operation", false, {}, {}}), nullptr, 0};
+    now = {&past, new_task({stream, task_counts[stream], "an operation", false, {}, {}}), nullptr,
+           0};
     is_device = true;
 }
 
@@ -103,8 +104,8 @@ bool on_the_host()
 
 /* ---- threads ---- */
 
-/* What a place passes on: to blocks by their numbers, and to the device; and what each thread, by
- * its number, has released there and found there, by scope. */
+/* The clocks that a place passes on, to blocks by their numbers and to the device; and those that
+ * each thread, by its number, has released and observed there, by scope. */
 struct Passed {
     struct Own {
         Clock released[2], observed[2];
@@ -157,7 +158,8 @@ void meet(const std::vector<Thread *> &threads)
         thread->known = all;
 }
 
-/* What the thread knows, with what it has done itself; what it does later is no part of it. */
+/* Returns the clock that the thread releases: what it knows and has done so far, but not what it
+ * does later. */
 static Clock released(Thread &thread)
 {
     Clock all = thread.known;
@@ -175,7 +177,7 @@ static bool releases(MemoryOrder order)
     return order == MemoryOrder::release || order == MemoryOrder::both;
 }
 
-/* A fence after a relaxed read acquires, and before a relaxed write releases. */
+/* A fence acquires after a relaxed read, and releases before a relaxed write. */
 void fence(MemoryOrder order, Scope scope)
 {
     Thread &thread = *now.thread;
@@ -219,7 +221,7 @@ bool is_over(const Access &earlier, const Access &access)
     if (earlier.task != access.task) {
         const TaskInfo &task = tasks[earlier.task];
         const Past &past = is_device ? *now.past : host_past;
-        return task.stream < past.size() && past[task.stream] >= task.turn;
+        return task.stream < past.size() && past[task.stream] >= task.number;
     }
     return !now.thread || earlier.thread == now.thread->number ||
            now.thread->known.of(earlier.thread) >= earlier.epoch;
@@ -233,8 +235,7 @@ void forget_atomics(const void *memory, size_t bytes)
     atomics.erase(atomics.lower_bound(begin), atomics.lower_bound(begin + bytes));
 }
 
-/* What a thread reads, now and from all it has read of the place before (PTX: an acquire pattern).
- */
+/* Handles a read, with all earlier reads of the place by the thread (PTX: an acquire pattern). */
 static void read_passed(Passed &passed, Thread &thread, MemoryOrder order, Scope scope)
 {
     Passed::Own &own = passed.own[thread.number];
@@ -247,8 +248,9 @@ static void read_passed(Passed &passed, Thread &thread, MemoryOrder order, Scope
     }
 }
 
-/* What a thread writes: what it has released by a fence, or at the place, now or before (PTX: a
- * release pattern). Changes add to what the place passes on; a store begins anew. */
+/* Handles a write, which passes on what the thread has released by a fence or at the place, now or
+ * before (PTX: a release pattern). A change adds to what the place passes on; a store replaces it.
+ */
 static void write_passed(Passed &passed, Thread &thread, Action action, MemoryOrder order,
                          Scope scope)
 {
@@ -285,7 +287,8 @@ void atomic(const void *address, size_t bytes, Action action, MemoryOrder order,
 
 /* ---- asynchronous copies ---- */
 
-/* A thread's copies are made by a thread beside it, whose epochs are their groups. */
+/* Asynchronous copies count as made by another thread beside their own, whose epochs are the
+ * groups. */
 static unsigned copier_of(const Thread &thread)
 {
     return now.grid_threads + thread.number;

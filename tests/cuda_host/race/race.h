@@ -1,12 +1,14 @@
 /*
- * Finds races: two accesses to the same bytes, one of them a write, that nothing orders, whatever
- * the order they happened to run in. Every thread of a grid has a vector clock; barriers, fences
- * and atomics pass knowledge between clocks as the PTX ISA's "Memory Consistency Model" says, and
- * streams, events and waits of the host do as the CUDA Programming Guide says. The compiler reports
- * the accesses: the kernels are compiled with -fsanitize=thread, whose calls end in tsan.cc.
+ * The race detector finds races: two unordered accesses to the same bytes, at least one of them a
+ * write, whatever order they happened to run in. Every thread of a grid has a vector clock;
+ * barriers, fences and atomics update clocks by the "Memory Consistency Model" of the PTX ISA, and
+ * streams, events and waits of the host by the CUDA Programming Guide. The compiler reports the
+ * accesses: the kernels are compiled with -fsanitize=thread, whose calls are implemented in
+ * tsan.cc.
  *
- * Nothing orders but what is told here. Only a build with NNMF_SANITIZE=thread looks for races: in
- * others off.cc has these functions, and they do nothing.
+ * Only what is reported through these functions establishes order. Only builds with
+ * NNMF_SANITIZE=thread look for races; in others off.cc implements the functions, and they do
+ * nothing.
  */
 #ifndef CUDA_HOST_RACE_H
 #define CUDA_HOST_RACE_H
@@ -30,25 +32,25 @@ extern const bool on;
 
 /* ---- order.cc: streams and the host ---- */
 
-/* What is over at a point of a stream or of the host: of every stream, by its number, how many
- * operations; of the host, how many of its turns between two submissions. */
+/* The work that is complete at a point of a stream or of the host: the number of operations of
+ * every stream, by its number; and of the host's tasks, each between two submissions. */
 using Past = std::vector<uint32_t>;
 
 const unsigned host_stream = 0, legacy_stream = 1;
-unsigned new_stream(); /* its number, from 2 */
+unsigned new_stream(); /* returns its number, from 2 */
 void learn(Past &past, const Past &more);
-Past host_submits(); /* all that the host has done until now */
+Past host_submits(); /* returns everything that the host has done so far */
 void host_learns(const Past &past);
 
-/* An operation of a stream while it runs; `past` is the stream's, and has the operation at the
- * end. */
+/* An operation of a stream while it runs. past: that of the stream, to which the destructor adds
+ * the operation. */
 class Task
 {
   public:
     Task(Past &past, unsigned stream);
     ~Task();
 };
-void task_is(const char *what);         /* the one that runs, for reports */
+void task_is(const char *what);         /* describes the running task, for reports */
 void grid_begins(const Launch &launch); /* likewise */
 void grid_ends();
 
@@ -58,20 +60,21 @@ struct Thread {
     unsigned number, block; /* within the grid */
     uint32_t epoch;
     Clock known;
-    /* By scope, of the block and of the device: what was known at the last fence, and what atomics
-     * have brought since, which a fence makes known. */
+    /* By scope (block, device): the clock at the last fence, and what atomics have added since,
+     * which takes effect at the next fence. */
     Clock fenced[2], observed[2];
-    uint32_t copies; /* the group of asynchronous copies that is being filled, from 1 */
+    uint32_t copies; /* current group of asynchronous copies, from 1 */
 };
 void thread_begins(Thread &thread, unsigned number, unsigned block);
 void thread_goes_on(Thread *thread);             /* NULL: none */
-void meet(const std::vector<Thread *> &threads); /* all come before any goes on */
+void meet(const std::vector<Thread *> &threads); /* all arrive before any continues */
 void fence(MemoryOrder order, Scope scope);
-/* `place`: the address of the code that does it. */
+/* place: the address of the code. */
 void atomic(const void *address, size_t bytes, Action action, MemoryOrder order, Scope scope,
             uintptr_t place);
-/* The first `read` of `bytes` bytes, asynchronously: over for the thread when it has waited for the
- * copy's group, which it does for all that are committed but for the last `left`. */
+/* Records an asynchronous copy of `bytes` bytes that reads the first `read` of them. It is complete
+ * for the thread once it has waited for the copy's group: a wait covers all committed groups except
+ * the last `left`. */
 void copy_asynchronously(const void *to, const void *from, size_t bytes, size_t read,
                          uintptr_t place);
 void commit_copies();
@@ -79,13 +82,13 @@ void wait_for_copies(unsigned left);
 
 /* ---- shadow.cc: memory ---- */
 
-void track(const void *memory, size_t bytes, const char *what); /* nobody has touched it */
+void track(const void *memory, size_t bytes, const char *what); /* not accessed yet */
 void forget(const void *memory);
-void frees(const void *memory); /* the host: nobody may be at it, and it is forgotten */
-/* By the operation that runs, as a whole. */
+void frees(const void *memory); /* by the host: nothing may still access it; forgets it */
+/* By the running operation, as a whole. */
 void reads(const void *memory, size_t bytes);
 void writes(const void *memory, size_t bytes);
-/* By __ldg: such memory must not change while the kernel runs. */
+/* By __ldg: the memory must not change while the kernel runs. */
 void reads_constant(const void *memory, size_t bytes, uintptr_t place);
 
 } // namespace race

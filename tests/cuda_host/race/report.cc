@@ -1,4 +1,4 @@
-/* Says which two accesses nothing orders, and where in the sources they are. */
+/* Reports two unordered accesses and where they are in the sources. */
 #include "../internal.h"
 #include "access.h"
 
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <unistd.h>
 
-/* Where the program's code begins, by the linker. */
+/* Start of the program, defined by the linker. */
 extern "C" const char __executable_start[];
 
 namespace cuda_host
@@ -35,7 +35,7 @@ static const char *verb(const Access &access)
     }
 }
 
-/* Number `i` of a grid or block. */
+/* Returns the index of block or thread number `i` in a grid or block of this size. */
 static dim3 index_in(const dim3 &size, unsigned i)
 {
     return dim3(i % size.x, i / size.x % size.y, i / size.x / size.y);
@@ -52,7 +52,7 @@ static void print_who(const Access &access)
     if (task.is_kernel) {
         const dim3 &size = task.block;
         unsigned threads = threads_of(task), block_threads = size.x * size.y * size.z;
-        unsigned number = access.thread % threads; /* a copier comes behind all threads */
+        unsigned number = access.thread % threads; /* copiers are numbered after all threads */
         dim3 block = index_in(task.grid, number / block_threads);
         dim3 thread = index_in(size, number % block_threads);
         fprintf(stderr, "%s: block (%u, %u, %u), thread (%u, %u, %u)",
@@ -62,7 +62,7 @@ static void print_who(const Access &access)
     fprintf(stderr, "\n");
 }
 
-/* Is the line of a header that stands for the language of kernels? */
+/* Returns whether the line is in a header that implements the language of kernels. */
 static bool is_of_language(const char *line)
 {
     for (const char *header :
@@ -72,14 +72,14 @@ static bool is_of_language(const char *line)
     return false;
 }
 
-/* The function and line, and those that it was inlined into. */
+/* Prints the function and line, and those that it was inlined into. */
 static void print_where(const Access &access)
 {
     char command[256];
     if (!access.site)
         return;
-    /* The instruction before the return address; positions of an executable that can lie anywhere
-     * count from its begin. */
+    /* The instruction before the return address. Addresses in a position-independent executable are
+     * relative to its start. */
     unsigned long at = access.site - 1;
     if (reinterpret_cast<uintptr_t>(__executable_start) < code_limit)
         at += reinterpret_cast<uintptr_t>(__executable_start);

@@ -1,7 +1,7 @@
 /*
- * For every construct that orders memory a kernel that is right, and the same with that construct
- * left out: `how` decides, and is the same for all threads. nvcc compiles them as well:
- *     nvcc -std=c++17 -arch=sm_90 -Werror all-warnings -I kernels -I include -c
+ * For every construct that orders memory: a correct kernel, and the same kernel without the
+ * construct. `how` selects one, and is the same for all threads. nvcc compiles them as well: nvcc
+ * -std=c++17 -arch=sm_90 -Werror all-warnings -I kernels -I include -c
  *         tests/cuda_host/race/samples.cu
  */
 #include "samples.h"
@@ -69,7 +69,7 @@ static __device__ unsigned read_again(const unsigned *address)
     return *(const volatile unsigned *)address;
 }
 
-/* As grid.cuh's. */
+/* Like the barrier of grid.cuh. */
 static __device__ void arrive_by_atomics(Grid how, unsigned *count)
 {
     const unsigned upper = 1u << 31;

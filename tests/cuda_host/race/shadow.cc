@@ -1,7 +1,7 @@
 /*
- * What every four bytes of memory remember: their last write, and who has read or atomically
- * changed them since and may still be at it. Where threads touch less than four bytes at a time,
- * each byte remembers its own.
+ * Shadow memory. For every four bytes: the last write, and the reads and atomic changes since that
+ * may still be unordered. If threads access fewer than four bytes at a time, there is a record for
+ * each byte.
  */
 #include "../internal.h"
 #include "access.h"
@@ -18,23 +18,23 @@ namespace race
 
 enum { CELL = 4 }; /* bytes */
 
-/* Zeros: untouched. */
+/* All zero: not accessed. */
 struct Cell {
     Access write, other;
-    std::vector<Access> *others; /* besides `other` */
-    Cell *bytes;                 /* CELL of them, instead of this one */
-    bool atomics;                /* has one of the others been? */
+    std::vector<Access> *others; /* in addition to `other` */
+    Cell *bytes;                 /* CELL cells, instead of this one */
+    bool atomics;                /* one of the others was an atomic */
 };
 
 struct Memory {
     uintptr_t begin, end;
     const char *what;
-    Access write; /* of all of it, before whatever its cells remember */
+    Access write; /* of the whole memory, earlier than everything in its cells */
     Cell *cells;
-    uintptr_t touched, touched_end; /* within them */
+    uintptr_t touched, touched_end; /* accessed range */
 };
 
-/* By their ends, and what all of them lie within. */
+/* By their ends, and the range that contains all of them. */
 static std::map<uintptr_t, Memory> memories;
 static uintptr_t lowest = UINTPTR_MAX, highest;
 static Memory *last_found;
@@ -62,7 +62,7 @@ static bool is_atomic(const Access &access)
     return Kind(access.kind) == Kind::atomic_read || Kind(access.kind) == Kind::atomic_write;
 }
 
-/* Must the two be ordered? Atomics need not, within the scopes of both. */
+/* Returns whether the two must be ordered; atomics need not be, within the scopes of both. */
 static bool conflict(const Access &a, const Access &b)
 {
     if (!is_write(a) && !is_write(b))
@@ -72,15 +72,15 @@ static bool conflict(const Access &a, const Access &b)
     return (a.in_block || b.in_block) && !of_one_block(a, b);
 }
 
-/* What __ldg reads must not change in the whole of a kernel. */
+/* Memory read by __ldg must not change while the kernel runs. */
 static bool breaks_constant(const Access &a, const Access &b)
 {
     bool one = Kind(a.kind) == Kind::constant_read || Kind(b.kind) == Kind::constant_read;
     return one && a.task == b.task && (is_write(a) || is_write(b));
 }
 
-/* Does whatever conflicts with `earlier`, which is over, conflict with `now`? Then only this needs
- * to be remembered. */
+/* Returns whether `earlier` is ordered before `now` and everything that conflicts with it conflicts
+ * with `now` too. Then only `now` needs to be recorded. */
 static bool replaces(const Access &now, const Access &earlier)
 {
     return now.kind == earlier.kind && now.in_block == earlier.in_block && is_over(earlier, now);
@@ -112,7 +112,7 @@ static void remember(Cell &cell, const Access &now)
         others.push_back(now);
         return;
     }
-    /* Mostly all of them came before the same barrier. */
+    /* Usually all of them were before the same barrier. */
     size_t kept = 0;
     for (const Access &access : others)
         if (!replaces(now, access))
@@ -240,7 +240,7 @@ static void touch_cells(Memory &memory, uintptr_t begin, uintptr_t end, const Ac
     }
 }
 
-/* Only what is touched cell by cell costs memory. */
+/* Only memory that is accessed cell by cell needs cells. */
 static void overwrite(Memory &memory, const Access &access)
 {
     check(memory.write, access, memory, memory.begin);

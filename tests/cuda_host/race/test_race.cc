@@ -1,5 +1,5 @@
-/* The search for races, tested: what is right is let pass, and the same without the construct that
- * makes it right is reported. */
+/* Tests of the race detector: it accepts correct code, and reports the same code without the
+ * construct that makes it correct. */
 #include "../cuda_host.h"
 #include "../expect.h"
 #include "samples.h"
@@ -28,7 +28,7 @@ static void must_pass(const char *what, const Body &body)
 
 static const char report_begins[] = "cuda_host: a race: nothing orders two accesses to ";
 
-/* In every order. Returns the last report. */
+/* The race must be found in every order. Returns the last report. */
 static std::string must_be_found(const char *what, const Body &body)
 {
     printf("a race: %s\n", what);
@@ -40,7 +40,7 @@ static std::string must_be_found(const char *what, const Body &body)
     return text;
 }
 
-/* In at least one order, for races that do not happen in all. */
+/* The race must be found in at least one order, for races that do not happen in all. */
 static void must_be_found_in_some_order(const char *what, const Body &body)
 {
     printf("a race in some order: %s\n", what);
@@ -86,14 +86,14 @@ static void test_grids()
         sample_grid_exchange(how, values.data, sums.data, count.data, nullptr);
     };
     RIGHT(grid(GRID_RIGHT));
-    RIGHT(grid(GRID_RIGHT)); /* the count is used again */
+    RIGHT(grid(GRID_RIGHT)); /* reuses the count */
     RACE(grid(GRID_WITHOUT_BARRIER));
     RACE(grid(GRID_WITHOUT_FIRST_FENCE));
     RACE(grid(GRID_WITHOUT_LAST_FENCE));
     RACE(grid(GRID_WITH_PLAIN_READ));
     RACE(grid(GRID_WITH_BLOCK_FENCES));
     RIGHT(grid(GRID_BY_ATOMICS));
-    RIGHT(grid(GRID_BY_ATOMICS)); /* and the count's upper bit is 0 */
+    RIGHT(grid(GRID_BY_ATOMICS)); /* with the upper bit of the count at 0 */
     RACE(grid(GRID_BY_RELAXED_ARRIVAL));
     RACE(grid(GRID_BY_RELAXED_LOOKS));
 
@@ -129,7 +129,7 @@ static void test_atomics()
     RACE(send(MESSAGE_WITHOUT_RELEASE));
     RACE(send(MESSAGE_WITHOUT_ACQUIRE));
     RACE(send(MESSAGE_IN_BLOCK_SCOPE));
-    /* The receiver may acquire the message before it is stored over. */
+    /* The receiver may acquire the message before it is overwritten. */
     RACE_IN_SOME_ORDER(send(MESSAGE_STORED_OVER));
 
     auto send_in_block = [&](BlockMessage how) {
@@ -174,7 +174,7 @@ static void test_bytes()
     RACE(sample_bytes(BYTES_CONSTANT, bytes.data, nullptr));
 }
 
-/* Both places, both threads and blocks, and the kernel. */
+/* A report names both places, both threads and blocks, and the kernel. */
 static void test_report()
 {
     Buffer<unsigned char> bytes(8);
@@ -260,7 +260,7 @@ static void test_streams()
     text = RACE(OK(cudaMemsetAsync(s.values.data, 0, BYTES, s.first)); s.increment(s.second));
     HAS(text, "a memset in stream ");
 
-    /* The legacy stream takes turns with those that block. */
+    /* The legacy stream synchronises with blocking streams. */
     RIGHT(s.increment(s.blocking); s.increment(nullptr); s.increment(s.blocking));
     RACE(s.increment(s.first); s.increment(nullptr));
     RACE(s.increment(nullptr); s.increment(s.first));
@@ -277,13 +277,14 @@ static void test_host()
           while (cudaEventQuery(s.event) != cudaSuccess) cudaGetLastError(); s.pinned[3] = 2);
     RIGHT(s.upload(s.first); OK(cudaDeviceSynchronize()); s.pinned[3] = 2);
     RIGHT(s.download(s.first); OK(cudaStreamSynchronize(s.first)); EXPECT(s.pinned[3] == 2));
-    /* Another's wait, or an event before the copy, says nothing. Something has run by then. */
+    /* A wait for another stream, or for an event before the copy, is not enough, though work has
+     * run. */
     std::string text =
         RACE(s.upload(s.first); s.upload(s.second); OK(cudaEventRecord(s.event, s.second));
              OK(cudaEventSynchronize(s.event)); s.pinned[3] = 2);
     HAS(text, "the host writes it");
     HAS(text, "test_race.cc:");
-    HAS(text, "of page-locked memory");
+    HAS(text, "of pinned memory");
     RACE(OK(cudaEventRecord(s.event, s.first)); s.download(s.first);
          OK(cudaEventSynchronize(s.event)); memcpy(copy.data(), s.pinned, BYTES));
     text = RACE(s.upload(s.first); memset(s.pinned, 0, BYTES));
@@ -315,7 +316,7 @@ static void record(Streams &s, bool forks, bool joins, cudaGraphExec_t *executab
     OK(cudaEventRecord(begin, s.first));
     OK(cudaStreamWaitEvent(s.second, begin, 0));
     if (forks)
-        s.increment(s.first); /* beside the other */
+        s.increment(s.first); /* concurrently with the other */
     s.increment(s.second);
     OK(cudaEventRecord(end, s.second));
     OK(cudaStreamWaitEvent(s.first, end, 0));

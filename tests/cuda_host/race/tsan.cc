@@ -1,8 +1,8 @@
 /*
- * What code compiled with -fsanitize=thread calls (LLVM,
- * compiler-rt/lib/tsan/rtl/tsan_interface.h), in the place of ThreadSanitizer's own library: that
- * knows no blocks, warps and streams, and tells at most 255 threads apart. The linker sends the
- * memcpy, memmove and memset of all code here too.
+ * The functions called by code compiled with -fsanitize=thread (LLVM,
+ * compiler-rt/lib/tsan/rtl/tsan_interface.h), instead of ThreadSanitizer's own library, which does
+ * not know blocks, warps and streams and distinguishes at most 255 threads. The linker also
+ * redirects all calls of memcpy, memmove and memset to this file.
  */
 #include "../internal.h"
 #include "access.h"
@@ -14,7 +14,7 @@ namespace cuda_host
 namespace race
 {
 
-/* By the host or by a thread of a kernel: copies of the device tell of themselves. */
+/* Records an access by the host or a thread of a kernel; copies of the device report themselves. */
 static void touch_from(const void *memory, size_t bytes, Kind kind, void *place)
 {
     std::unique_lock<std::recursive_mutex> lock(call_mutex(), std::defer_lock);
@@ -116,7 +116,7 @@ void __tsan_func_exit()
 {
 }
 
-/* Of the guards of static variables: the kernels have no other atomics of C++. */
+/* For guards of static variables: the kernels contain no other C++ atomics. */
 unsigned char __tsan_atomic8_load(const volatile unsigned char *address, int order)
 {
     (void)order;
@@ -133,7 +133,7 @@ static void touch_two(void *to, const void *from, size_t bytes, void *place)
     touch_from(to, bytes, Kind::write, place);
 }
 
-/* Clang makes calls of these of the copies of structures, from its version 16 on. */
+/* Clang 16 and newer calls these to copy structures. */
 void *__tsan_memcpy(void *to, const void *from, size_t bytes)
 {
     touch_two(to, from, bytes, HERE);
@@ -152,7 +152,7 @@ void *__tsan_memset(void *to, int value, size_t bytes)
     return __real_memset(to, value, bytes);
 }
 
-/* Those of the host; the device's are the emulation's own. */
+/* For the host; those of the device are part of the emulation. */
 void *__wrap_memcpy(void *to, const void *from, size_t bytes)
 {
     if (on_the_host())
