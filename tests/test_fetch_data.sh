@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # scripts/fetch-data against a server on this machine, with generated files and their checksums.
-# Exits 0 when all is well, 1 when not and 77 when a program it needs is missing.
+# Exits with 0 if all cases pass, with 1 if one fails, and with 77 if a program is missing.
 set -euo pipefail
 
 unset CDPATH TAR_OPTIONS GZIP
@@ -33,8 +33,8 @@ begin() {
     : >"$work/log"
 }
 
-# Serves files with ranges, and under further names badly: /noranges/ ignores ranges, /cut/ stops
-# in the middle of every file, /corrupt/ changes its last byte. Logs status, path and first byte.
+# Serves files with ranges, and with faults under other paths: /noranges/ ignores ranges, /cut/ stops in
+# the middle of every file, /corrupt/ changes its last byte. Logs status, path and first byte.
 cat >"$work/server.py" <<'PYTHON'
 import http.server, os, re, sys
 
@@ -82,7 +82,7 @@ os.rename(port_file + ".new", port_file)
 server.serve_forever()
 PYTHON
 
-# What is served: an MNIST of noise and a CIFAR-10 archive of small batches.
+# The served files: an MNIST of noise and a CIFAR-10 archive of small batches.
 files=(train-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz t10k-images-idx3-ubyte.gz
     t10k-labels-idx1-ubyte.gz)
 batches=(data_batch_1.bin data_batch_2.bin data_batch_3.bin data_batch_4.bin data_batch_5.bin
@@ -115,7 +115,7 @@ case=server
 url=http://127.0.0.1:$(<"$work/port")
 export NNMF_DATA_CHECKSUMS=$work/sums no_proxy=127.0.0.1
 
-# run STATUS URL ARGUMENT...: the script must exit so, with one line on stderr when it fails.
+# run STATUS URL ARGUMENT...: the script must exit with STATUS, and print one line on stderr if it fails.
 run() {
     local expected=$1 status=0
     NNMF_DATA_URL=$2 "$script" "${@:3}" >"$work/out" 2>"$work/err" || status=$?
@@ -124,7 +124,7 @@ run() {
     (($(wc -l <"$work/err") == 1)) || die "expected one line on stderr"
 }
 
-says() {
+stderr_has() {
     grep -qF -- "$1" "$work/err" || die "expected '$1' on stderr"
 }
 
@@ -136,7 +136,7 @@ logged() {
     [[ $(<"$work/log") == "$1" ]] || die "expected these requests: $1"
 }
 
-# The folder has exactly these files.
+# holds FILE...: the folder must contain exactly these files.
 holds() {
     local listed
     listed=$(cd "$dir" && find . -mindepth 1 -printf '%P\n' | LC_ALL=C sort)
@@ -177,7 +177,7 @@ silent
 logged ""
 all_mnist_right
 
-begin "a .part is continued" resumed
+begin "a .part is resumed" resumed
 mkdir "$dir"
 head -c 1000 "$work/served/$first" >"$dir/$first.part"
 run 0 "$url" mnist "$dir"
@@ -193,7 +193,7 @@ run 0 "$url" mnist "$dir"
 logged "$(tail -n 3 <<<"$whole_mnist")"
 all_mnist_right
 
-begin "a .part of something else is started over" garbage
+begin "a .part of another file is restarted" garbage
 mkdir "$dir"
 head -c 1000 /dev/zero >"$dir/$first.part"
 run 0 "$url" mnist "$dir"
@@ -201,7 +201,7 @@ logged "206 /$first 1000
 $whole_mnist"
 all_mnist_right
 
-begin "a .part that is too long is started over" long
+begin "a .part that is too long is restarted" long
 mkdir "$dir"
 head -c $((size + 10)) /dev/zero >"$dir/$first.part"
 run 0 "$url" mnist "$dir"
@@ -217,7 +217,7 @@ all_mnist_right
 
 begin "a broken connection keeps the .part" cut
 run 1 "$url/cut" mnist "$dir"
-says "cannot download: $url/cut/$first: curl: (18)"
+stderr_has "cannot download: $url/cut/$first: curl: (18)"
 holds "$first.part"
 cmp -s -n $((size / 2)) "$dir/$first.part" "$work/served/$first" || die "the .part is wrong"
 : >"$work/log"
@@ -228,22 +228,22 @@ all_mnist_right
 
 begin "a corrupt download is refused" corrupt
 run 1 "$url/corrupt" mnist "$dir"
-says "cannot download: $url/corrupt/$first: wrong SHA-256, expected "
+stderr_has "cannot download: $url/corrupt/$first: wrong SHA-256, expected "
 [[ -z $(ls -A "$dir") ]] || die "something was left behind"
 
-begin "a wrong file stays whole when its replacement is corrupt" corrupt
+begin "a wrong file is kept if its replacement is corrupt" corrupt
 echo mine >"$dir/$first"
 status=0
 NNMF_DATA_URL=$url/corrupt "$script" mnist "$dir" >"$work/out" 2>"$work/err" || status=$?
 ((status == 1)) || die "exit status $status, expected 1"
 (($(wc -l <"$work/err") == 2)) || die "expected two lines on stderr"
-says "fetch-data: wrong SHA-256: $dir/$first: downloading it again"
-[[ $(<"$dir/$first") == mine ]] || die "the old file was touched"
+stderr_has "fetch-data: wrong SHA-256: $dir/$first: downloading it again"
+[[ $(<"$dir/$first") == mine ]] || die "the old file was changed"
 holds "$first"
 
 begin "a wrong file is replaced" corrupt
 run 0 "$url" mnist "$dir"
-says "fetch-data: wrong SHA-256: $dir/$first: downloading it again"
+stderr_has "fetch-data: wrong SHA-256: $dir/$first: downloading it again"
 (($(wc -l <"$work/err") == 1)) || die "expected one line on stderr"
 all_mnist_right
 
@@ -258,24 +258,24 @@ run 0 "$url" cifar10 "$dir"
 logged ""
 all_cifar10_right
 
-begin "a lost and a wrong batch come again" cifar10
+begin "a missing and a wrong batch are replaced" cifar10
 rm "$dir/data_batch_2.bin"
 echo mine >"$dir/test_batch.bin"
 mkdir "$dir/.unpacked"
 echo old >"$dir/.unpacked/data_batch_1.bin"
 run 0 "$url" cifar10 "$dir"
-says "wrong SHA-256: $dir/test_batch.bin: downloading it again"
+stderr_has "wrong SHA-256: $dir/test_batch.bin: downloading it again"
 logged "200 /$archive 0"
 all_cifar10_right
 
-begin "the archive is continued" cifar10_resumed
+begin "the archive is resumed" cifar10_resumed
 mkdir "$dir"
 head -c 1000 "$work/served/$archive" >"$dir/$archive.part"
 run 0 "$url" cifar10 "$dir"
 logged "206 /$archive 1000"
 all_cifar10_right
 
-begin "an archive at hand is used" cifar10_at_hand
+begin "an existing archive is used" cifar10_at_hand
 mkdir "$dir"
 cp "$work/served/$archive" "$dir"
 run 0 "$url" cifar10 "$dir"
@@ -287,39 +287,39 @@ mkdir "$work/other"
 sed "s/^[0-9a-f]*  test_batch/$(printf '0%.0s' {1..64})  test_batch/" \
     "$work/sums/cifar10.sha256" >"$work/other/cifar10.sha256"
 NNMF_DATA_CHECKSUMS=$work/other run 1 "$url" cifar10 "$dir"
-says "wrong SHA-256: test_batch.bin of $dir/$archive: expected 0000"
+stderr_has "wrong SHA-256: test_batch.bin of $dir/$archive: expected 0000"
 holds "$archive"
 
-begin "a file the server lacks" lacking
+begin "a file missing on the server" lacking
 run 1 "$url/elsewhere" mnist "$dir"
-says "cannot download: $url/elsewhere/$first: curl: (22)"
+stderr_has "cannot download: $url/elsewhere/$first: curl: (22)"
 
-begin "another download at work" busy
+begin "another download is running" busy
 mkdir "$dir"
 exec 9<"$dir"
 flock 9
 run 1 "$url" mnist "$dir"
-says "busy: $dir: "
+stderr_has "busy: $dir: "
 exec 9<&-
 
 begin "no checksums" nosums
 NNMF_DATA_CHECKSUMS=$work/none run 1 "$url" mnist "$dir"
-says "cannot read: $work/none/mnist.sha256: "
+stderr_has "cannot read: $work/none/mnist.sha256: "
 printf 'abc  name\n' >"$work/other/mnist.sha256"
 NNMF_DATA_CHECKSUMS=$work/other run 1 "$url" mnist "$dir"
-says "bad line: $work/other/mnist.sha256: "
+stderr_has "bad line: $work/other/mnist.sha256: "
 : >"$work/other/mnist.sha256"
 NNMF_DATA_CHECKSUMS=$work/other run 1 "$url" mnist "$dir"
-says "empty list: $work/other/mnist.sha256: "
+stderr_has "empty list: $work/other/mnist.sha256: "
 
 begin "a folder that cannot be made" resumed
 run 1 "$url" mnist "$dir/$first/below"
-says "cannot make folder: "
+stderr_has "cannot make folder: "
 
 begin "wrong usage" usage
 run 2 "$url"
 run 2 "$url" cifar100
-says "unknown dataset: cifar100: "
+stderr_has "unknown dataset: cifar100: "
 run 2 "$url" mnist "$dir" more
 run 2 "$url" mnist --force
 run 2 "$url" mnist ""
@@ -336,7 +336,7 @@ for name in cifar10 mnist fashion-mnist; do
     ((lines == expected)) || die "$lines lines in $list, expected $expected"
 done
 
-# own_case NAME ENVIRONMENT... COMMAND: into the data folder of a checkout, from within it.
+# own_case NAME ENVIRONMENT... COMMAND: downloads into the data folder of a checkout, from inside it.
 checkout="$work/a checkout"
 mkdir -p "$checkout/scripts/checksums" "$work/home"
 cp "$script" "$checkout/scripts/"
@@ -351,7 +351,7 @@ own_case() {
         >"$work/out" 2>"$work/err" || status=$?
     ((status == 0)) || die "exit status $status, expected 0"
     silent
-    [[ $(<"$work/out") == *"cifar10 is complete in $dir" ]] || die "it said $(<"$work/out")"
+    [[ $(<"$work/out") == *"cifar10 is complete in $dir" ]] || die "it printed $(<"$work/out")"
     all_cifar10_right
 }
 own_case "nothing" scripts/fetch-data
@@ -362,7 +362,7 @@ own_case "POSIX mode" POSIXLY_CORRECT=1 scripts/fetch-data
 own_case "options of tar and gzip" TAR_OPTIONS=--exclude=* GZIP=-v scripts/fetch-data
 own_case "options of curl" HOME="$work/home" CURL_HOME="$work/home" scripts/fetch-data
 sed -i 's/$/\r/' "$checkout"/scripts/checksums/*.sha256
-own_case "lists of checksums with other ends of lines" scripts/fetch-data
+own_case "lists of checksums with CR LF line ends" scripts/fetch-data
 
 begin "the server is down" down
 mkdir "$dir"
@@ -371,8 +371,8 @@ kill "$server"
 wait "$server" 2>/dev/null || true
 server=
 run 1 "$url" mnist "$dir"
-says "cannot download: $url/$first: curl: (7)"
+stderr_has "cannot download: $url/$first: curl: (7)"
 holds "$first.part"
-(($(stat -c %s "$dir/$first.part") == 1000)) || die "the .part was touched"
+(($(stat -c %s "$dir/$first.part") == 1000)) || die "the .part was changed"
 
 echo "fetch-data: all cases passed"

@@ -30,7 +30,7 @@ def percent(text, images):
     return f"{100 * int(text) / images:.2f}" if text else ""
 
 
-def beside(ours, published):
+def side_by_side(ours, published):
     """-> rows with both curves, one per epoch."""
     rows, seconds = [], 0.0
     for epoch in sorted(set(ours) | set(published)):
@@ -57,7 +57,7 @@ def write_curves(run, published_path, stem, device, commit, command):
     if not ours:
         die(f"nothing trained: {run / 'metrics.csv'}: at least one epoch was expected")
     published = parts.read_curve(published_path) if published_path else {}
-    rows = beside(ours, published)
+    rows = side_by_side(ours, published)
     path = stem.with_name(stem.name + ".csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="") as file:

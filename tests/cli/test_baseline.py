@@ -21,7 +21,7 @@ from program import ProgramTest, Running, make_fixtures
 
 USAGE = 2
 DATA = os.environ.get("NNMF_DATA")
-TWIN = program.TESTS.parent / "bench" / "torch_nnmf.py"
+REFERENCE = program.TESTS.parent / "bench" / "torch_nnmf.py"
 HAS_TORCH = all(importlib.util.find_spec(name) for name in ("torch", "safetensors"))
 SMALL = ["--dataset", "mnist", "--batch-size", "5"]
 ARCHITECTURES = {"nnmf": ["--iterations", "2"], "cnn": ["--arch", "cnn"]}
@@ -259,7 +259,7 @@ class PyTorchReference(ProgramTest):
                    DATA, "--offset", "100"]
         ours, theirs = self.folder / f"{statistics}.ours", self.folder / f"{statistics}.pytorch"
         self.succeed("trace", *options, "--out", ours)
-        done = subprocess.run([sys.executable, "-B", TWIN, "trace", *map(str, options), "--float64",
+        done = subprocess.run([sys.executable, "-B", REFERENCE, "trace", *map(str, options), "--float64",
                                "--out", theirs], capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         return make_fixtures.read_safetensors(ours), make_fixtures.read_safetensors(theirs)

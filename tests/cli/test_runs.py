@@ -278,7 +278,7 @@ class Determinism(RunTest):
         self.assertAlmostEqual(float(first[1]), loss, places=6)
 
 
-@unittest.skipUnless(program.instruction_sets(), "the kernel does not tell what the CPU has")
+@unittest.skipUnless(program.instruction_sets(), "the kernel does not report the CPU's instruction sets")
 class InstructionSets(RunTest):
     """The instruction sets that this processor supports."""
 
