@@ -225,6 +225,8 @@ static void out_of_memory(void **state)
     assert_non_null(strstr(error.text, "work space"));
     cuda_host_set_memory((size_t)1 << 30);
     error = (Error){0};
+    steps_destroy(&s.steps);
+    must(create_steps(&s, &error), &error);
     must(model_initialise(&s.model, 3, &error), &error);
     steps_reset(&s.steps, &step_state, &(Totals){0});
     for (uint32_t i = 0; i < STEPS_AN_EPOCH; i++)

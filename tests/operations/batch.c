@@ -21,7 +21,8 @@ static void check_sample(Checker *checker)
             step = steps - 1; /* may be incomplete */
         int left = count - step * batch_size, batch = left < batch_size ? left : batch_size;
         if (i % 4 == 3 && 3 * batch_size <= left)
-            batch = 3 * batch_size; /* several full batches at once, one after the other in memory */
+            batch =
+                3 * batch_size; /* several full batches at once, one after the other in memory */
         s = (Sampler){.begin = (size_t)between(checker, 0, 10),
                       .batch = batch,
                       .batch_size = batch_size,
