@@ -9,12 +9,12 @@
 #ifndef NNMF_CUDA_CUH
 #define NNMF_CUDA_CUH
 
+#include "cublas.cuh"
 #include "launch.cuh"
 
 #include "nnmf/device.h"
 #include "nnmf/operations.h"
 
-#include <cublas_v2.h>
 #include <cuda_runtime.h>
 
 /* ---- state ---- */
@@ -36,6 +36,7 @@ struct Backend {
     Precision precision;
     cudaStream_t stream;
     cudaStream_t copies; /* of what is sent beside the operations */
+    Cublas cublas;
     cublasHandle_t blas;
     void *blas_workspace;
     unsigned *block_counts; /* (BLOCK_COUNTS), all 0 between operations: last_block.cuh */
@@ -137,6 +138,10 @@ OPERATION_FAMILIES(CUDA_DECLARE)
 
 /* Device memory, zeroed, as the table's `allocate`. */
 void *cuda_allocate(Backend *backend, size_t bytes, const char *what, Error *error);
+
+/* Sets what of the back end is for cuBLAS. */
+bool cuda_open_cublas(Backend *backend, Precision precision, Error *error);
+void cuda_close_cublas(Backend *backend);
 
 /* Sets norm_blocks. */
 void cuda_open_batchnorm(Backend *backend);

@@ -45,6 +45,10 @@ void cuda_host_set_partition(int multiprocessors);
 void cuda_host_set_polls(unsigned polls);      /* of an event until one operation is done: 1 */
 void cuda_host_set_driver(cudaError_t status); /* cudaErrorInsufficientDriver, ..NoDevice */
 
+/* What dlopen or dlsym do not find of cuBLAS: the library ("libcublas.so.13") or one of its
+ * functions ("cublasSgemm_v2"); NULL, as at the start: nothing. */
+void cuda_host_lack(const char *name);
+
 /* The nth call from now to the runtime or cuBLAS fails with `error`, as if an earlier operation or
  * the call itself had; 0: none does. Calls that free still do. Errors that break a CUDA context
  * stay until cuda_host_reset, and what was submitted never runs. Asking for errors, names and
