@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDERS = (".ci", "scripts", "tests", "bench")
 
 # Those that show a help without looking at the machine.
-HELPFUL = ("gpu-check", "gpu-pack", "gpu-run", "cuda12-check", "fetch-data")
+HELPFUL = ("gpu-check", "gpu-pack", "gpu-run", "cuda12-check", "fetch-data", "release")
 HELPFUL_PYTHON = ("scripts/kernel-report", "scripts/mutants", "scripts/gpu_images.py",
                   "bench/compare.py", "bench/gpu_check.py")
 
