@@ -22,16 +22,6 @@ bool cuda_try(Backend *backend, const char *operation, const char *call, cudaErr
     return false;
 }
 
-bool cublas_try(Backend *backend, const char *operation, const char *call, cublasStatus_t status)
-{
-    if (status == CUBLAS_STATUS_SUCCESS)
-        return true;
-    if (backend->error.status == STATUS_OK)
-        fail(&backend->error, "cuBLAS failed: %s: %s: %s", operation, call,
-             cublasGetStatusString(status));
-    return false;
-}
-
 static bool finish(Backend *backend, Error *error)
 {
     TRY(backend, "waiting for the GPU", cudaStreamSynchronize(backend->stream));
@@ -154,21 +144,6 @@ void *cuda_scratch(Backend *backend, size_t bytes)
     return backend->scratch;
 }
 
-/* ---- products ---- */
-
-void cuda_product(Backend *backend, const char *operation, bool transposed_a, bool transposed_b,
-                  size_t rows, size_t columns, size_t depth, const float *a, const float *b,
-                  float beta, float *c)
-{
-    const float one = 1.0f;
-    /* cuBLAS is column-major, so it computes c^T = b^T a^T. */
-    TRY_BLAS(backend, operation,
-             cublasSgemm(backend->blas, transposed_b ? CUBLAS_OP_T : CUBLAS_OP_N,
-                         transposed_a ? CUBLAS_OP_T : CUBLAS_OP_N, (int)columns, (int)rows,
-                         (int)depth, &one, b, (int)(transposed_b ? depth : columns), a,
-                         (int)(transposed_a ? rows : depth), &beta, c, (int)columns));
-}
-
 /* ---- recordings: CUDA graphs ---- */
 
 static bool record(Backend *backend, void (*step)(void *context), void *context, void **recording,
@@ -246,9 +221,7 @@ static void close_device(Backend *backend)
     cudaFree(backend->scratch);
     cudaFree(backend->block_counts);
     cudaFree(backend->adam_rates);
-    cudaFree(backend->blas_workspace);
-    if (backend->blas)
-        cublasDestroy(backend->blas);
+    cuda_close_cublas(backend);
     if (backend->stream)
         cudaStreamDestroy(backend->stream);
     memory_free(backend);
@@ -263,13 +236,14 @@ static bool find_device(Error *error)
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     if (status == cudaErrorInsufficientDriver && driver == 0)
-        return fail(error, "no NVIDIA driver: CUDA: one for CUDA %d.%d or newer was expected",
-                    runtime / 1000, runtime % 1000 / 10);
+        return fail(error, "no NVIDIA driver: CUDA %d.%d: driver %s or newer was expected",
+                    runtime / 1000, runtime % 1000 / 10, NNMF_OLDEST_DRIVER);
     if (status == cudaErrorInsufficientDriver)
         return fail(error,
-                    "NVIDIA driver too old: it is for CUDA %d.%d: CUDA %d.%d or newer was "
-                    "expected",
-                    driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+                    "NVIDIA driver too old: it is for CUDA %d.%d: driver %s or newer was expected, "
+                    "for CUDA %d.%d",
+                    driver / 1000, driver % 1000 / 10, NNMF_OLDEST_DRIVER, runtime / 1000,
+                    runtime % 1000 / 10);
     if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
         return fail(error, "no NVIDIA GPU: CUDA: the driver is there, but shows no device");
     if (status != cudaSuccess)
@@ -286,7 +260,6 @@ static __global__ void probe_kernel(bool)
 static bool prepare(Backend *backend, const CudaOptions *options, const cudaDeviceProp *properties,
                     Error *error)
 {
-    enum { BLAS_WORKSPACE = 32 << 20 }; /* recommended by cuBLAS for Hopper; plenty elsewhere */
     const char *name = "opening the GPU";
     backend->fused = options->kernel == NNMF_KERNEL_FUSED;
     backend->precision = options->precision;
@@ -306,10 +279,7 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
                     "built for it",
                     properties->name, properties->major, properties->minor);
     cuda_try(backend, name, "launch of probe_kernel", status);
-    if (!TRY_BLAS(backend, name, cublasCreate(&backend->blas)))
-        return finish(backend, error);
-    backend->blas_workspace = cuda_allocate(backend, BLAS_WORKSPACE, "work space of cuBLAS", error);
-    if (!backend->blas_workspace)
+    if (!cuda_open_cublas(backend, options->precision, error))
         return false;
     backend->block_counts = (unsigned *)cuda_allocate(
         backend, (BLOCK_COUNTS + 1) * sizeof *backend->block_counts, "counts of blocks", error);
@@ -320,14 +290,6 @@ static bool prepare(Backend *backend, const CudaOptions *options, const cudaDevi
     if (!cuda_open_adam(backend, error))
         return false;
     cuda_open_batchnorm(backend);
-    TRY_BLAS(backend, name, cublasSetStream(backend->blas, backend->stream));
-    /* With a workspace of its own, cuBLAS is deterministic in graphs too. */
-    TRY_BLAS(backend, name,
-             cublasSetWorkspace(backend->blas, backend->blas_workspace, BLAS_WORKSPACE));
-    TRY_BLAS(backend, name,
-             cublasSetMathMode(backend->blas, options->precision == PRECISION_TF32
-                                                  ? CUBLAS_TF32_TENSOR_OP_MATH
-                                                  : CUBLAS_PEDANTIC_MATH));
     return finish(backend, error);
 }
 

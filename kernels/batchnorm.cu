@@ -326,9 +326,9 @@ static bool grid_at_once(const Backend *backend, size_t rows, int channels, dim3
 /* Processes as many batches as the GPU holds at once with the single kernel and returns their
  * number; 0 if the two kernels have to be used. Each batch is divided into the chunks that it has
  * alone. */
-static unsigned forward_one_kernel(Backend *backend, const char *name, size_t rows, int channels,
-                                   unsigned batches, const float *in, const float *weight,
-                                   const float *bias, float *out, float *mean, float *rstd)
+static unsigned forward_cooperative(Backend *backend, const char *name, size_t rows, int channels,
+                                    unsigned batches, const float *in, const float *weight,
+                                    const float *bias, float *out, float *mean, float *rstd)
 {
     ColumnWork work;
     dim3 grid;
@@ -342,7 +342,7 @@ static unsigned forward_one_kernel(Backend *backend, const char *name, size_t ro
                        channels, in, work, backend->grid_count, weight, bias, out, mean, rstd);
     if (was_launched(backend, name, grid, cudaGetLastError()))
         return grid.z;
-    return forward_one_kernel(backend, name, rows, channels, 1, in, weight, bias, out, mean, rstd);
+    return forward_cooperative(backend, name, rows, channels, 1, in, weight, bias, out, mean, rstd);
 }
 
 static void batchnorm_forward(Backend *backend, size_t rows, int channels, int batches,
@@ -352,8 +352,8 @@ static void batchnorm_forward(Backend *backend, size_t rows, int channels, int b
     const char *name = "batch norm forward";
     size_t width = (size_t)channels, elements = rows / (size_t)batches * width;
     for (unsigned left = (unsigned)batches, done; left > 0; left -= done) {
-        done = forward_one_kernel(backend, name, elements / width, channels, left, in, weight, bias,
-                                  out, mean, rstd);
+        done = forward_cooperative(backend, name, elements / width, channels, left, in, weight,
+                                   bias, out, mean, rstd);
         if (done == 0)
             done = forward_two_kernels(backend, name, elements / width, channels, left, in, weight,
                                        bias, out, mean, rstd);

@@ -9,12 +9,12 @@
 #ifndef NNMF_CUDA_CUH
 #define NNMF_CUDA_CUH
 
+#include "cublas.cuh"
 #include "launch.cuh"
 
 #include "nnmf/device.h"
 #include "nnmf/operations.h"
 
-#include <cublas_v2.h>
 #include <cuda_runtime.h>
 
 /* ---- state ---- */
@@ -35,6 +35,7 @@ struct Backend {
     bool fused;          /* --nnmf-kernel */
     Precision precision;
     cudaStream_t stream;
+    Cublas cublas;
     cublasHandle_t blas;
     void *blas_workspace;
     unsigned *block_counts; /* (BLOCK_COUNTS), all 0 between operations: last_block.cuh */
@@ -136,6 +137,10 @@ OPERATION_FAMILIES(CUDA_DECLARE)
 
 /* The table's `allocate`. */
 void *cuda_allocate(Backend *backend, size_t bytes, const char *what, Error *error);
+
+/* Opens cuBLAS and its workspace; fails if its library is missing. */
+bool cuda_open_cublas(Backend *backend, Precision precision, Error *error);
+void cuda_close_cublas(Backend *backend);
 
 /* Sets norm_blocks. */
 void cuda_open_batchnorm(Backend *backend);

@@ -1,7 +1,11 @@
 # Writes the header OUT with the commit of the sources in SOURCE, at every build; touches it only
-# when that changed, so that nothing is built again without need. "unknown" without Git, outside of
-# a checkout, and where the sources lie in somebody else's.
+# when that changed, so that nothing is built again without need. In an archive that Git made its commit
+# stands here; "unknown" without Git, outside of a checkout, and where the sources lie in somebody
+# else's.
 set(commit unknown)
+if("$Format:%H$" MATCHES "^[0-9a-f]+$")
+  string(SUBSTRING "$Format:%H$" 0 12 commit)
+endif()
 find_package(Git QUIET)
 if(GIT_FOUND)
   foreach(name IN ITEMS GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE) # of a hook that builds this

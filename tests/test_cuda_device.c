@@ -55,16 +55,30 @@ static void no_usable_gpu(void **state)
     (void)state;
     Error error;
     cuda_host_set_driver(cudaErrorInsufficientDriver);
-    assert_not_opened("no NVIDIA driver: ");
+    assert_not_opened("no NVIDIA driver: CUDA 13.0: driver 580.65.06 or newer was expected");
     cuda_host_set_driver(cudaErrorNoDevice);
     assert_not_opened("no NVIDIA GPU: ");
     cuda_host_reset();
     /* The driver has a version: this call alone fails. */
     cuda_host_fail_call(1, cudaErrorInsufficientDriver);
-    assert_not_opened("NVIDIA driver too old: it is for CUDA ");
+    assert_not_opened("NVIDIA driver too old: it is for CUDA 13.0: driver 580.65.06 or newer ");
     cuda_host_fail_call(1, cudaErrorInitializationError);
     assert_not_opened("cudaErrorInitializationError");
     cuda_host_fail_call(0, cudaSuccess);
+    assert_true(try_opening(&error));
+}
+
+/* cuBLAS's library is not there, or is not what it should be. */
+static void no_cublas(void **state)
+{
+    (void)state;
+    Error error;
+    cuda_host_lack("libcublas.so.13");
+    assert_not_opened("no cuBLAS: /nowhere/libcublas.so.13: cannot open shared object file: ");
+    assert_not_opened(": install NVIDIA's libcublas-13-0, or PyPI's nvidia-cublas with ");
+    cuda_host_lack("cublasSgemm_v2");
+    assert_not_opened("unusable cuBLAS: libcublas.so.13: it has no function cublasSgemm_v2");
+    cuda_host_lack(NULL);
     assert_true(try_opening(&error));
 }
 
@@ -387,6 +401,7 @@ int main(void)
     mallopt(M_TRIM_THRESHOLD, INT_MAX);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(no_usable_gpu, reset),
+        cmocka_unit_test_setup(no_cublas, reset),
         cmocka_unit_test_setup(unsupported_gpu, reset),
         cmocka_unit_test_setup(automatic_device, reset),
         cmocka_unit_test_setup(out_of_memory, reset),

@@ -339,6 +339,7 @@ done
 # own_case NAME ENVIRONMENT... COMMAND: downloads into the data folder of a checkout, from inside it.
 checkout="$work/a checkout"
 mkdir -p "$checkout/scripts/checksums" "$work/home"
+touch "$checkout/CMakeLists.txt"
 cp "$script" "$checkout/scripts/"
 cp "$work"/sums/*.sha256 "$checkout/scripts/checksums/"
 ln -s "$checkout/scripts/fetch-data" "$work/a link"

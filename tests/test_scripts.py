@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDERS = (".ci", "scripts", "tests", "bench")
 
 # Scripts that print help without checking the machine.
-HELPFUL = ("gpu-check", "gpu-pack", "gpu-run", "cuda12-check", "fetch-data", "style")
+HELPFUL = ("gpu-check", "gpu-pack", "gpu-run", "cuda12-check", "fetch-data", "style", "release")
 HELPFUL_PYTHON = ("scripts/kernel-report", "scripts/mutants", "scripts/gpu_images.py",
                   "bench/compare.py", "bench/gpu_check.py")
 

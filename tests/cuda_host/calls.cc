@@ -91,6 +91,7 @@ void cuda_host_reset(void)
     reset_device();
     reset_order();
     reset_graphs();
+    cuda_host_lack(nullptr);
 }
 
 cudaError_t cudaPeekAtLastError(void)

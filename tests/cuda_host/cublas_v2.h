@@ -7,6 +7,7 @@
 
 #include "cuda_runtime_api.h"
 
+#define CUBLAS_VER_MAJOR 13
 #define CUBLAS_VERSION 130000
 
 #ifdef __cplusplus
@@ -42,6 +43,14 @@ typedef enum { CUBLAS_GEMM_DEFAULT = -1 } cublasGemmAlgo_t;
 
 typedef enum { CUDA_R_32F = 0, CUDA_R_64F = 1, CUDA_R_16F = 2, CUDA_R_16BF = 14 } cudaDataType_t;
 typedef cudaDataType_t cudaDataType;
+
+/* What the library calls them. */
+#define cublasCreate cublasCreate_v2
+#define cublasDestroy cublasDestroy_v2
+#define cublasSetStream cublasSetStream_v2
+#define cublasSetWorkspace cublasSetWorkspace_v2
+#define cublasGetVersion cublasGetVersion_v2
+#define cublasSgemm cublasSgemm_v2
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle);
 cublasStatus_t cublasDestroy(cublasHandle_t handle);

@@ -46,6 +46,10 @@ void cuda_host_set_partition(int multiprocessors);
 void cuda_host_set_polls(unsigned polls);      /* of an event until one operation is done: 1 */
 void cuda_host_set_driver(cudaError_t status); /* cudaErrorInsufficientDriver, ..NoDevice */
 
+/* Hides cuBLAS's library ("libcublas.so.13") or one of its functions ("cublasSgemm_v2") from dlopen
+ * and dlsym; NULL, as at the start: nothing. */
+void cuda_host_lack(const char *name);
+
 /* Makes the nth call from now to the runtime or cuBLAS fail with `error`, as if it or an earlier
  * operation had failed; 0: none. Calls that free memory still free it. Errors that break a CUDA
  * context persist until cuda_host_reset, and submitted work never runs. Calls that only query
