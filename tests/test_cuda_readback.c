@@ -113,7 +113,7 @@ static bool run_training(const char *name, int images, const char *rate, Error *
                              "--device",
                              "cuda",
                              "--epochs",
-                             "2",
+                             "1",
                              "--batch-size",
                              "1",
                              "--iterations",
