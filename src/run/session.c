@@ -3,14 +3,6 @@
 #include "network/population.h"
 #include "run/progress.h"
 
-/* Errors name the option of the range, where it has one of its own. */
-static bool check_range(DatasetSplit split, Range range, size_t count, Error *error)
-{
-    return range.end <= count ||
-           fail_usage(error, "range outside the data: %zu:%zu: there are %zu %s images",
-                      range.begin, range.end, count, split == SPLIT_TRAIN ? "training" : "test");
-}
-
 bool session_load(const Settings *settings, DatasetSplit split, Range range, Sampling sampling,
                   Session *session, Error *error)
 {
@@ -21,7 +13,6 @@ bool session_load(const Settings *settings, DatasetSplit split, Range range, Sam
         return false;
     session->checksum[split] = image_set_checksum(&images);
     bool created =
-        check_range(split, range, images.count, error) &&
         batches_create(&session->device, &images, range.begin, range.end ? range.end : images.count,
                        session->network.input, (int)settings->batch_size,
                        (int)settings->batches_at_once, sampling, &session->batches[split], error);
