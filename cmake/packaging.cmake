@@ -9,11 +9,11 @@ if(NNMF_BUNDLE_LIBRARIES)
 endif()
 
 # As in a checkout: scripts/fetch-data finds scripts/checksums.
-set(scripts ${CMAKE_INSTALL_DATADIR}/nnmf-train/scripts)
+set(installed_scripts ${CMAKE_INSTALL_DATADIR}/nnmf-train/scripts)
 install(PROGRAMS scripts/fetch-data scripts/plot scripts/plot-robustness scripts/convert-weights
-  DESTINATION ${scripts})
-install(FILES scripts/pictures.py DESTINATION ${scripts})
-install(DIRECTORY scripts/checksums DESTINATION ${scripts})
+  DESTINATION ${installed_scripts})
+install(FILES scripts/pictures.py DESTINATION ${installed_scripts})
+install(DIRECTORY scripts/checksums DESTINATION ${installed_scripts})
 
 set(CPACK_PACKAGE_NAME nnmf-train)
 set(CPACK_PACKAGE_VENDOR "The nnmf-train authors")

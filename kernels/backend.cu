@@ -237,12 +237,12 @@ static bool find_device(Error *error)
     cudaRuntimeGetVersion(&runtime);
     if (status == cudaErrorInsufficientDriver && driver == 0)
         return fail(error, "no NVIDIA driver: CUDA %d.%d: driver %s or newer was expected",
-                    runtime / 1000, runtime % 1000 / 10, NNMF_OLDEST_DRIVER);
+                    runtime / 1000, runtime % 1000 / 10, cuda_oldest_driver);
     if (status == cudaErrorInsufficientDriver)
         return fail(error,
                     "NVIDIA driver too old: it is for CUDA %d.%d: driver %s or newer was expected, "
                     "for CUDA %d.%d",
-                    driver / 1000, driver % 1000 / 10, NNMF_OLDEST_DRIVER, runtime / 1000,
+                    driver / 1000, driver % 1000 / 10, cuda_oldest_driver, runtime / 1000,
                     runtime % 1000 / 10);
     if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
         return fail(error, "no NVIDIA GPU: CUDA: the driver is there, but shows no device");

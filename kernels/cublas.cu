@@ -21,8 +21,10 @@ static void *open_library(Error *error)
     if (library)
         return library;
     char reason[256]; /* also names a missing dependency */
+    char path[4096];
     snprintf(reason, sizeof reason, "%s", dlerror());
-    library = dlopen(NNMF_TOOLKIT_LIBRARIES "/" LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    snprintf(path, sizeof path, "%s/%s", cuda_toolkit_libraries, LIBRARY);
+    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library)
         fail(error,
              "no cuBLAS: %s: install NVIDIA's libcublas-%s-%d, or PyPI's %s with its folder in "

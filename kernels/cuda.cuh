@@ -17,6 +17,14 @@
 
 #include <cuda_runtime.h>
 
+/* ---- the CUDA Toolkit that the back end is built with: toolkit.cu.in ---- */
+
+/* The oldest NVIDIA driver that it works with: "580.65.06". */
+extern const char cuda_oldest_driver[];
+
+/* The folder of its libraries. */
+extern const char cuda_toolkit_libraries[];
+
 /* ---- state ---- */
 
 struct RetiredScratch;

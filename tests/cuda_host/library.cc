@@ -11,6 +11,11 @@
 #define TEXT_OF(name) #name
 #define TEXT(macro) TEXT_OF(macro)
 
+/* Of the toolkit that the back end is built with: kernels/cuda.cuh. */
+extern const char cuda_oldest_driver[], cuda_toolkit_libraries[];
+const char cuda_oldest_driver[] = "580.65.06";
+const char cuda_toolkit_libraries[] = "/toolkit";
+
 static const char library[] = "libcublas.so." TEXT(CUBLAS_VER_MAJOR);
 static const char *lacking;
 
