@@ -1,4 +1,4 @@
-# Makes what `cmake --install` installs a Debian package's files. Run by CPack, before it packs them.
+# Turns the files of `cmake --install` into those of a Debian package. CPack runs this before it packs.
 set(usr ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/usr)
 set(documents ${usr}/share/doc/nnmf-train)
 

@@ -1,14 +1,14 @@
-# What is installed beside the program, its manual page and its completions; and the Debian package:
-# `cpack -G DEB` in the build tree. scripts/release makes all that a version is released as.
+# Installs the scripts, and makes the Debian package: `cpack -G DEB` in the build tree. scripts/release
+# makes all files of a release.
 include(GNUInstallDirs)
 
-# Bundled: with its own copies of the libraries that not every Linux has.
+# Copies of the libraries that not every Linux has.
 if(NNMF_BUNDLE_LIBRARIES)
   install(RUNTIME_DEPENDENCY_SET nnmf_libraries DESTINATION ${CMAKE_INSTALL_LIBDIR}
     PRE_EXCLUDE_REGEXES "ld-linux" "lib(c|m|dl|rt|pthread|mvec|gcc_s|stdc\\+\\+)\\.so")
 endif()
 
-# As in a checkout: scripts/fetch-data finds scripts/checksums.
+# In the layout of a checkout, so that fetch-data finds checksums/.
 set(installed_scripts ${CMAKE_INSTALL_DATADIR}/nnmf-train/scripts)
 install(PROGRAMS scripts/fetch-data scripts/plot scripts/plot-robustness scripts/convert-weights
   DESTINATION ${installed_scripts})
@@ -21,17 +21,17 @@ set(CPACK_PACKAGE_CONTACT
   "The nnmf-train authors <maintainers@users.noreply.r-seed-22e8d0a0.example>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "trains the deep NNMF network for images")
 set(CPACK_PACKAGE_DESCRIPTION
-"The network's layers are non-negative matrix factorisations, each run for
-20 iterations for every position of every image, and learned with a backward
-rule of its own. nnmf-train trains it on CIFAR-10, MNIST and Fashion-MNIST,
-tests it, draws what it learned, and measures how robust it is.
+"The layers of the network are non-negative matrix factorisations: iterations
+for every position of every image, trained with a backward rule of their own.
+nnmf-train trains the network on CIFAR-10, MNIST and Fashion-MNIST, tests it,
+draws what it has learned, and measures its robustness.
 .
-The same command gives the same bits, and an interrupted run goes on as if it
-had not been interrupted. This package computes on the CPU.")
+The same command gives the same bits, and an interrupted run can be resumed
+bit for bit. This package uses the CPU only.")
 set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
   GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
-# With `cpack`, no generator named.
+# The default of `cpack`.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/debian.cmake)
 set(CPACK_NNMF_SOURCE ${PROJECT_SOURCE_DIR})
