@@ -404,11 +404,8 @@ enum {
  * The families of operations. Each family is one file in each back end and in the checker, all of
  * the same name; every other list of families is generated from this one.
  *
- * To add an operation, add a member to Operations with its shapes and formula; its definition in
- * src/operations/plain/<family>.c; fast versions in kernels/<family>.cu and, if it is worth it,
- * src/operations/cpu/<family>.c (without one, the CPU uses the definition); a check in
- * tests/operations/<family>.c; and a row in src/operations/timed.c. To add a family, add its name
- * here. A part that is missing does not compile, does not link, or fails the checker.
+ * CONTRIBUTING.md has the recipe for adding an operation or a family. A part that is missing does
+ * not compile, does not link, or fails the checker.
  */
 #define OPERATION_FAMILIES(F) F(batch) FAST_OPERATION_FAMILIES(F) F(loss)
 
