@@ -3,7 +3,6 @@
 #include "network/population.h"
 #include "run/progress.h"
 
-/* Errors name the option of the range, where it has one of its own. */
 static bool check_range(DatasetSplit split, Range range, size_t count, Error *error)
 {
     return range.end <= count ||
