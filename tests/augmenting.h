@@ -1,4 +1,4 @@
-/* What the tests of augmentation share. */
+/* Shared by the tests of augmentation. */
 #ifndef NNMF_TESTS_AUGMENTING_H
 #define NNMF_TESTS_AUGMENTING_H
 
@@ -7,10 +7,11 @@
 
 #include <stdbool.h>
 
-/* Changes no pixel. */
+/* The augmentation that changes no pixel. */
 extern const Augmentation nothing;
 
-/* The plain device for number 0, then one for every instruction set; false after the last. */
+/* Opens the plain device for number 0, then the CPU device with each instruction set. Returns false
+ * after the last. */
 bool open_device(int number, Device *device);
 
 #endif

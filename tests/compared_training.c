@@ -16,8 +16,8 @@ Plan usual_plan(int steps)
     return plan;
 }
 
-/* Makes the step and fetches what it did. */
-static void make_step(Steps *steps, int number, StepOutcome *o)
+/* Runs the step and downloads its results. */
+static void run_step(Steps *steps, int number, StepOutcome *o)
 {
     const Batches *b = steps->batches;
     const Operations *ops = b->device->operations;
@@ -57,7 +57,7 @@ void train(const Device *device, const Plan *plan, Outcome *o)
     Steps steps;
     must(steps_create(&model, &batches, STEP_TRAIN, &steps, &error), &error);
     for (int i = 0; i < plan->steps; i++)
-        make_step(&steps, i, &o->steps[i]);
+        run_step(&steps, i, &o->steps[i]);
 
     /* The second step of each batch size is recorded, later ones are replayed. */
     bool can_record = device->operations->record != NULL;
@@ -117,22 +117,23 @@ double loss_distance(const Outcome *a, const Outcome *b, int step)
     return fabs(a->steps[step].loss / b->steps[step].loss - 1.0);
 }
 
-/* The largest of the NNMF layers' weights. Biases in front of a batch norm are left out: their
- * gradients are zero but for rounding, Adam makes full steps of them, and they have no effect. */
+/* Returns the maximum relative distance of the NNMF layers' weights. Biases before a batch norm are
+ * left out: they have no effect, and their gradients are rounding errors that Adam scales to full
+ * steps. */
 static double weight_distance(const Network *network, const Outcome *a, const Outcome *b)
 {
-    double worst = 0.0;
+    double max = 0.0;
     for (int i = 0; i < network->parameter_count; i++) {
         const Parameter *p = &network->parameters[i];
         if (p->group == GROUP_NNMF)
-            worst = fmax(worst, relative_distance(a->parameters + p->offset,
-                                                  b->parameters + p->offset, p->elements));
+            max = fmax(max, relative_distance(a->parameters + p->offset, b->parameters + p->offset,
+                                              p->elements));
     }
-    return worst;
+    return max;
 }
 
-/* Sums in another order are off by about 1e-7; training does not amplify that here. With
- * initial parameters that are 1e-6 off, the CPU's own losses stay within 6e-7 for 40 steps. */
+/* Sums in another order differ by about 1e-7, and training does not amplify that here: with initial
+ * parameters that differ by 1e-6, the CPU's own losses stay within 6e-7 for 40 steps. */
 static void check_trajectory(const char *which, NnmfKernel kernel, const Plan *plan,
                              const Outcome *cpu)
 {

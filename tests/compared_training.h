@@ -4,7 +4,7 @@
 
 #include "small_training.h"
 
-enum { STEPS = 40 }; /* at most, of a plan */
+enum { STEPS = 40 }; /* maximum of a plan */
 
 typedef struct Plan {
     NetworkOptions options;
@@ -13,7 +13,7 @@ typedef struct Plan {
     int steps;
 } Plan;
 
-/* Without padding, so that two can be compared as bytes. */
+/* Has no padding, so that memcmp can compare two. */
 typedef struct StepOutcome {
     double loss;
     uint64_t correct;
@@ -23,27 +23,27 @@ typedef struct StepOutcome {
 
 typedef struct Outcome {
     StepOutcome steps[STEPS];
-    uint64_t correct; /* in a test afterwards */
+    uint64_t correct; /* in a test after training */
     float probabilities[(END - FIRST) * CLASSES];
     float parameters[FLOATS];
 } Outcome;
 
-/* Shuffled and augmented, with fewer iterations than by default, for speed. */
+/* Returns a plan with shuffling, augmentation and, for speed, few iterations. */
 Plan usual_plan(int steps);
 
 void open_cpu(Device *device);
 
-/* Trains, then tests; also checks that each size of batch is recorded once and replayed. */
+/* Trains, then tests; also asserts that each size of batch is recorded once and replayed. */
 void train(const Device *device, const Plan *plan, Outcome *o);
 
 void train_on_cuda(NnmfKernel kernel, const Plan *plan, Outcome *o);
 
 void train_on_cpu(const Plan *plan, Outcome *o);
 
-/* Both trained on the same images, augmented in the same way. */
+/* Asserts that both trained on the same images with the same augmentation. */
 void assert_same_images(const Outcome *a, const Outcome *b);
 
-/* Relative, of a step. */
+/* Returns the relative distance of a step's losses. */
 double loss_distance(const Outcome *a, const Outcome *b, int step);
 
 /* Trains with both kernels and compares every step, the weights and the test with the CPU's;

@@ -24,9 +24,9 @@ const char *const folder = path_of_folder;
 int make_folder(void **state)
 {
     (void)state;
-    const char *above = getenv("TMPDIR");
+    const char *parent = getenv("TMPDIR");
     snprintf(path_of_folder, sizeof path_of_folder, "%s/nnmf-dataset-XXXXXX",
-             above ? above : "/tmp");
+             parent ? parent : "/tmp");
     return mkdtemp(path_of_folder) ? 0 : -1;
 }
 
@@ -134,7 +134,7 @@ void assert_load_fails(DatasetKind kind, DatasetSplit split, const char *part)
     assert_null(images.labels);
 }
 
-void assert_survives_lack_of_memory(DatasetKind kind, DatasetSplit split, long least)
+void assert_survives_lack_of_memory(DatasetKind kind, DatasetSplit split, long minimum)
 {
     ImageSet images;
     bool good = false;
@@ -150,6 +150,6 @@ void assert_survives_lack_of_memory(DatasetKind kind, DatasetSplit split, long l
         }
     }
     assert_true(good);
-    assert_in_range(allowed - 1, least, 99);
+    assert_in_range(allowed - 1, minimum, 99);
     image_set_free(&images);
 }

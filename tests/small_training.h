@@ -1,4 +1,4 @@
-/* For tests of training on the emulated CUDA device: a small network and a few images of noise. */
+/* A small network and a few images of noise, for tests of training on the emulated CUDA device. */
 #ifndef NNMF_TESTS_SMALL_TRAINING_H
 #define NNMF_TESTS_SMALL_TRAINING_H
 
@@ -18,7 +18,7 @@
 
 enum {
     BATCH = 5,
-    SLACK = 2,        /* of images over crops, in pixels */
+    SLACK = 2,        /* pixels by which images are larger than crops */
     SIDE = 8 + SLACK, /* of the small network's images */
     IMAGES = 30,
     FIRST = 3,
@@ -28,8 +28,8 @@ enum {
     CLASSES = DATASET_CLASSES,
 };
 
-/* Shared memory that a block may opt in to, in bytes, of different GPUs. */
-enum { LEAST_SHARED = 48 << 10, USUAL_SHARED = 99 << 10, MOST_SHARED = 227 << 10 };
+/* Maximum shared memory of a block with opt-in on different GPUs, in bytes. */
+enum { MIN_SHARED = 48 << 10, USUAL_SHARED = 99 << 10, MAX_SHARED = 227 << 10 };
 
 extern const NnmfKernel kernels[2];
 
@@ -42,7 +42,7 @@ void open_cuda(NnmfKernel kernel, Precision precision, Device *device);
 /* Asserts that all device memory is free again. */
 void assert_nothing_left(void);
 
-/* The setup of a test. */
+/* Setup of a test: resets the emulation. */
 int reset(void **state);
 
 /* Returns a random word, a function of `number`. */
@@ -59,10 +59,10 @@ bool load_small(const Device *device, size_t count, size_t begin, size_t end, Ex
 /* Returns the step state at the start of the epoch after `steps_made` steps. */
 StepState step_state_of(int steps_made);
 
-/* |a - b| / |b| */
+/* Returns |a - b| / |b|. */
 double relative_distance(const float *a, const float *b, size_t count);
 
-/* `off` must be at most `bound`; with NNMF_TEST_VERBOSE set, prints both. */
+/* Asserts that `off` is at most `bound`. With NNMF_TEST_VERBOSE set, prints both. */
 void assert_within(const char *which, const char *what, int step, double off, double bound);
 
 #endif

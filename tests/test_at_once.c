@@ -1,5 +1,5 @@
-/* Test passes of several batches at once: the bits of one by one, on every device. Needs the
- * emulation (cuda_host/) for that of CUDA. */
+/* Test passes of several batches at once give the same bits as one by one, on every device. Needs
+ * the emulation (cuda_host/) for CUDA. */
 #include "small_training.h"
 
 #include "network/population.h"
@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Nine batches and 3 images. */
+/* COUNTED: nine full batches and one of 3 images. */
 enum { BEGIN = 2, COUNTED = 9 * BATCH + 3, STORED = BEGIN + COUNTED + 1, STATISTICS = 512 };
 
 static const int numbers[] = {2, 3, 4, 7};
 
-/* With layers of so many outputs that CUDA has a kernel of its own for each. */
+/* Builds a network whose layers have numbers of outputs that select different CUDA kernels. */
 static void build_wide(const NetworkOptions *options, Network *network)
 {
     static const Block blocks[] = {
@@ -27,7 +27,7 @@ static void build_wide(const NetworkOptions *options, Network *network)
          &error);
 }
 
-/* Without padding, so that two can be compared as bytes. */
+/* Has no padding, so that memcmp can compare two. */
 typedef struct Pass {
     Totals totals;
     StepState step_state;
@@ -52,8 +52,8 @@ static void test(Steps *steps, int times, Pass *pass)
     assert_int_equal(pass->correct, pass->totals.correct);
 }
 
-/* As training does it: the images in another order and augmented; then as population_measure does,
- * and with what that measures. */
+/* Tests shuffled and augmented images; then measures the population statistics and tests with
+ * them. */
 static void run(const Device *device, Architecture architecture, int at_once, bool recorded,
                 Outcome *o)
 {
@@ -76,8 +76,8 @@ static void run(const Device *device, Architecture architecture, int at_once, bo
     b.sampler.seed = 5;
     Steps steps;
     must(steps_create(&model, &b, STEP_TEST, &steps, &error), &error);
-    test(&steps, recorded ? 3 : 1, &o->augmented); /* done, recorded, replayed */
-    /* Each number of batches that there is, and the smaller one. */
+    test(&steps, recorded ? 3 : 1, &o->augmented); /* run, recorded, replayed */
+    /* One for each number of full batches that occurs, and one for the smaller batch. */
     int full = COUNTED / BATCH;
     for (int size = 0; recorded && size < STEP_SIZES; size++)
         assert_int_equal(steps.recordings[size] != NULL,
@@ -98,8 +98,8 @@ static void run(const Device *device, Architecture architecture, int at_once, bo
     model_destroy(&model);
 }
 
-/* `all`: try every number even under NNMF_TEST_QUICK, which else leaves the last: a pass of it has
- * recordings of all three sizes. */
+/* Compares passes with each of `numbers` batches at once to one by one. With NNMF_TEST_QUICK set,
+ * and unless `all`, tries only the last number, whose pass has recordings of all three sizes. */
 static void check(const Device *device, Architecture architecture, bool recorded, bool all,
                   const char *name)
 {
@@ -108,8 +108,8 @@ static void check(const Device *device, Architecture architecture, bool recorded
     assert_true(one_by_one.population.totals.loss > 0.0);
     assert_memory_not_equal(one_by_one.augmented.probabilities, one_by_one.population.probabilities,
                             sizeof one_by_one.population.probabilities);
-    bool some = getenv("NNMF_TEST_QUICK") && !all;
-    for (size_t i = some ? COUNT(numbers) - 1 : 0; i < COUNT(numbers); i++) {
+    bool quick = getenv("NNMF_TEST_QUICK") && !all;
+    for (size_t i = quick ? COUNT(numbers) - 1 : 0; i < COUNT(numbers); i++) {
         run(device, architecture, numbers[i], recorded, &together);
         if (memcmp(&one_by_one, &together, sizeof together) != 0)
             fail_msg("%s, %s: another result with %d batches at once", name,
@@ -150,7 +150,7 @@ static void same_bits_on_cpu(void **state)
 typedef struct Gpu {
     const char *name;
     NnmfKernel kernel;
-    Precision last; /* of those that are tried */
+    Precision last; /* tries precisions up to this one */
     bool clusters, cooperative, baseline;
     int multiprocessors; /* 0: the usual number */
 } Gpu;
@@ -161,7 +161,7 @@ static void same_bits_on_cuda(void **state)
     static const Gpu gpus[] = {
         {"usual", NNMF_KERNEL_FUSED, PRECISION_TF32, false, true, true, 0},
         {"clusters", NNMF_KERNEL_FUSED, PRECISION_TF32, true, true, false, 0},
-        {"of which one batch leaves room", NNMF_KERNEL_FUSED, PRECISION_TF32, true, true, false, 8},
+        {"clusters of one batch fit", NNMF_KERNEL_FUSED, PRECISION_TF32, true, true, false, 8},
         {"batch norm in two kernels", NNMF_KERNEL_FUSED, PRECISION_FP32, false, false, false, 0},
         {"product by product", NNMF_KERNEL_CUBLAS, PRECISION_TF32, false, true, false, 0},
     };
@@ -186,7 +186,7 @@ static void same_bits_on_cuda(void **state)
         }
 }
 
-/* ---- a batch with a fault ---- */
+/* ---- a batch with a non-finite image ---- */
 
 enum { FAULTY = 2, BATCHES = 4, OF_A_BATCH = BATCH * CLASSES };
 
@@ -234,7 +234,7 @@ static void check_fault(const Device *device)
     model_destroy(&model);
 }
 
-static void a_fault_is_of_its_batch(void **state)
+static void a_fault_stays_in_its_batch(void **state)
 {
     (void)state;
     Device device;
@@ -252,23 +252,23 @@ static void a_fault_is_of_its_batch(void **state)
     assert_nothing_left();
 }
 
-/* ---- being stopped, and memory ---- */
+/* ---- stopping, and memory ---- */
 
-typedef struct Asked {
-    int times;
+typedef struct StopCalls {
+    int count;
     uint32_t last;
-} Asked;
+} StopCalls;
 
-static bool stop_behind_four(void *context, uint32_t step)
+static bool stop_after_four(void *context, uint32_t step)
 {
-    Asked *asked = context;
-    assert_true(asked->times == 0 || step > asked->last);
-    asked->last = step;
-    asked->times++;
+    StopCalls *calls = context;
+    assert_true(calls->count == 0 || step > calls->last);
+    calls->last = step;
+    calls->count++;
     return step > 4;
 }
 
-/* A pass is asked to stop between what it does at once, and is told how many batches are done. */
+/* A pass calls the watch before each group of batches, with the number of batches done. */
 static void stopped_between_batches(void **state)
 {
     (void)state;
@@ -277,7 +277,7 @@ static void stopped_between_batches(void **state)
     Model model;
     Batches b;
     Error error = {0};
-    Asked asked = {0};
+    StopCalls calls = {0};
     Evaluation result = {.stopped = false};
     build_small(&network_default_options, &network);
     must(device_open_plain(&device, &error), &error);
@@ -286,17 +286,17 @@ static void stopped_between_batches(void **state)
          &error);
     Steps steps;
     must(steps_create(&model, &b, STEP_TEST, &steps, &error), &error);
-    must(evaluate(&steps, (Watch){stop_behind_four, &asked}, &result, &error), &error);
+    must(evaluate(&steps, (Watch){stop_after_four, &calls}, &result, &error), &error);
     assert_true(result.stopped);
-    assert_int_equal(asked.times, 3);
-    assert_int_equal(asked.last, 6);
+    assert_int_equal(calls.count, 3);
+    assert_int_equal(calls.last, 6);
     steps_destroy(&steps);
     batches_destroy(&b);
     model_destroy(&model);
     device_close(&device);
 }
 
-/* The activations of so many batches are there, the gradients of one. */
+/* A model allocates activations for all batches at once, but gradients for one. */
 static void memory_of_activations(void **state)
 {
     (void)state;
@@ -332,7 +332,7 @@ typedef struct Norms {
     float out[NORMED * NORM_FLOATS], mean[NORMED * NORM_CHANNELS], rstd[NORMED * NORM_CHANNELS];
 } Norms;
 
-/* So many batches of noise at once, one group behind the other. */
+/* Normalises NORMED batches of noise in groups of `at_once`. */
 static void norm(int at_once, Norms *n)
 {
     Device device;
@@ -369,8 +369,8 @@ static void check_norms(unsigned long together)
     assert_memory_equal(&alone, &at_once, sizeof alone);
 }
 
-/* In one kernel or in two, all at once or as many as the GPU holds, and where it says that it holds
- * more than it does. A batch has three chunks and three blocks of columns. */
+/* One kernel or two, all batches at once or as many as the GPU holds, and a GPU that reports to
+ * hold more than it does. A batch has three chunks and three blocks of columns. */
 static void same_bits_of_batch_norms(void **state)
 {
     (void)state;
@@ -379,7 +379,7 @@ static void same_bits_of_batch_norms(void **state)
     cuda_host_set_multiprocessors(27);
     check_norms(2);
     cuda_host_set_multiprocessors(36);
-    cuda_host_set_partition(20); /* refuses four, and takes one after the other */
+    cuda_host_set_partition(20); /* refuses four at once, accepts one by one */
     check_norms(NORMED);
     cuda_host_set_partition(8);
     check_norms(0);
@@ -388,9 +388,9 @@ static void same_bits_of_batch_norms(void **state)
     check_norms(0);
 }
 
-/* ---- what it is for ---- */
+/* ---- launches saved ---- */
 
-/* Kernels and products of four batches of the published network. */
+/* Four batches of the published network at once take a quarter of the launches. */
 static void fewer_launches(void **state)
 {
     (void)state;
@@ -403,7 +403,7 @@ static void fewer_launches(void **state)
     NetworkOptions options = network_default_options;
     options.iterations = 1;
     must(network_for_dataset(DATASET_CIFAR10, &options, &network, &error), &error);
-    cuda_host_set_multiprocessors(96); /* which hold all batch norms at once */
+    cuda_host_set_multiprocessors(96); /* enough for all batch norms at once */
     open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
     must(model_create(&network, &device, 1, FOUR, &model, &error), &error);
     for (int at_once = 0; at_once <= 1; at_once++) {
@@ -420,7 +420,7 @@ static void fewer_launches(void **state)
     if (getenv("NNMF_TEST_VERBOSE"))
         printf("four batches: %lu kernels one by one, %lu at once\n", launches[0], launches[1]);
     assert_int_equal(launches[1], launches[0] / FOUR);
-    /* cuBLAS might take another kernel for more rows. */
+    /* Products run batch by batch, because cuBLAS may choose another kernel for more rows. */
     assert_int_equal(products[1], products[0]);
     model_destroy(&model);
     device_close(&device);
@@ -433,7 +433,7 @@ int main(void)
         cmocka_unit_test_setup(same_bits_in_plain_c, reset),
         cmocka_unit_test_setup(same_bits_on_cpu, reset),
         cmocka_unit_test_setup(same_bits_on_cuda, reset),
-        cmocka_unit_test_setup(a_fault_is_of_its_batch, reset),
+        cmocka_unit_test_setup(a_fault_stays_in_its_batch, reset),
         cmocka_unit_test_setup(stopped_between_batches, reset),
         cmocka_unit_test_setup(memory_of_activations, reset),
         cmocka_unit_test_setup(same_bits_of_batch_norms, reset),

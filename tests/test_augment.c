@@ -1,5 +1,5 @@
-/* Augmented images: against the published program's (NNMF_REFERENCE is their folder), and crops and
- * flips against the pixels that they should take. */
+/* Augmented images: compared with the published program's (in the folder $NNMF_REFERENCE), and
+ * crops and flips compared pixel by pixel. */
 #include "augmenting.h"
 
 #include "formats/safetensors.h"
@@ -17,7 +17,7 @@ enum { IMAGE = 32, CROP = 28, CHANNELS = 3, PIXELS = CROP * CROP, BATCH = 8 };
 
 /* ---- the published program ---- */
 
-/* Augments the reference file's images, all in the same way; images (BATCH, CROP, CROP, 3). */
+/* Augments all images of the reference file in the same way. images: (BATCH, CROP, CROP, 3) */
 static void augment_all(const Device *device, const uint8_t *pixels, const Augmentation *a,
                         float *images)
 {
@@ -55,7 +55,7 @@ static void augment_all(const Device *device, const uint8_t *pixels, const Augme
         ops->release(backend, memory[i]);
 }
 
-/* The largest difference between images and a tensor with channels first. */
+/* Returns the maximum difference between images and a tensor with channels first. */
 static double largest_difference(const float *images, const float *expected)
 {
     double largest = 0.0;
@@ -88,8 +88,8 @@ static int32_t operation(char letter)
     return COLOUR_NOTHING;
 }
 
-/* The augmentation that made a tensor of the reference file. All tensors are crops at the same
- * place, which the first one's name gives. */
+/* Returns the augmentation of a tensor of the reference file. All tensors are crops at the same
+ * place, which the name of the first contains. */
 static Augmentation augmentation_of(const TensorFile *file, const char *name, int top, int left)
 {
     Augmentation a = nothing;
@@ -167,7 +167,7 @@ static void published_numbers(void **state)
 
 /* ---- crops and flips ---- */
 
-/* The pixels are noise: a wrong one is unlikely to have the right value. */
+/* The pixels are noise, so that a wrong one is unlikely to have the right value. */
 static void crop_and_flip_take_the_right_pixels(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* Colours of single pixels: hue against Python's colorsys, the other operations by hand. */
+/* Colours of single pixels: hue compared with Python's colorsys, other operations with
+ * hand-computed values. */
 #include "augmenting.h"
 
 #include <setjmp.h>
@@ -44,7 +45,7 @@ static void hue_as_colorsys(void **state)
     }
 }
 
-static void a_pixel(uint32_t number, float rgb[3])
+static void random_pixel(uint32_t number, float rgb[3])
 {
     Philox drawn = draw(3, DRAW_WEIGHTS, 0, 0, number);
     for (int c = 0; c < 3; c++)
@@ -59,7 +60,7 @@ static void neutral_factors_change_nothing(void **state)
     for (uint32_t i = 0; i < SOME_PIXELS; i++)
         for (int op = COLOUR_NOTHING; op <= COLOUR_HUE; op++) {
             float was[3], rgb[3];
-            a_pixel(i, was);
+            random_pixel(i, was);
             memcpy(rgb, was, sizeof rgb);
             augment_colour(&nothing, op, 0.4f, rgb);
             assert_pixel(rgb, was[0], was[1], was[2], 1e-6);
@@ -73,7 +74,7 @@ static void a_full_turn_of_the_hue_changes_nothing(void **state)
     for (uint32_t i = 0; i < SOME_PIXELS; i++)
         for (size_t t = 0; t < sizeof turns / sizeof *turns; t++) {
             float was[3], rgb[3];
-            a_pixel(i, was);
+            random_pixel(i, was);
             memcpy(rgb, was, sizeof rgb);
             augment_hue(rgb, turns[t]);
             assert_pixel(rgb, was[0], was[1], was[2], 2e-6);
@@ -85,7 +86,7 @@ static void thirds_of_a_turn_rotate_the_channels(void **state)
     (void)state;
     for (uint32_t i = 0; i < SOME_PIXELS; i++) {
         float was[3], rgb[3];
-        a_pixel(i, was);
+        random_pixel(i, was);
         memcpy(rgb, was, sizeof rgb);
         augment_hue(rgb, 1.0f / 3.0f);
         assert_pixel(rgb, was[2], was[0], was[1], 2e-6);

@@ -1,4 +1,4 @@
-/* The drawn augmentations: their distribution, and that each belongs to its place in a run. */
+/* The drawn augmentations: their distribution, and their dependence on the place in a run only. */
 #include "augmenting.h"
 
 #include <setjmp.h>
@@ -14,7 +14,7 @@ static Augmentation draw_image(uint32_t epoch, uint32_t step, uint32_t position)
     return augment_draw(AUGMENT_IMAGE, 5, epoch, step, position, 4, 4, true);
 }
 
-/* sum (counted - expected)^2 / expected */
+/* Returns sum (count - expected)^2 / expected. */
 static double chi_square(const unsigned *counts, size_t bins, double draws)
 {
     double sum = 0.0, expected = draws / (double)bins;
@@ -23,7 +23,7 @@ static double chi_square(const unsigned *counts, size_t bins, double draws)
     return sum;
 }
 
-/* Random counts fail once in 100000 times. */
+/* Asserts an even distribution. Random counts fail with a probability of 1e-5. */
 static void assert_even(const unsigned *counts, size_t bins, double draws)
 {
     double freedom = (double)bins - 1.0, z = 4.265;
@@ -37,7 +37,7 @@ enum { DRAWS = 48000, BINS = 20 };
 static void count_factor(float value, double low, double high, unsigned *counts)
 {
     double place = ((double)value - low) / (high - low);
-    /* Rounding may reach the upper end itself. */
+    /* Rounding may reach the upper bound. */
     assert_true(place > -1e-6 && place < 1.0 + 1e-6);
     place = place < 0.0 ? 0.0 : place;
     size_t bin = (size_t)(place * (double)BINS);
@@ -159,9 +159,9 @@ static void grey_images_are_cropped_only(void **state)
     assert_even(places, 25, DRAWS);
 }
 
-/* A draw depends on seed, epoch, step and position alone, not on earlier draws: a resumed run draws
- * what the whole run would have drawn. */
-static void draws_belong_to_their_place(void **state)
+/* A draw depends only on seed, epoch, step and position, not on earlier draws, so that a resumed
+ * run draws the same as an uninterrupted one. */
+static void draws_depend_on_their_place_only(void **state)
 {
     (void)state;
     Augmentation forward[200];
@@ -180,8 +180,8 @@ static void draws_belong_to_their_place(void **state)
         assert_true(others[i].hue != base.hue && others[i].brightness != base.brightness);
 }
 
-/* The operation gives exactly these draws, and restarting at a step changes none. */
-static void sample_hands_out_the_draws(void **state)
+/* The operation `sample` returns exactly these draws, also after a restart at a step. */
+static void sample_returns_the_draws(void **state)
 {
     (void)state;
     enum { IMAGES = 23, BATCH_SIZE = 5 };
@@ -221,7 +221,7 @@ static void sample_hands_out_the_draws(void **state)
             }
         }
         for (int i = 0; i < IMAGES; i++)
-            assert_int_equal(seen[i], 1); /* every image once an epoch */
+            assert_int_equal(seen[i], 1); /* every image once per epoch */
         ops->release(device.backend, on_device);
         ops->release(device.backend, device_indices);
         ops->release(device.backend, device_drawn);
@@ -238,8 +238,8 @@ int main(void)
         cmocka_unit_test(image_draws_for_every_image),
         cmocka_unit_test(none_is_the_centre_crop),
         cmocka_unit_test(grey_images_are_cropped_only),
-        cmocka_unit_test(draws_belong_to_their_place),
-        cmocka_unit_test(sample_hands_out_the_draws),
+        cmocka_unit_test(draws_depend_on_their_place_only),
+        cmocka_unit_test(sample_returns_the_draws),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

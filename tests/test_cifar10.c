@@ -1,4 +1,4 @@
-/* The reader of CIFAR-10: good files, and every way in which one can be bad. */
+/* The CIFAR-10 reader: good files and every kind of bad file. */
 #include "data_folder.h"
 #include "decoding.h"
 
@@ -102,7 +102,7 @@ static void test_cifar10_load(void **state)
     check_cifar10_as_written();
 }
 
-static void test_cifar10_load_as_the_archive_unpacks(void **state)
+static void test_cifar10_load_from_the_archives_folder(void **state)
 {
     (void)state;
     assert_int_equal(mkdir(in_folder("cifar-10-batches-bin"), 0700), 0);
@@ -143,7 +143,7 @@ static void test_cifar10_lack_of_memory(void **state)
     assert_survives_lack_of_memory(DATASET_CIFAR10, SPLIT_TRAIN, 3);
 }
 
-/* Counts of the real files, if NNMF_DATA names their folder. */
+/* Counts the images of the official files, if NNMF_DATA names their folder. */
 static void test_cifar10_official(void **state)
 {
     (void)state;
@@ -173,7 +173,7 @@ int main(void)
         cmocka_unit_test(test_cifar10_decode_appends),
         cmocka_unit_test(test_cifar10_decode_refuses),
         IN_FOLDER(test_cifar10_load),
-        IN_FOLDER(test_cifar10_load_as_the_archive_unpacks),
+        IN_FOLDER(test_cifar10_load_from_the_archives_folder),
         IN_FOLDER(test_cifar10_wrong_size),
         IN_FOLDER(test_cifar10_bad_label),
         IN_FOLDER(test_cifar10_lack_of_memory),

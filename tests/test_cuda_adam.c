@@ -1,4 +1,4 @@
-/* Adam's kernel and the rates that the step state's advance prepares for it; emulated
+/* Adam's kernel, and the rates that `advance` prepares for it in the step state; emulated
  * (cuda_host/). */
 #include "small_training.h"
 
@@ -6,10 +6,10 @@
 
 #include <math.h>
 
-enum { RATED = 300 };
+enum { RATED = 300 }; /* parameters */
 
-/* RATED parameters after a step of Adam from m = v = 0 with the step state `first` and another one
- * with `second`, which is uploaded, or which `advance` makes of `first`. */
+/* Runs two steps of Adam from m = v = 0: one with the step state `first`, and one with `second` if
+ * `uploaded`, else with the state that `advance` makes of `first`. result: RATED parameters. */
 static void two_steps_of_adam(const StepState *first, const StepState *second, bool uploaded,
                               float *result)
 {
@@ -42,8 +42,8 @@ static void two_steps_of_adam(const StepState *first, const StepState *second, b
     assert_nothing_left();
 }
 
-/* The rates that `advance` prepares are those that Adam would compute from the step state, and they
- * are not used for another step state. */
+/* `advance` prepares the rates that Adam would compute from the step state, and Adam does not use
+ * them for another step state. */
 static void rates_of_adam(void **state)
 {
     (void)state;

@@ -20,7 +20,7 @@ static float norm_element(size_t i, float offset)
     return offset + philox_uniform(noise((uint32_t)i));
 }
 
-/* A batch norm of noise, forward and backward, twice: the barrier is used again. */
+/* Runs a batch norm of noise forward and backward, twice, so that the barrier is reused. */
 static void norm(float offset, Norm *n)
 {
     enum { C = NORM_CHANNELS, BOTH = 2 };
@@ -50,8 +50,8 @@ static void norm(float offset, Norm *n)
     assert_nothing_left();
 }
 
-/* Several chunks of rows and blocks of columns in one kernel: the same bits in any order of blocks
- * and threads. Two kernels differ only by the order of the sums. */
+/* One kernel with several chunks of rows and blocks of columns gives the same bits in any order of
+ * blocks and threads. Two kernels differ only in the order of the sums. */
 static void batch_norm_in_one(void **state)
 {
     (void)state;
@@ -72,7 +72,7 @@ static void batch_norm_in_one(void **state)
                   1e-7);
 }
 
-/* The GPU reports that all blocks fit and then refuses the launch: two kernels from then on. */
+/* The GPU reports that all blocks fit but refuses the launch: two kernels are used from then on. */
 static void refused_cooperative_launches(void **state)
 {
     (void)state;
@@ -88,7 +88,7 @@ static void refused_cooperative_launches(void **state)
     check_both_kernels("refused", &plan);
 }
 
-/* The mean is over a thousand times the deviation: sums of floats would lose the variance. */
+/* With a mean of over a thousand standard deviations, float sums would lose the variance. */
 static void batch_norm_of_large_means(void **state)
 {
     (void)state;

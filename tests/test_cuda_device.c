@@ -1,5 +1,5 @@
-/* The CUDA back end as a device: opening it, what it says when something fails, what it then
- * leaves, and its memory. Needs the emulation (cuda_host/), which can fail on demand. */
+/* The CUDA back end as a device: opening it, its error messages, its state after an error, and its
+ * memory. Needs the emulation (cuda_host/), in which calls can be made to fail. */
 #include "small_training.h"
 
 #include <limits.h>
@@ -11,7 +11,7 @@
 
 /* ---- opening ---- */
 
-/* "what: which: expected" in one line. */
+/* Asserts that the error is one line of the form "what: which: expected". */
 static void assert_clear(const Error *error)
 {
     int parts = 1;
@@ -25,7 +25,7 @@ static void assert_clear(const Error *error)
         fail_msg("'%s' has %d parts", error->text, parts);
 }
 
-static void assert_says(const Error *error, const char *expected)
+static void assert_message(const Error *error, const char *expected)
 {
     assert_clear(error);
     if (!strstr(error->text, expected))
@@ -47,7 +47,7 @@ static void assert_not_opened(const char *expected)
 {
     Error error;
     assert_false(try_opening(&error));
-    assert_says(&error, expected);
+    assert_message(&error, expected);
 }
 
 static void no_usable_gpu(void **state)
@@ -97,7 +97,7 @@ static void unsupported_gpu(void **state)
         for (unsigned long n = 1; n <= calls; n++) {
             cuda_host_fail_call(n, failures[f]);
             if (try_opening(&error))
-                continue; /* it was one of closing */
+                continue; /* a call while closing failed */
             assert_clear(&error);
             found += strstr(error.text,
                             "unsupported GPU: host emulation, compute capability "
@@ -107,8 +107,8 @@ static void unsupported_gpu(void **state)
     }
 }
 
-/* Standard error while `open` runs. */
-static void open_automatically(Device *device, char *said, size_t capacity)
+/* Opens the default device and captures what that prints to standard error. */
+static void open_automatically(Device *device, char *output, size_t capacity)
 {
     Error error = {0};
     DeviceOptions options = {.kind = DEVICE_AUTO, .cpu.threads = 1};
@@ -123,27 +123,27 @@ static void open_automatically(Device *device, char *said, size_t capacity)
     close(kept);
     must(opened, &error);
     rewind(file);
-    said[fread(said, 1, capacity - 1, file)] = '\0';
+    output[fread(output, 1, capacity - 1, file)] = '\0';
     fclose(file);
 }
 
 static void automatic_device(void **state)
 {
     (void)state;
-    char said[2048];
+    char output[2048];
     Device device;
-    open_automatically(&device, said, sizeof said);
+    open_automatically(&device, output, sizeof output);
     assert_string_equal(device.operations->name, "cuda");
     assert_string_equal(device.description, "host emulation, CUDA, fused, fp32");
-    assert_string_equal(said, "");
+    assert_string_equal(output, "");
     device_close(&device);
 
     cuda_host_set_driver(cudaErrorNoDevice);
-    open_automatically(&device, said, sizeof said);
+    open_automatically(&device, output, sizeof output);
     assert_string_not_equal(device.operations->name, "cuda");
     assert_true(strncmp(device.description, "CPU, ", 5) == 0);
-    assert_true(strncmp(said, "nnmf-train: using the CPU: no NVIDIA GPU: ", 42) == 0);
-    assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1); /* one line */
+    assert_true(strncmp(output, "nnmf-train: using the CPU: no NVIDIA GPU: ", 42) == 0);
+    assert_ptr_equal(strchr(output, '\n'), output + strlen(output) - 1); /* one line */
     device_close(&device);
     assert_nothing_left();
 }
@@ -152,9 +152,9 @@ static void automatic_device(void **state)
 
 static void assert_out_of_memory(const Error *error)
 {
-    assert_says(error, "out of GPU memory: ");
-    assert_says(error, " bytes were asked for, ");
-    assert_says(error, "--batch-size");
+    assert_message(error, "out of GPU memory: ");
+    assert_message(error, " bytes were asked for, ");
+    assert_message(error, "--batch-size");
 }
 
 typedef struct Small {
@@ -196,9 +196,9 @@ static void destroy_steps(Small *s)
     steps_destroy(&s->steps);
 }
 
-enum { SMALL_MEMORY = 32 << 20 }; /* enough for all */
+enum { SMALL_MEMORY = 32 << 20 }; /* bytes; enough for each */
 
-/* With room for ever more of it, until there is enough. */
+/* Creates the object with more and more memory, until there is enough. */
 static void fill_memory(Small *s, bool (*create)(Small *, Error *), void (*destroy)(Small *))
 {
     Error error = {0};
@@ -231,7 +231,7 @@ static void out_of_memory(void **state)
     fill_memory(&s, create_batches, destroy_batches);
     fill_memory(&s, create_steps, destroy_steps);
 
-    /* None is left for an operation's workspace: reported by the next read-back, and once. */
+    /* No memory is left for an operation's workspace: the next read-back reports that, once. */
     StepState step_state = step_state_of(0);
     steps_reset(&s.steps, &step_state, &(Totals){0});
     assert_false(step_run(&s.steps, &error) && steps_read(&s.steps, NULL, NULL, &error));
@@ -257,11 +257,11 @@ static void out_of_memory(void **state)
     assert_out_of_memory(&error);
 }
 
-/* ---- work space ---- */
+/* ---- workspace ---- */
 
-/* A recording keeps the addresses of its work space: it must live on when a larger one is needed
- * later. The recorded batch is the smaller one. */
-static void work_space_grows_after_a_recording(void **state)
+/* A recording keeps the addresses of its workspace, which must stay valid when an operation needs a
+ * larger one later. The recorded batch is the smaller one. */
+static void workspace_grows_after_a_recording(void **state)
 {
     (void)state;
     enum { FEW = 2 };
@@ -302,7 +302,7 @@ static void work_space_grows_after_a_recording(void **state)
 
 enum { TINY_BATCH = 2, TINY_STEPS = 4 };
 
-/* *calls: the number of CUDA calls before those that only free. */
+/* Sets *calls to the number of CUDA calls before those that only free. */
 static bool train_tiny(Small *s, const CudaOptions *options, unsigned long *calls, Error *error)
 {
     StepState step_state = step_state_of(0);
@@ -327,7 +327,7 @@ static bool run_tiny(const Network *network, const CudaOptions *options, unsigne
                      Error *error)
 {
     Small s = {.network = *network};
-    cuda_host_set_memory((size_t)64 << 20); /* half of which is for cuBLAS */
+    cuda_host_set_memory((size_t)64 << 20); /* cuBLAS takes half of it */
     bool good = train_tiny(&s, options, calls, error);
     steps_destroy(&s.steps);
     batches_destroy(&s.batches);
@@ -337,7 +337,7 @@ static bool run_tiny(const Network *network, const CudaOptions *options, unsigne
     return good;
 }
 
-/* With the sanitizers, which make it long, every call fails in one of the ways, without in all. */
+/* Under sanitizers, which are slow, each call fails with one of the errors, otherwise with all. */
 #ifdef __SANITIZE_ADDRESS__
 enum { EVERY = 3 };
 #else
@@ -360,7 +360,7 @@ static void check_failing_calls(const Network *network, NnmfKernel kernel, cudaE
         error = (Error){0};
         if (run_tiny(network, &options, &unused, &error)) {
             if (n <= calls)
-                fail_msg("call %lu of %lu failed (%s), and nobody told", n, calls,
+                fail_msg("call %lu of %lu failed (%s) without an error", n, calls,
                          cudaGetErrorName(failure));
             continue;
         }
@@ -380,7 +380,7 @@ static void check_failing_calls(const Network *network, NnmfKernel kernel, cudaE
 static void every_call_fails_once(void **state)
 {
     (void)state;
-    /* One that breaks the context, one that asks for less, one that passes. */
+    /* One that breaks the context, one that is out of memory, one that has no further effect. */
     static const cudaError_t failures[] = {cudaErrorLaunchFailure, cudaErrorMemoryAllocation,
                                            cudaErrorNotSupported};
     static const Block blocks[] = {{3, 2, 1, true}, {10, 0, 1, true}};
@@ -396,7 +396,7 @@ static void every_call_fails_once(void **state)
 
 int main(void)
 {
-    /* Devices are opened a thousand times, each with 32 MB for cuBLAS: pages once got are kept. */
+    /* Keeps freed pages: devices are opened a thousand times, each with 32 MB for cuBLAS. */
     mallopt(M_MMAP_MAX, 0);
     mallopt(M_TRIM_THRESHOLD, INT_MAX);
     const struct CMUnitTest tests[] = {
@@ -405,7 +405,7 @@ int main(void)
         cmocka_unit_test_setup(unsupported_gpu, reset),
         cmocka_unit_test_setup(automatic_device, reset),
         cmocka_unit_test_setup(out_of_memory, reset),
-        cmocka_unit_test_setup(work_space_grows_after_a_recording, reset),
+        cmocka_unit_test_setup(workspace_grows_after_a_recording, reset),
         cmocka_unit_test_setup(every_call_fails_once, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,12 @@
-/* What the CUDA back end launches for a step, and what a recorded launch keeps; emulated
- * (cuda_host/). */
+/* The kernels that the CUDA back end launches for a step, and the state that recorded launches
+ * depend on; emulated (cuda_host/). */
 #include "small_training.h"
 
 #include <math.h>
 
-/* Records the step of the full batches and that of the smaller last one. One kernel serves two
- * layers that need different amounts of shared memory: no launch may lower the limit that another
- * was recorded with. The emulation aborts if one does. */
+/* Records a step of a full batch and one of the smaller last batch. Two layers use one kernel with
+ * different amounts of shared memory: no launch may lower the limit that another was recorded with,
+ * or the emulation aborts. */
 static void shared_memory_of_recordings(void **state)
 {
     (void)state;
@@ -43,22 +43,22 @@ static void shared_memory_of_recordings(void **state)
     assert_nothing_left();
 }
 
-/* Every kernel costs a GPU one or two microseconds, whatever it does, and a step takes only a few
- * hundred. Counts those of the published network's step, forward and backward, ours and cuBLAS's.
- * After a change that saves kernels, write the new number here. */
+/* Counts the kernels of a step of the published network, including cuBLAS's, because each launch
+ * costs one or two microseconds and a step takes only a few hundred. After a change that saves
+ * kernels, write the new number here. */
 static void kernels_of_a_step(void **state)
 {
     (void)state;
     enum {
         FORWARD = 1 + 6 + 6 + 6 + 4 + 1, /* weights, unfold, NNMF, batch norm, bias, softmax */
-        PACKED = 2, /* w of layers 18 and 32 for tensor cores, where it is not kept on chip */
+        PACKED = 2, /* w of layers 18 and 32 for tensor cores, if it is not kept on chip */
         LOSS = 1,
-        /* Bias, batch norm, NNMF, unfold with two where windows overlap (layer 14), weights. */
+        /* Bias, batch norm, NNMF, unfold (two if windows overlap, in layer 14), weights. */
         BACKWARD = 4 + 6 + 6 + (4 + 2) + 1,
-        NORMS = 6,            /* each way; in two kernels without cooperative launches */
-        PRODUCTS_FORWARD = 4, /* convolution */
+        NORMS = 6,            /* per direction; two kernels each without cooperative launches */
+        PRODUCTS_FORWARD = 4, /* convolutions */
         PRODUCTS_BACKWARD = 2 * 4,
-        BATCH_AND_UPDATE = 2 + 2, /* sampling, the images; Adam, the step state */
+        BATCH_AND_UPDATE = 2 + 2, /* sample, augment; Adam, advance */
         ALL = BATCH_AND_UPDATE + FORWARD + LOSS + BACKWARD + PRODUCTS_FORWARD + PRODUCTS_BACKWARD,
     };
     assert_int_equal(ALL, 64); /* as in bench/README.md */
@@ -76,7 +76,7 @@ static void kernels_of_a_step(void **state)
         Batches batches;
         Steps steps, tests;
         cuda_host_set_capability(clusters ? 9 : 8, clusters ? 0 : 9);
-        cuda_host_set_shared_optin(clusters ? MOST_SHARED : USUAL_SHARED);
+        cuda_host_set_shared_optin(clusters ? MAX_SHARED : USUAL_SHARED);
         cuda_host_set_cooperative(cooperative);
         open_cuda(NNMF_KERNEL_FUSED, (Precision)p, &device);
         must(model_create(&network, &device, 1, 1, &model, &error), &error);
@@ -95,7 +95,7 @@ static void kernels_of_a_step(void **state)
             assert_int_equal(cuda_host_products() - products,
                              PRODUCTS_FORWARD + (training ? PRODUCTS_BACKWARD : 0));
         }
-        /* All of a training step. */
+        /* A whole training step. */
         StepState step_state = step_state_of(0);
         steps_reset(&steps, &step_state, &(Totals){0});
         unsigned long before = cuda_host_launches() + cuda_host_products();

@@ -1,5 +1,5 @@
-/* The kernels of NNMF with different amounts of shared memory, in clusters, for several batches at
- * once, and backward; emulated (cuda_host/), which can shuffle the order of threads. */
+/* The NNMF kernels: different amounts of shared memory, clusters, several batches at once, and the
+ * backward pass; emulated (cuda_host/), which can shuffle the order of threads. */
 #include "small_training.h"
 
 #include "nnmf/philox.h"
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* h of NNMF; x and w are noise, x from its row `first_row` on. */
+/* Computes h of NNMF. x and w are noise, x from its row `first_row` on. */
 static void nnmf_from(NnmfKernel kernel, Precision precision, const NnmfParams *shape,
                       size_t first_row, float *h)
 {
@@ -43,16 +43,16 @@ static void nnmf_from(NnmfKernel kernel, Precision precision, const NnmfParams *
     assert_nothing_left();
 }
 
-/* The same by a fused kernel with `shared` bytes of shared memory. */
+/* The same with a fused kernel and `shared` bytes of shared memory. */
 static void nnmf(size_t shared, Precision precision, const NnmfParams *shape, float *h)
 {
     cuda_host_set_shared_optin(shared);
     nnmf_from(NNMF_KERNEL_FUSED, precision, shape, 0, h);
 }
 
-/* All of w in shared memory or one block of it at a time: the same sums in the same order, as long
- * as the same number of groups of threads share the rows. With more shared memory and many outputs
- * more groups do. If not even a block fits, cuBLAS does it. */
+/* With all of w in shared memory or one block of it at a time, the sums have the same order if the
+ * number of groups of threads that share the rows is the same. With more shared memory and many
+ * outputs there are more groups. If not even a block fits, cuBLAS is used. */
 static void shared_memory_of_nnmf(void **state)
 {
     (void)state;
@@ -70,23 +70,23 @@ static void shared_memory_of_nnmf(void **state)
         size_t count = shapes[i].rows * (size_t)shapes[i].outputs;
         assert_true(count <= COUNT(usual));
         nnmf(USUAL_SHARED, PRECISION_FP32, &shapes[i], usual);
-        nnmf(MOST_SHARED, PRECISION_FP32, &shapes[i], other);
+        nnmf(MAX_SHARED, PRECISION_FP32, &shapes[i], other);
         if (shapes[i].outputs <= 32 || shapes[i].outputs > 128)
             assert_memory_equal(usual, other, count * sizeof *usual);
         assert_within("227 KB", "h of shape", (int)i, relative_distance(other, usual, count), 1e-6);
-        nnmf(LEAST_SHARED, PRECISION_FP32, &shapes[i], other);
+        nnmf(MIN_SHARED, PRECISION_FP32, &shapes[i], other);
         assert_within("48 KB", "h of shape", (int)i, relative_distance(other, usual, count), 1e-6);
-        /* On tensor cores the warps' shares do not depend on it. */
+        /* On tensor cores the warps' shares do not depend on shared memory. */
         nnmf(USUAL_SHARED, PRECISION_3XTF32, &shapes[i], other);
         assert_within("3xTF32", "h of shape", (int)i, relative_distance(other, usual, count), 2e-6);
-        nnmf(MOST_SHARED, PRECISION_3XTF32, &shapes[i], usual);
+        nnmf(MAX_SHARED, PRECISION_3XTF32, &shapes[i], usual);
         if (shapes[i].outputs <= 128)
             assert_memory_equal(usual, other, count * sizeof *usual);
     }
 }
 
-/* In clusters blocks share rows, if every block then has a multiprocessor: the sums may have
- * another order, and the bits are the same in any order of threads. */
+/* Blocks of a cluster share rows if every block then has a multiprocessor. The sums may have
+ * another order than without clusters, but the bits are the same in any order of threads. */
 static void clusters_of_nnmf(void **state)
 {
     (void)state;
@@ -103,12 +103,12 @@ static void clusters_of_nnmf(void **state)
             size_t count = shapes[i].rows * (size_t)shapes[i].outputs;
             double allowed = p == PRECISION_TF32 ? 2e-3 : 2e-6;
             assert_true(count <= COUNT(alone));
-            nnmf(MOST_SHARED, (Precision)p, &shapes[i], alone);
+            nnmf(MAX_SHARED, (Precision)p, &shapes[i], alone);
             assert_int_equal(cuda_host_cluster_launches(), 0);
             cuda_host_set_capability(9, 0);
-            nnmf(MOST_SHARED, (Precision)p, &shapes[i], together);
+            nnmf(MAX_SHARED, (Precision)p, &shapes[i], together);
             cuda_host_set_seed(7);
-            nnmf(MOST_SHARED, (Precision)p, &shapes[i], again);
+            nnmf(MAX_SHARED, (Precision)p, &shapes[i], again);
             assert_int_equal(cuda_host_cluster_launches(), 2);
             cuda_host_reset();
             assert_memory_equal(together, again, count * sizeof *again);
@@ -117,7 +117,7 @@ static void clusters_of_nnmf(void **state)
         }
 }
 
-/* A part of a GPU that has clusters but no room for one: the other variants run, as on a GPU
+/* On a part of a GPU with clusters but without room for one, the other variants run, as on a GPU
  * without clusters. */
 static void clusters_without_room(void **state)
 {
@@ -131,10 +131,10 @@ static void clusters_without_room(void **state)
     for (size_t i = 0; i < COUNT(shapes); i++)
         for (int p = PRECISION_FP32; p <= PRECISION_TF32; p++) {
             size_t count = shapes[i].rows * (size_t)shapes[i].outputs;
-            nnmf(MOST_SHARED, (Precision)p, &shapes[i], usual);
+            nnmf(MAX_SHARED, (Precision)p, &shapes[i], usual);
             cuda_host_set_capability(9, 0);
             cuda_host_set_largest_cluster(1);
-            nnmf(MOST_SHARED, (Precision)p, &shapes[i], without);
+            nnmf(MAX_SHARED, (Precision)p, &shapes[i], without);
             assert_int_equal(cuda_host_cluster_launches(), 0);
             assert_int_equal(cuda_host_products(), 0);
             assert_memory_equal(usual, without, count * sizeof *usual);
@@ -142,8 +142,8 @@ static void clusters_without_room(void **state)
         }
 }
 
-/* Several batches at once: each has the bits that it has alone, whatever kernel would be chosen for
- * all their rows. There may be more clusters than can run at a time. */
+/* Each of several batches at once has the same bits as alone, whichever kernel would be chosen for
+ * the rows of all. There may be more clusters than can run at the same time. */
 static void batches_at_once(void **state)
 {
     (void)state;
@@ -171,7 +171,7 @@ static void batches_at_once(void **state)
             NnmfParams shape = cases[i].one;
             size_t count = shape.rows * (size_t)shape.outputs;
             cuda_host_reset();
-            cuda_host_set_shared_optin(MOST_SHARED);
+            cuda_host_set_shared_optin(MAX_SHARED);
             cuda_host_set_multiprocessors(cases[i].multiprocessors);
             cuda_host_set_capability(cases[i].clusters ? 9 : 8, 0);
             shape.rows *= BATCHES;
@@ -188,8 +188,8 @@ static void batches_at_once(void **state)
         }
 }
 
-/* dx and dw of NNMF, one after the other; x, h, dh and w are noise. x and dx begin `shift` floats
- * after the start of their memory. */
+/* Computes dx and dw of NNMF, stored consecutively. x, h, dh and w are noise; x and dx start
+ * `shift` floats after the start of their memory. */
 static void nnmf_backward(const NnmfParams *shape, size_t shift, float *gradients)
 {
     Device device;
@@ -222,8 +222,8 @@ static void nnmf_backward(const NnmfParams *shape, size_t shift, float *gradient
     assert_nothing_left();
 }
 
-/* Four features are read and written at once if they are aligned, else one by one, with the same
- * bits; in any order of blocks and threads. */
+/* The kernel reads and writes four features at once if they are aligned, else one by one. The bits
+ * are the same, in any order of blocks and threads. */
 static void backward_of_nnmf(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* How the host follows the device without stopping it. Needs the emulation (cuda_host/): copies
- * arrive there as late as they may, so that what is not waited for shows. */
+/* How the host follows the device without stopping it. Needs the emulation (cuda_host/), in which
+ * copies arrive as late as allowed, so that a missing wait is detected. */
 #include "small_training.h"
 
 #include "run/loop.h"
@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The host learns how far the device is, which never stops; it is not too far ahead. */
+/* The host follows the device without waiting for it and does not run too far ahead. */
 static void read_backs_follow(void **state)
 {
     (void)state;
@@ -24,7 +24,7 @@ static void read_backs_follow(void **state)
     NetworkOptions options = network_default_options;
     options.iterations = 1;
     build_small(&options, &network);
-    cuda_host_set_polls(10); /* the host is faster */
+    cuda_host_set_polls(10); /* makes the host faster than the device */
     open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
     must(model_create(&network, &device, 1, 1, &model, &error), &error);
     must(model_initialise(&model, 3, &error), &error);
@@ -43,7 +43,7 @@ static void read_backs_follow(void **state)
         assert_int_equal(last->updates, last->step);
         assert_true((steps.readback.last_totals.loss > 0.0) == (last->step > 0));
         known = last->step;
-        if (step == 1) /* which was recorded */
+        if (step == 1) /* the recorded step */
             waits = cuda_host_waits();
     }
     assert_int_equal(cuda_host_waits(), waits);
@@ -57,7 +57,7 @@ static void read_backs_follow(void **state)
 
 static char folder[64];
 
-/* MNIST's files, of noise. */
+/* Writes a file of MNIST with noise. */
 static void write_idx(const char *name, const unsigned *sizes, int rank)
 {
     char path[128];
@@ -98,7 +98,7 @@ static int remove_data(void **state)
     return system(command);
 }
 
-/* nnmf-train on so many training images, one a step, to its end. */
+/* Trains like nnmf-train on `images` images, one per step, for two epochs. */
 static bool run_training(const char *name, int images, const char *rate, Error *error)
 {
     char out[128], range[32];
@@ -135,19 +135,19 @@ static bool run_training(const char *name, int images, const char *rate, Error *
     return good;
 }
 
-/* However many steps an epoch has: there is no wait among them. */
+/* Within an epoch there is no wait, however many steps it has. */
 static void no_wait_within_an_epoch(void **state)
 {
     (void)state;
     Error error;
-    must(run_training("few", 8, "0.01", &error), &error); /* as many as the board shows */
+    must(run_training("few", 8, "0.01", &error), &error); /* as many as TensorBoard shows */
     unsigned long few = cuda_host_waits();
     must(run_training("many", 40, "0.01", &error), &error);
     assert_int_equal(cuda_host_waits(), few);
     assert_true(few > 0);
 }
 
-/* And yet a loss that is not finite is noticed in it. */
+/* A non-finite loss is still detected within the epoch. */
 static void bad_loss_within_an_epoch(void **state)
 {
     (void)state;
@@ -158,7 +158,7 @@ static void bad_loss_within_an_epoch(void **state)
     Model model;
     Batches b;
     Error error = {0};
-    memset(bad, 0xff, sizeof bad); /* not a number */
+    memset(bad, 0xff, sizeof bad); /* NaN */
     build_small(&network_default_options, &network);
     open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
     must(model_create(&network, &device, 1, 1, &model, &error), &error);

@@ -1,22 +1,22 @@
-/* Whole trainings on the CUDA back end, recorded and replayed: compared with the CPU, and bit for
- * bit with themselves. Emulated (cuda_host/), which can shuffle the order of threads. */
+/* Training on the CUDA back end, recorded and replayed: compared with the CPU, and bit for bit with
+ * repeated runs. Emulated (cuda_host/), which can shuffle the order of threads. */
 #include "compared_training.h"
 
 #include "nnmf/philox.h"
 
 #include <string.h>
 
-/* ---- as on the CPU ---- */
+/* ---- compared with the CPU ---- */
 
 static void forty_steps(void **state)
 {
     (void)state;
     Plan plan = usual_plan(STEPS);
     plan.options.iterations = network_default_options.iterations;
-    check_both_kernels("a draw for each image", &plan);
+    check_both_kernels("augment image", &plan);
     plan = usual_plan(STEPS);
     plan.augment = AUGMENT_REFERENCE;
-    check_both_kernels("a draw for the batch", &plan);
+    check_both_kernels("augment reference", &plan);
 }
 
 static void without_shuffling(void **state)
@@ -53,7 +53,7 @@ static void every_variant(void **state)
     check_both_kernels("cross entropy", &plan);
 }
 
-/* With two kernels for each batch norm, forward and backward. */
+/* Each batch norm then uses two kernels, forward and backward. */
 static void without_cooperative_launches(void **state)
 {
     (void)state;
@@ -63,7 +63,7 @@ static void without_cooperative_launches(void **state)
     assert_int_equal(cuda_host_cooperative_launches(), 0);
 }
 
-/* dimages (BATCH, 8, 8, 3) for a batch of noise. */
+/* Computes dimages (BATCH, 8, 8, 3) of a batch of noise. */
 static void image_gradient(Device *device, const NetworkOptions *options, float *dimages)
 {
     Network network;
@@ -94,7 +94,7 @@ static void image_gradient(Device *device, const NetworkOptions *options, float 
     model_destroy(&model);
 }
 
-/* The sign attack uses it. */
+/* The gradient that the gradient-sign perturbation uses. */
 static void gradient_of_images(void **state)
 {
     (void)state;
@@ -119,7 +119,7 @@ static void gradient_of_images(void **state)
     assert_nothing_left();
 }
 
-/* Factors of 10 bits: close, and not equal. */
+/* TF32 factors have 10 bits: close to the CPU's result but not equal. */
 static void tf32(void **state)
 {
     (void)state;
@@ -149,7 +149,7 @@ static void same_bits(void **state)
     for (size_t k = 0; k < COUNT(kernels); k++) {
         cuda_host_set_seed(0);
         train_on_cuda(kernels[k], &plan, &first);
-        /* The same order again, then other orders of blocks, threads and lanes. */
+        /* First the same order, then other orders of blocks, threads and lanes. */
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
             cuda_host_set_seed(seed);
             train_on_cuda(kernels[k], &plan, &again);
@@ -162,7 +162,7 @@ static void same_bits(void **state)
 static void shared_memory_of_training(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {LEAST_SHARED, MOST_SHARED};
+    static const size_t sizes[] = {MIN_SHARED, MAX_SHARED};
     static Outcome usual, other;
     Plan plan = usual_plan(3);
     train_on_cuda(NNMF_KERNEL_FUSED, &plan, &usual);

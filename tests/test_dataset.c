@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What is known without a file. */
+/* Names and shapes, without files. */
 
 static void test_names(void **state)
 {
@@ -48,7 +48,7 @@ static void test_free_empty_set(void **state)
     assert_null(images.pixels);
 }
 
-/* Missing and unreadable files, of all kinds. */
+/* Missing and unreadable files. */
 
 static void test_missing_files(void **state)
 {
@@ -80,7 +80,7 @@ static void test_missing_folder(void **state)
                   &error, "not a folder: ");
 }
 
-static void test_folder_in_place_of_a_file(void **state)
+static void test_folder_instead_of_a_file(void **state)
 {
     (void)state;
     assert_int_equal(mkdir(in_folder("test_batch.bin"), 0700), 0);
@@ -93,7 +93,7 @@ static void test_unreadable(void **state)
 {
     (void)state;
     write_batch("test_batch.bin", 0);
-    /* Root may read everything: it becomes another user for the call. */
+    /* Root may read every file, so it becomes another user for the call. */
     bool root = geteuid() == 0;
     assert_int_equal(chmod(folder, root ? 0755 : 0700), 0);
     assert_int_equal(chmod(in_folder("test_batch.bin"), 0), 0);
@@ -139,7 +139,7 @@ int main(void)
         cmocka_unit_test(test_free_empty_set),
         IN_FOLDER(test_missing_files),
         IN_FOLDER(test_missing_folder),
-        IN_FOLDER(test_folder_in_place_of_a_file),
+        IN_FOLDER(test_folder_instead_of_a_file),
         IN_FOLDER(test_unreadable),
         IN_FOLDER(test_path_too_long),
     };

@@ -1,4 +1,4 @@
-/* The reader of IDX, packed by gzip or not: good files, and every way in which one can be bad. */
+/* The IDX reader, with gzip and without: good files and every kind of bad file. */
 #include "data_folder.h"
 #include "decoding.h"
 
@@ -137,7 +137,7 @@ static void test_idx_lack_of_memory(void **state)
     assert_survives_lack_of_memory(DATASET_MNIST, SPLIT_TRAIN, 9);
 }
 
-/* Debian's package dataset-fashion-mnist has the real images, compressed again. */
+/* Debian's package dataset-fashion-mnist has the official images, recompressed. */
 static void test_fashion_mnist_packaged(void **state)
 {
     (void)state;

@@ -262,7 +262,7 @@ static void without_locks_one_new_run_succeeds(void **state)
     no_locks = ENOLCK;
     write_file(folder->lock, "process 7 on elsewhere\n");
     assert_false(run_lock_create(&lock, folder->path, &error));
-    assert_non_null(strstr(error.text, "a run is there already"));
+    assert_non_null(strstr(error.text, "folder has a run"));
 }
 
 static void any_other_failure_is_an_error(void **state)

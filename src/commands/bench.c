@@ -89,7 +89,7 @@ static void release(Bench *bench)
 
 static const StepState first_step = {.learning_rates = {0.001, 0.01, 0.001}};
 
-/* Step by step, so that each operation can be timed. */
+/* Times the steps one by one, without recording, so that each operation can be timed. */
 static bool measure(Bench *bench, Steps *steps, Error *error)
 {
     StepState state = first_step;
@@ -105,15 +105,15 @@ static bool measure(Bench *bench, Steps *steps, Error *error)
             bench->seconds[i] = seconds_now() - started;
             bench->timings[i] = timed_read();
         }
-        /* The machine's own speed changes, so the peak is measured all along. */
+        /* The machine's speed varies, so the peak is measured repeatedly. */
         if ((i + 1) % 10 == 0 && !peak_measure(&bench->peak, error))
             return false;
     }
     return true;
 }
 
-/* Seconds of a step as training runs it: recorded, and waited for only at the end of a pass over
- * the batches. */
+/* Measures the seconds per step as training runs it: recorded, waiting only at the end of a pass
+ * over the batches. */
 static bool run_pass(Steps *steps, double *seconds, Error *error)
 {
     steps_reset(steps, &first_step, &(Totals){0});
@@ -134,7 +134,7 @@ static bool measure_recorded(Bench *bench, Steps *steps, Error *error)
         return true;
     double unused, *values = memory_allocate((size_t)passes, sizeof *values, "measurements", error);
     timed_pause(true);
-    bool good = values && run_pass(steps, &unused, error); /* which records */
+    bool good = values && run_pass(steps, &unused, error); /* records the steps */
     for (int64_t i = 0; good && i < passes; i++)
         good = run_pass(steps, &values[i], error);
     timed_pause(false);
@@ -191,7 +191,7 @@ static void print_peak(const Bench *bench, int threads)
 {
     const Peak *c = &bench->peak;
     if (!c->name) {
-        printf("\nBLAS: none found, so no share of its rate (Debian: libopenblas0)\n");
+        printf("\nBLAS: none found, so rates are not compared with it (Debian: libopenblas0)\n");
         return;
     }
     printf("\nBLAS: %.1f GFLOP/s, the best of %s%s%s on %d x %d float32 matrices in this run",

@@ -1,10 +1,10 @@
-/* The commands of the program; each gets the settings that its command line made. */
+/* The commands of the program. Each takes the settings parsed from the command line. */
 #ifndef NNMF_COMMANDS_H
 #define NNMF_COMMANDS_H
 
 #include "settings/settings.h"
 
-/* *status: the exit status after success, STATUS_OK unless it says otherwise. */
+/* *status: exit status on success; initially STATUS_OK, and a command may set another. */
 bool command_train(const Settings *settings, int *status, Error *error);
 bool command_eval(const Settings *settings, int *status, Error *error);
 bool command_trace(const Settings *settings, int *status, Error *error);

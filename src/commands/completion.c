@@ -26,7 +26,7 @@ static void print_choices(FILE *stream, const OptionSpec *spec)
 
 /* ---- bash ---- */
 
-/* A branch of the case over the option in front: what its value can be. */
+/* Prints the branch of the case over the previous word that completes this option's value. */
 static void print_bash_value(FILE *stream, const OptionSpec *spec)
 {
     ValueKind kind = value_kind(spec);
@@ -57,7 +57,7 @@ static void print_bash_command(FILE *stream, const CommandSpec *command)
 void completion_print_bash(FILE *stream)
 {
     fputs(
-        "# bash completion for nnmf-train, made from its table of options\n"
+        "# bash completion for nnmf-train, generated from its table of options\n"
         "_nnmf_train() {\n"
         "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
         "    local command=train options='' arguments=none words='' kind=words\n"
@@ -109,7 +109,7 @@ void completion_print_bash(FILE *stream)
 
 /* ---- zsh ---- */
 
-/* In single quotes, and with what _arguments and _describe take for their own. */
+/* For a text in single quotes. Also escapes what _arguments and _describe interpret. */
 static void print_zsh_text(FILE *stream, const char *text)
 {
     for (; *text; text++) {
@@ -148,7 +148,7 @@ void completion_print_zsh(FILE *stream)
 {
     fputs(
         "#compdef nnmf-train\n"
-        "# zsh completion for nnmf-train, made from its table of options\n"
+        "# zsh completion for nnmf-train, generated from its table of options\n"
         "_nnmf_train() {\n"
         "    local command=train\n"
         "    local -a commands=(\n",

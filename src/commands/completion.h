@@ -1,5 +1,5 @@
-/* Completions for the shells, made from the table of options: commands, each command's options,
- * the values that can be chosen, and names of files and folders. */
+/* Shell completions generated from the table of options: commands, their options, values to choose
+ * from, and names of files and folders. */
 #ifndef NNMF_COMPLETION_H
 #define NNMF_COMPLETION_H
 

@@ -1,9 +1,9 @@
 /*
- * Writes, when the program is built, what is installed with it and made from the table of options:
+ * Writes a document that the build generates from the table of options and installs:
  *
  *     nnmf-documents man DATE | bash | zsh
  *
- * the manual page, and the completions for the shells.
+ * the manual page or a shell's completions.
  */
 #include "commands/completion.h"
 #include "commands/manual.h"

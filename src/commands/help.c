@@ -7,15 +7,14 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* Columns: where options stand, where their help begins beside them (under them where the lines are
- * short), and what lines may be at least and at most. */
+/* In columns. In lines narrower than NARROW an option's help is below it, otherwise beside it. */
 enum {
     INDENT = 2,
     HELP_BESIDE = 28,
-    HELP_UNDER = 8,
-    SHORT_LINES = 60,
-    NARROWEST = 30,
-    WIDEST = 500
+    HELP_BELOW = 8,
+    NARROW = 60,
+    MIN_WIDTH = 30,
+    MAX_WIDTH = 500,
 };
 
 static int line_width(FILE *stream)
@@ -27,11 +26,11 @@ static int line_width(FILE *stream)
         width = size.ws_col;
     if (width <= 0)
         width = 80;
-    return (int)(width < NARROWEST ? NARROWEST : width > WIDEST ? WIDEST : width);
+    return (int)(width < MIN_WIDTH ? MIN_WIDTH : width > MAX_WIDTH ? MAX_WIDTH : width);
 }
 
-/* The words of `text` in lines of at most `width` columns, from column `indent` on; the first line
- * has `column` columns already. Words are ASCII; one longer than a line stays whole. */
+/* Prints the words of `text` in lines of at most `width` columns, indented by `indent`. `column`
+ * columns of the first line are already used. Words must be ASCII; long words are not broken. */
 static void print_wrapped(FILE *stream, const char *text, int column, int indent, int width)
 {
     bool first = true;
@@ -56,10 +55,10 @@ static void print_wrapped(FILE *stream, const char *text, int column, int indent
     fputc('\n', stream);
 }
 
-/* `column` columns of a name are printed: its help beside or under them. */
-static void print_beside(FILE *stream, const char *text, int column, int width)
+/* Prints the help of a name that has taken `column` columns, beside or below it. */
+static void print_help(FILE *stream, const char *text, int column, int width)
 {
-    int indent = width < SHORT_LINES ? HELP_UNDER : HELP_BESIDE;
+    int indent = width < NARROW ? HELP_BELOW : HELP_BESIDE;
     if (column + 2 > indent) {
         fputc('\n', stream);
         column = 0;
@@ -74,7 +73,7 @@ static void print_option(FILE *stream, const OptionSpec *spec, int width)
     snprintf(text, sizeof text, initial[0] ? "%s [default=%s]" : "%s", spec->help, initial);
     int column = fprintf(stream, "%*s--%s%s%s", INDENT, "", spec->name, spec->argument ? " " : "",
                          spec->argument ? spec->argument : "");
-    print_beside(stream, text, column, width);
+    print_help(stream, text, column, width);
 }
 
 static void print_options(FILE *stream, Command command, int width)
@@ -103,13 +102,13 @@ static void print_overview(FILE *stream, int width)
         const CommandSpec *spec = &command_specs[i];
         int column = fprintf(stream, "%*s%s%s%s", INDENT, "", spec->name,
                              spec->arguments ? " " : "", spec->arguments ? spec->arguments : "");
-        print_beside(stream, spec->help, column, width);
+        print_help(stream, spec->help, column, width);
     }
     fputc('\n', stream);
     print_wrapped(
         stream,
-        "Each takes --help: nnmf-train eval --help. Without a command the program trains; "
-        "the options of train are:",
+        "Each command takes --help: nnmf-train eval --help. Without a command the program trains. "
+        "Options of train:",
         0, 0, width);
 }
 

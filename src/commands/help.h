@@ -1,4 +1,4 @@
-/* What --help and --version show, made from the table of options. */
+/* The texts of --help, generated from the table of options, and --version. */
 #ifndef NNMF_HELP_H
 #define NNMF_HELP_H
 
@@ -6,11 +6,11 @@
 
 #include <stdio.h>
 
-/* For one command; NULL: for the program, with all commands first and then training's options.
- * As wide as $COLUMNS says, else as the terminal of `stream`, else 80 columns. */
+/* Prints the help of a command; NULL: of the program, with all commands and the options of train.
+ * Width: $COLUMNS, else that of the terminal `stream`, else 80 columns. */
 void help_print(const CommandSpec *command, FILE *stream);
 
-/* Version, commit, compiler, CUDA; one a line. */
+/* Prints version, commit, compiler and CUDA version, one per line. */
 void version_print(FILE *stream);
 
 #endif

@@ -1,4 +1,4 @@
-/* Which kernel each NNMF layer takes on a device. */
+/* Which kernel each NNMF layer uses on a device. */
 #ifndef NNMF_COMMANDS_IMPLEMENTATIONS_H
 #define NNMF_COMMANDS_IMPLEMENTATIONS_H
 
@@ -7,8 +7,8 @@
 
 #include <stdio.h>
 
-/* A line for each NNMF layer and direction, in batches of so many images; nothing where the device
- * has no choice of kernels. */
+/* Prints a line for each NNMF layer and direction, for batches of `batch` images. Prints nothing if
+ * the device has no choice of kernels. */
 void implementations_print(const Network *network, const Device *device, int batch, FILE *stream);
 
 #endif

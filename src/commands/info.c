@@ -1,7 +1,7 @@
 #include "commands/commands.h"
 #include "commands/implementations.h"
 
-/* The device, and which kernel each NNMF layer takes there. */
+/* Prints the device and the kernel that each NNMF layer uses on it. */
 static bool print_device(const Settings *settings, const Network *network, Error *error)
 {
     Device device;

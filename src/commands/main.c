@@ -14,7 +14,7 @@ typedef struct CommandEntry {
     bool (*run)(const Settings *settings, int *status, Error *error);
 } CommandEntry;
 
-/* Names and help: options.c. */
+/* Names and help texts are in options.c. */
 static const CommandEntry commands[] = {
     {COMMAND_TRAIN, command_train},           {COMMAND_EVAL, command_eval},
     {COMMAND_TRACE, command_trace},           {COMMAND_INFO, command_info},
@@ -47,7 +47,8 @@ static bool run_command(Settings *settings, int *status, Error *error)
     for (int i = 0; i < COMMANDS; i++)
         if (commands[i].command == settings->command)
             return commands[i].run(settings, status, error);
-    return fail(error, "no such command here: %d: one of main.c's", (int)settings->command);
+    return fail(error, "command not implemented: %d: one of main.c was expected",
+                (int)settings->command);
 }
 
 int main(int argc, char **argv)
@@ -55,7 +56,8 @@ int main(int argc, char **argv)
     Error error = {0};
     Settings settings;
     int status = STATUS_OK;
-    signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails with EFBIG, which is told */
+    signal(SIGXFSZ,
+           SIG_IGN); /* a write beyond the limit then fails with EFBIG, which is reported */
     if (!streams_open_closed(&error) || !interrupt_end_at_once(&error) ||
         !settings_parse(argc > 0 ? argc - 1 : 0, argv + 1, &settings, &error) ||
         !run_command(&settings, &status, &error))

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* Text as it is, for roff: no line begins with a request, and ASCII stays ASCII. */
+/* Escapes text for roff, so that no line begins with a request and ASCII characters are kept. */
 static void print_text(FILE *stream, const char *text)
 {
     for (const char *c = text; *c; c++) {
@@ -69,14 +69,14 @@ static void print_option(FILE *stream, const OptionSpec *spec)
         print_text(stream, initial);
         fputs(".\n", stream);
     }
-    const char *before = "Of ";
+    const char *separator = "Commands: ";
     for (int i = 0; spec->commands != -1 && i < command_count; i++) {
         if (!(spec->commands & (int)command_specs[i].command))
             continue;
-        fprintf(stream, "%s\\fB", before);
+        fprintf(stream, "%s\\fB", separator);
         print_text(stream, command_specs[i].name);
         fputs("\\fR", stream);
-        before = ", ";
+        separator = ", ";
     }
     if (spec->commands != -1)
         fputs(".\n", stream);
@@ -84,8 +84,10 @@ static void print_option(FILE *stream, const OptionSpec *spec)
 
 static void print_options(FILE *stream)
 {
-    fputs(".SH OPTIONS\nEach is an option of the commands that stand at its end, or of all.\n",
-          stream);
+    fputs(
+        ".SH OPTIONS\nAn option that not every command takes ends with the list of those that "
+        "do.\n",
+        stream);
     for (int section = 0; section < SECTIONS; section++) {
         fprintf(stream, ".SS %s\n", section_names[section]);
         for (int i = 0; i < option_count; i++)
@@ -94,7 +96,7 @@ static void print_options(FILE *stream)
     }
 }
 
-/* Pairs of a term and what it means. */
+/* Prints pairs of a term and its meaning. */
 static void print_terms(FILE *stream, const char *heading, const char *const terms[][2])
 {
     fprintf(stream, ".SH %s\n", heading);
@@ -109,25 +111,25 @@ static void print_terms(FILE *stream, const char *heading, const char *const ter
 void manual_print(const char *date, FILE *stream)
 {
     static const char *const statuses[][2] = {
-        {"0", "Done."},
-        {"1", "Failed; one line on standard error says what, where, and what was expected."},
-        {"2", "Wrong usage; likewise."},
+        {"0", "Success."},
+        {"1",
+         "Failure; one line on standard error states what failed, where, and what was expected."},
+        {"2", "Wrong usage, reported in the same way."},
         {"128 + signal",
-         "Training was interrupted, with a checkpoint; a second signal ends it at "
-         "once, without."},
+         "Interrupted by a signal, after writing a checkpoint; a second signal ends training at "
+         "once, without one."},
         {NULL, NULL}};
     static const char *const environment[][2] = {
-        {"NNMF_DATA", "The data folder where --data is not given."},
-        {"COLUMNS", "The width of the help; without it the terminal's, else 80."},
+        {"NNMF_DATA", "Data folder if --data is not given."},
+        {"COLUMNS", "Width of the help; by default that of the terminal, else 80."},
         {"OMP_WAIT_POLICY",
-         "With other work on the same processors, passive keeps threads from "
-         "waiting in each other's way."},
+         "With passive, waiting threads leave the processors to other programs."},
         {NULL, NULL}};
     static const char *const files[][2] = {
-        {"config.json", "In a run's folder: every option, the version, the device, the data."},
-        {"metrics.csv", "Its epochs, one a row."},
-        {"best.safetensors", "The weights after the epoch with the most correct test images."},
-        {"last.safetensors", "The last state: weights, Adam moments, schedule, counters."},
+        {"config.json", "In the run's folder: options, version, device and data."},
+        {"metrics.csv", "One row per epoch."},
+        {"best.safetensors", "Weights after the epoch with the most correct test images."},
+        {"last.safetensors", "Last state: weights, Adam moments, schedules and counters."},
         {NULL, NULL}};
 
     fprintf(stream, ".TH NNMF\\-TRAIN 1 %s \"nnmf\\-train %s\" \"User Commands\"\n", date,
@@ -138,7 +140,7 @@ void manual_print(const char *date, FILE *stream)
         ".SH DESCRIPTION\n",
         stream);
     print_line(stream, PROGRAM_HELP);
-    print_line(stream, "Without a command it trains. Each command takes --help.");
+    print_line(stream, "Without a command the program trains. Each command takes --help.");
     print_commands(stream);
     print_options(stream);
     print_terms(stream, "EXIT STATUS", statuses);

@@ -1,10 +1,10 @@
-/* The manual page, in the man(7) macros, made from the table of options. */
+/* The manual page in man(7) macros, generated from the table of options. */
 #ifndef NNMF_MANUAL_H
 #define NNMF_MANUAL_H
 
 #include <stdio.h>
 
-/* date: YYYY-MM-DD. */
+/* date: YYYY-MM-DD */
 void manual_print(const char *date, FILE *stream);
 
 #endif

@@ -6,12 +6,12 @@
 #include <dlfcn.h>
 #include <string.h>
 
-enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, CPU_SIDE = 2048, LEAST_SIDE = 256, MOST_SIDE = 8192 };
+enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, CPU_SIDE = 2048, MIN_SIDE = 256, MAX_SIDE = 8192 };
 
 typedef void Sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
                    const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 
-/* A function's address comes as an object pointer; POSIX lets it be copied like this. */
+/* dlsym returns a function as an object pointer; POSIX allows copying its bytes. */
 static bool find(void *library, const char *name, void *function)
 {
     void *symbol = dlsym(library, name);
@@ -46,7 +46,7 @@ void peak_open(Peak *peak, const Device *device, int threads)
         open_cblas(peak, threads);
     } else {
         peak->name = "cuBLAS";
-        peak->side = 0; /* found by the first measuring */
+        peak->side = 0; /* chosen by the first measurement */
     }
 }
 
@@ -78,7 +78,7 @@ static bool measure_cblas(Peak *peak, Error *error)
     return true;
 }
 
-/* Seconds of one product of matrices in the device's memory (3, side, side). */
+/* Times one product of the matrices in device memory (3, side, side). */
 static bool time_product(const Peak *peak, float *matrices, int side, double *seconds, Error *error)
 {
     const Operations *ops = peak->device->operations;
@@ -93,14 +93,14 @@ static bool time_product(const Peak *peak, float *matrices, int side, double *se
     return good;
 }
 
-/* The smallest power of two whose product takes long enough to be timed. */
+/* Chooses the smallest power of two whose product takes long enough to be timed. */
 static bool find_side(Peak *peak, Error *error)
 {
     const Operations *ops = peak->device->operations;
     Backend *backend = peak->device->backend;
-    const double least_seconds = 1e-3;
+    const double min_seconds = 1e-3;
     double seconds = 0.0;
-    for (int side = LEAST_SIDE; seconds < least_seconds && side <= MOST_SIDE; side *= 2) {
+    for (int side = MIN_SIDE; seconds < min_seconds && side <= MAX_SIDE; side *= 2) {
         size_t bytes = 3 * (size_t)side * (size_t)side * sizeof(float);
         float *matrices = ops->allocate(backend, bytes, "matrices", error);
         bool good = matrices && time_product(peak, matrices, side, &seconds, error) &&

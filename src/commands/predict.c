@@ -1,6 +1,6 @@
-/* The class of pictures of any size: each is made an image of the data set's size, of which the
- * network sees the middle, as in testing. Batch norms use the population statistics, so that the
- * answer does not depend on the pictures beside it. */
+/* Classifies pictures of any size. Each is resampled to the data set's image size, and the network
+ * sees the centre crop, as in testing. Batch norms use the population statistics, so that a result
+ * does not depend on the other pictures. */
 #include "commands/commands.h"
 
 #include "data/resample.h"
@@ -12,7 +12,7 @@
 
 enum { CLASSES = DATASET_CLASSES, BEST = 5, BATCH = 50 };
 
-/* The pictures as a set of images; labels mean nothing. */
+/* Reads the pictures as a set of images with meaningless labels. */
 static bool read_pictures(const Settings *settings, ImageSet *images, Error *error)
 {
     *images = (ImageSet){.count = (size_t)settings->argument_count};
@@ -34,11 +34,11 @@ static bool read_pictures(const Settings *settings, ImageSet *images, Error *err
     return done;
 }
 
-/* One line: the file, and the best classes, the best first. */
+/* Prints one line: the file and its most probable classes, in descending order. */
 static bool print_best(const char *path, const float *probabilities, const char *const *names,
                        Error *error)
 {
-    bool told[CLASSES] = {false};
+    bool printed[CLASSES] = {false};
     for (int c = 0; c < CLASSES; c++)
         if (!isfinite(probabilities[c]))
             return fail(error, "probability not finite: %s: %s: the weights cannot be used", path,
@@ -47,9 +47,9 @@ static bool print_best(const char *path, const float *probabilities, const char 
     for (int place = 0; place < BEST; place++) {
         int best = -1;
         for (int c = 0; c < CLASSES; c++)
-            if (!told[c] && (best < 0 || probabilities[c] > probabilities[best]))
+            if (!printed[c] && (best < 0 || probabilities[c] > probabilities[best]))
                 best = c;
-        told[best] = true;
+        printed[best] = true;
         printf("%s %s %.2f%%", place ? "," : "", names[best], 100.0 * (double)probabilities[best]);
     }
     printf("\n");
@@ -59,8 +59,8 @@ static bool print_best(const char *path, const float *probabilities, const char 
 static bool classify(const Settings *settings, Session *session, float *probabilities, Error *error)
 {
     const char *const *names = dataset_class_names(settings->dataset);
-    Evaluation answers = {.probabilities = probabilities};
-    if (!session_evaluate(session, SPLIT_TEST, STEP_FORWARD, &answers, error))
+    Evaluation result = {.probabilities = probabilities};
+    if (!session_evaluate(session, SPLIT_TEST, STEP_FORWARD, &result, error))
         return false;
     for (int i = 0; i < settings->argument_count; i++)
         if (!print_best(settings->arguments[i], probabilities + i * CLASSES, names, error))

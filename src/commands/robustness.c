@@ -1,4 +1,4 @@
-/* Tests weights on images that are made worse, kind by kind and level by level: perturbation.h. */
+/* Tests weights on perturbed images (perturbation.h), for each kind at several levels. */
 #include "commands/commands.h"
 
 #include "formats/csv.h"
@@ -17,28 +17,28 @@
 
 enum { MAX_LEVELS = 64, CLASSES = DATASET_CLASSES };
 
-/* One pass over all images. */
+/* One test of all images. */
 typedef struct Trial {
-    PerturbationKind kind; /* PERTURBATIONS: the images as they are */
+    PerturbationKind kind; /* PERTURBATIONS: unperturbed */
     double level;
     uint32_t repetition;
     uint64_t correct;
 } Trial;
 
-/* Host memory for the batches at hand, one behind the other: images, gradient and perturbed
- * (batches, batch, height, width, channels), probabilities (batches, batch, CLASSES), labels
- * (batches, batch). */
+/* The trials, and host memory for the current batches: images, gradient and perturbed (batches,
+ * batch, height, width, channels), probabilities (batches, batch, CLASSES), labels (batches,
+ * batch). */
 typedef struct Plan {
-    Trial *trials; /* those that differ in the repetition alone, a test, follow each other */
+    Trial *trials; /* the repetitions of a test are adjacent */
     size_t count;
     float *images, *gradient, *perturbed, *probabilities;
     uint8_t *labels;
-    float *dimages; /* device memory, of a batch; NULL where no trial needs it */
+    float *dimages; /* device memory for one batch; NULL if no trial needs gradients */
 } Plan;
 
 /* ---- levels ---- */
 
-/* "0.1,0.2" -> levels, their number in *count. */
+/* Parses levels like "0.1,0.2" and sets *count to their number. */
 static bool parse_levels(const char *text, const Perturbation *kind, double levels[MAX_LEVELS],
                          int *count, Error *error)
 {
@@ -59,13 +59,14 @@ static bool parse_levels(const char *text, const Perturbation *kind, double leve
     }
 }
 
-/* Every kind that is asked for at its levels, each as often as is asked for. */
+/* Adds the trial without perturbation, and for each requested kind those of all levels and
+ * repetitions. */
 static bool add_trials(const Settings *s, Plan *plan, Error *error)
 {
     if (s->levels[0] && s->kind == 0)
-        return fail_usage(error, "option missing: --kind: --levels are of one kind");
-    size_t most = 1 + (size_t)PERTURBATIONS * MAX_LEVELS * (size_t)s->repetitions;
-    plan->trials = memory_allocate(most, sizeof *plan->trials, "the list of tests", error);
+        return fail_usage(error, "option missing: --kind: --levels applies to one kind");
+    size_t capacity = 1 + (size_t)PERTURBATIONS * MAX_LEVELS * (size_t)s->repetitions;
+    plan->trials = memory_allocate(capacity, sizeof *plan->trials, "the list of tests", error);
     if (!plan->trials)
         return false;
     plan->trials[plan->count++] = (Trial){.kind = PERTURBATIONS};
@@ -87,7 +88,7 @@ static bool add_trials(const Settings *s, Plan *plan, Error *error)
     return true;
 }
 
-/* ---- some batches at once ---- */
+/* ---- several batches at once ---- */
 
 static bool reserve(const Session *session, Plan *plan, Error *error)
 {
@@ -120,7 +121,7 @@ static void release(const Session *session, Plan *plan)
         memory_free(buffers[i]);
 }
 
-/* The gradient of the `batch` images that the model has, to the host. */
+/* Computes and downloads the gradient of the `batch` images in the model. */
 static void fetch_gradient(Steps *steps, const Plan *plan, int batch, float *gradient)
 {
     Model *model = steps->model;
@@ -131,24 +132,25 @@ static void fetch_gradient(Steps *steps, const Plan *plan, int batch, float *gra
                                         elements * sizeof(float));
 }
 
-/* Loads the next batch, number `number` of those at hand, and copies its images and labels to the
- * host, and the gradient of the images if it is needed. */
-static bool fetch_batch(Steps *steps, Plan *plan, bool gradient, size_t number, Error *error)
+/* Loads the next batch and downloads its images, labels and, if `gradient`, the gradient of the
+ * images. index: position among the current batches. */
+static bool fetch_batch(Steps *steps, Plan *plan, bool gradient, size_t index, Error *error)
 {
     const Model *model = steps->model;
     const Operations *ops = model->device->operations;
     Backend *backend = model->device->backend;
     int batch = step_load(steps);
     size_t elements = (size_t)batch * extent_elements(model->network->input);
-    size_t at = number * elements;
+    size_t at = index * elements;
     ops->download(backend, plan->images + at, model->images, elements * sizeof(float));
-    ops->download(backend, plan->labels + number * (size_t)batch, model->labels, (size_t)batch);
+    ops->download(backend, plan->labels + index * (size_t)batch, model->labels, (size_t)batch);
     if (gradient)
         fetch_gradient(steps, plan, batch, plan->gradient + at);
     return ops->finish(backend, error);
 }
 
-/* The `count` images at hand as the trial wants them, into plan->perturbed. */
+/* Writes the `count` current images, perturbed as the trial specifies, to plan->perturbed. first:
+ * number of the first image in the split. */
 static bool perturb(Extent extent, Plan *plan, const Trial *trial, uint64_t seed, size_t first,
                     size_t count, Error *error)
 {
@@ -182,8 +184,9 @@ static bool count_correct(const Plan *plan, size_t count, uint64_t *correct, Err
     return true;
 }
 
-/* `batches` batches of `batch` images, of which the first is number `first`. */
-static bool try_batches(Model *model, Plan *plan, Trial *trial, uint64_t seed, size_t first,
+/* Runs the trial on the current `batches` batches of `batch` images. first: number of the first
+ * image in the split. */
+static bool run_batches(Model *model, Plan *plan, Trial *trial, uint64_t seed, size_t first,
                         int batch, int batches, Error *error)
 {
     const Operations *ops = model->device->operations;
@@ -201,7 +204,7 @@ static bool try_batches(Model *model, Plan *plan, Trial *trial, uint64_t seed, s
 
 /* ---- a test ---- */
 
-/* Where the test ends that begins with this trial. */
+/* Returns the end of the test that begins with this trial. */
 static size_t test_end(const Plan *plan, size_t begin)
 {
     size_t end = begin + 1;
@@ -210,8 +213,8 @@ static size_t test_end(const Plan *plan, size_t begin)
     return end;
 }
 
-/* What is tested with one pass over the images, from this trial on: a test, or all of those that
- * need gradients, which are computed once. */
+/* Returns the end of the trials that share a pass over the images: those of one test, or all that
+ * need gradients, so that these are computed once. */
 static size_t pass_end(const Plan *plan, size_t begin)
 {
     size_t end = test_end(plan, begin);
@@ -221,9 +224,9 @@ static size_t pass_end(const Plan *plan, size_t begin)
     return end;
 }
 
-/* The trials [begin, end) on all images. *stopped: a signal came. */
-static bool pass(Steps *steps, Plan *plan, size_t begin, size_t end, uint64_t seed,
-                 Progress *progress, bool *stopped, Error *error)
+/* Runs the trials [begin, end) on all images. Sets *stopped if a signal was received. */
+static bool run_pass(Steps *steps, Plan *plan, size_t begin, size_t end, uint64_t seed,
+                     Progress *progress, bool *stopped, Error *error)
 {
     const Batches *batches = steps->batches;
     bool gradient = plan->trials[begin].kind == PERTURB_GRADIENT_SIGN, good = true;
@@ -236,11 +239,11 @@ static bool pass(Steps *steps, Plan *plan, size_t begin, size_t end, uint64_t se
         for (int i = 0; good && i < count; i++)
             good = fetch_batch(steps, plan, gradient, (size_t)i, error);
         for (size_t i = begin; good && i < end; i++) {
-            *stopped = interrupt_signal() != 0; /* a thousand repetitions may follow */
+            *stopped = interrupt_signal() != 0; /* a batch may have thousands of trials */
             if (*stopped)
                 return true;
             good =
-                try_batches(steps->model, plan, &plan->trials[i], seed, first, batch, count, error);
+                run_batches(steps->model, plan, &plan->trials[i], seed, first, batch, count, error);
         }
     }
     return good;
@@ -248,7 +251,8 @@ static bool pass(Steps *steps, Plan *plan, size_t begin, size_t end, uint64_t se
 
 /* ---- the result ---- */
 
-/* Mean and standard deviation (of a sample) over the trials [begin, end), in percent. */
+/* Computes the mean and sample standard deviation of the accuracy in percent over the trials
+ * [begin, end). */
 static void accuracy(const Plan *plan, size_t begin, size_t end, size_t images, double *mean,
                      double *deviation)
 {
@@ -257,35 +261,36 @@ static void accuracy(const Plan *plan, size_t begin, size_t end, size_t images, 
         sum += 100.0 * (double)plan->trials[i].correct / (double)images;
     *mean = sum / count;
     for (size_t i = begin; i < end; i++) {
-        double off = 100.0 * (double)plan->trials[i].correct / (double)images - *mean;
-        squares += off * off;
+        double difference = 100.0 * (double)plan->trials[i].correct / (double)images - *mean;
+        squares += difference * difference;
     }
     *deviation = end - begin > 1 ? sqrt(squares / (count - 1.0)) : 0.0;
 }
 
-/* A line and a row of the table: the test of the trials [begin, end), the table's number `row`. */
-static bool tell_test(const Plan *plan, size_t begin, size_t end, size_t images, unsigned row,
-                      CsvLog *csv, Error *error)
+/* Prints the result of the test with the trials [begin, end) and appends it as row `row` of the CSV
+ * file. */
+static bool report_test(const Plan *plan, size_t begin, size_t end, size_t images, unsigned row,
+                        CsvLog *csv, Error *error)
 {
     const Trial *trial = &plan->trials[begin];
-    bool as_is = trial->kind == PERTURBATIONS;
-    const char *name = as_is ? "none" : perturbation_name(trial->kind);
+    bool unperturbed = trial->kind == PERTURBATIONS;
+    const char *name = unperturbed ? "none" : perturbation_name(trial->kind);
     double mean, deviation;
     accuracy(plan, begin, end, images, &mean, &deviation);
     printf("%-16s %8g %8.2f%% %9.2f%%  %s\n", name, trial->level, mean, deviation,
-           as_is ? "" : perturbations[trial->kind].level);
+           unperturbed ? "" : perturbations[trial->kind].level);
     return csv_append(csv, error, "%u,%s,%g,%zu,%zu,%.4f,%.4f", row, name, trial->level,
                       end - begin, images, mean, deviation);
 }
 
-/* Those of a pass, at once: nothing that is finished is lost by what comes after it. */
-static bool tell_pass(const Plan *plan, size_t begin, size_t end, size_t images, unsigned *row,
-                      CsvLog *csv, Error *error)
+/* Reports the tests of a pass and writes the CSV file, so that no finished test is lost. */
+static bool report_pass(const Plan *plan, size_t begin, size_t end, size_t images, unsigned *row,
+                        CsvLog *csv, Error *error)
 {
     bool good = true;
     for (size_t at = begin, next; good && at < end; at = next) {
         next = test_end(plan, at);
-        good = tell_test(plan, at, next, images, (*row)++, csv, error);
+        good = report_test(plan, at, next, images, (*row)++, csv, error);
     }
     output_flush();
     return good && csv_write(csv, error);
@@ -299,7 +304,7 @@ static unsigned count_tests(const Plan *plan)
     return tests;
 }
 
-/* Pass by pass. *stopped: a signal came before the last one's end. */
+/* Runs all tests. Sets *stopped if a signal was received before the end. */
 static bool test_all(Steps *steps, Plan *plan, uint64_t seed, CsvLog *csv, bool *stopped,
                      Error *error)
 {
@@ -307,30 +312,29 @@ static bool test_all(Steps *steps, Plan *plan, uint64_t seed, CsvLog *csv, bool 
     Progress progress;
     unsigned row = 0;
     bool good = true;
-    printf("%-16s %8s %9s %10s  %s\n", "kind", "level", "correct", "deviation", "level is");
+    printf("%-16s %8s %9s %10s  %s\n", "kind", "level", "correct", "deviation", "meaning of level");
     progress_start(&progress, "Testing", 0, (uint32_t)plan->count * batches->steps, 0,
                    batches->sampler.batch_size);
     for (size_t begin = 0, end; good && begin < plan->count; begin = end) {
         end = pass_end(plan, begin);
-        good = pass(steps, plan, begin, end, seed, &progress, stopped, error);
+        good = run_pass(steps, plan, begin, end, seed, &progress, stopped, error);
         progress_end(&progress);
         if (*stopped)
             break;
-        good = good && tell_pass(plan, begin, end, batches_images(batches), &row, csv, error);
+        good = good && report_pass(plan, begin, end, batches_images(batches), &row, csv, error);
     }
     if (good && *stopped)
-        printf("Ended after %u of %u tests\n", row, count_tests(plan));
+        printf("Stopped after %u of %u tests\n", row, count_tests(plan));
     return good;
 }
 
-/* Written once before the tests, which take long: better to learn now that it cannot be. */
+/* Writes the file once before the tests, which take long, so that errors are reported early. */
 static bool open_table(const Settings *s, CsvLog *csv, Error *error)
 {
     const char *header = "test,kind,level,repetitions,images,accuracy_percent,deviation_percent";
     return !s->out[0] || (csv_open(csv, s->out, header, 0, error) && csv_write(csv, error));
 }
 
-/* What is finished has been told when a signal comes. */
 static bool test(const Settings *s, Session *session, Plan *plan, int *status, Error *error)
 {
     CsvLog csv = {0};

@@ -24,11 +24,11 @@ bool command_show(const Settings *s, int *status, Error *error)
         return fail_usage(error, "option missing: --out: a PNG file to write was expected");
     if ((s->samples > 0) + (s->reconstruct > 0) + s->confusion + (s->layer > 0) > 1)
         return fail_usage(error,
-                          "more than one sheet: --samples, --reconstruct, --confusion, "
-                          "--layer: at most one of them was expected");
+                          "conflicting options: --samples, --reconstruct, --confusion, "
+                          "--layer: at most one was expected");
     if (s->batches_at_once > 1 && !s->confusion)
         return fail_usage(error,
-                          "option of --confusion: --batches-at-once: other sheets make no "
+                          "option of --confusion: --batches-at-once: other pictures need no "
                           "test pass");
     Picture picture;
     if (!draw_sheet(s, &picture, error))

@@ -8,10 +8,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* In host memory: the input and what the first block makes of it. */
+/* Host memory for the input and the results of the first block. */
 typedef struct Numbers {
-    float *images, *others; /* (count, height, width, channels) */
-    float *h, *w, *scale;   /* of all images: (rows, outputs), (outputs, features), (rows) */
+    float *images, *reconstructions; /* (count, height, width, channels) */
+    float *h, *w, *scale; /* of all images: (rows, outputs), (outputs, features), (rows) */
     uint8_t *labels;
     double *errors;
 } Numbers;
@@ -24,7 +24,7 @@ static bool reserve(const Network *network, size_t count, Numbers *n, Error *err
     size_t image = extent_elements(network->input), rows = extent_positions(nnmf->out);
     size_t outputs = (size_t)nnmf->out.channels, features = (size_t)nnmf->in.channels;
     return (n->images = memory_allocate(count, image * sizeof(float), "images", error)) &&
-           (n->others = memory_allocate(count, image * sizeof(float), "images", error)) &&
+           (n->reconstructions = memory_allocate(count, image * sizeof(float), "images", error)) &&
            (n->h = memory_allocate(count, rows * outputs * sizeof(float), "activations", error)) &&
            (n->w = memory_allocate(outputs, features * sizeof(float), "weights", error)) &&
            (n->scale = memory_allocate(count, rows * sizeof(float), "L1 norms", error)) &&
@@ -34,14 +34,14 @@ static bool reserve(const Network *network, size_t count, Numbers *n, Error *err
 
 static void release(Numbers *n)
 {
-    float *floats[] = {n->images, n->others, n->h, n->w, n->scale};
+    float *floats[] = {n->images, n->reconstructions, n->h, n->w, n->scale};
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
         memory_free(floats[i]);
     memory_free(n->labels);
     memory_free(n->errors);
 }
 
-/* One batch forward, and back to the host what it left. */
+/* Runs one batch forward and downloads the results. */
 static bool compute(Session *session, DatasetSplit split, size_t count, Numbers *n, Error *error)
 {
     const Operations *ops = session->device.operations;
@@ -78,8 +78,9 @@ static void reconstruct(const Network *network, size_t count, Numbers *n)
                          .out_width = unfold->out.width};
     for (size_t i = 0; i < count; i++) {
         reconstruct_image(&shape, nnmf->out.channels, n->h + i * rows * (size_t)nnmf->out.channels,
-                          n->w, n->scale + i * rows, n->others + i * image);
-        n->errors[i] = root_mean_square(n->images + i * image, n->others + i * image, image);
+                          n->w, n->scale + i * rows, n->reconstructions + i * image);
+        n->errors[i] =
+            root_mean_square(n->images + i * image, n->reconstructions + i * image, image);
     }
 }
 
@@ -108,15 +109,15 @@ static bool draw_sheet(const Settings *settings, Session *session, Picture *pict
             .count = count,
             .first = (size_t)settings->offset,
             .images = n.images,
-            .others = n.others,
+            .others = n.reconstructions,
             .errors = n.errors,
             .labels = n.labels,
             .class_names = dataset_class_names(settings->dataset),
         };
-        snprintf(sheet.caption, SHEET_TEXT, "%s: %s images, and what NNMF layer %d keeps of them",
-                 dataset_name(settings->dataset),
-                 settings->split == SPLIT_TEST ? "test" : "training",
-                 session->network.layers[NNMF].index);
+        snprintf(
+            sheet.caption, SHEET_TEXT, "%s: %s images and their reconstructions from NNMF layer %d",
+            dataset_name(settings->dataset), settings->split == SPLIT_TEST ? "test" : "training",
+            session->network.layers[NNMF].index);
         done = sheet_reconstructions(&sheet, picture, error);
         if (done)
             print_errors(&sheet);

@@ -13,7 +13,7 @@ typedef struct Samples {
     SampleSheet sheet;
     float *images;
     uint8_t *labels;
-    Augmentation *augmentations; /* the first of each row */
+    Augmentation *augmentations; /* of the first image of each row */
     char (*texts)[SHEET_TEXT];
 } Samples;
 
@@ -34,7 +34,7 @@ static void release(Samples *s)
     memory_free(s->texts);
 }
 
-/* Downloads the first images of each step, until there are `count`. */
+/* Downloads the first images of each step, `count` in all. */
 static bool collect(Steps *steps, size_t columns, size_t count, Samples *s, Error *error)
 {
     const Model *model = steps->model;
@@ -42,18 +42,18 @@ static bool collect(Steps *steps, size_t columns, size_t count, Samples *s, Erro
     Backend *backend = model->device->backend;
     size_t elements = extent_elements(model->network->input);
     for (size_t row = 0, done = 0; done < count; row++, done += columns) {
-        size_t now = count - done < columns ? count - done : columns;
+        size_t images = count - done < columns ? count - done : columns;
         step_load(steps);
         ops->download(backend, s->images + done * elements, model->images,
-                      now * elements * sizeof *s->images);
-        ops->download(backend, s->labels + done, model->labels, now);
+                      images * elements * sizeof *s->images);
+        ops->download(backend, s->labels + done, model->labels, images);
         ops->download(backend, &s->augmentations[row], steps->batches->augmentations,
                       sizeof *s->augmentations);
     }
     return ops->finish(backend, error);
 }
 
-/* What was done to a row's images, in its order. */
+/* Describes the augmentation of a row's images, in the order in which it was applied. */
 static void describe(const Augmentation *a, AugmentKind kind, bool colour, size_t step,
                      char text[SHEET_TEXT])
 {
@@ -112,8 +112,8 @@ bool show_samples(const Settings *settings, Picture *picture, Error *error)
     Session session;
     if (settings->weights[0])
         return fail_usage(error,
-                          "option not possible with --samples: --weights: training images "
-                          "need none");
+                          "conflicting options: --samples and --weights: training images "
+                          "need no weights");
     if (!session_open(settings, (int)settings->batch_size, &session, error))
         return false;
     const Sampling sampling = {
@@ -125,14 +125,14 @@ bool show_samples(const Settings *settings, Picture *picture, Error *error)
         size_t columns =
             (size_t)batches_size(b, 0) < COLUMNS ? (size_t)batches_size(b, 0) : COLUMNS;
         size_t last = (size_t)batches_size(b, b->steps - 1);
-        size_t most = (b->steps - 1) * columns + (last < columns ? last : columns);
-        done = (size_t)settings->samples <= most
+        size_t available = (b->steps - 1) * columns + (last < columns ? last : columns);
+        done = (size_t)settings->samples <= available
                    ? draw_sheet(settings, &session, columns, picture, error)
                    : fail_usage(error,
                                 "bad value: --samples: %" PRId64
                                 " images: at most %zu were "
                                 "expected, %zu of each step of an epoch",
-                                settings->samples, most, columns);
+                                settings->samples, available, columns);
     }
     session_close(&session);
     return done;

@@ -9,11 +9,11 @@
 
 typedef struct Weights {
     WeightLayer layers[MAX_LAYERS];
-    float *numbers[MAX_LAYERS]; /* of each: their w */
+    float *w[MAX_LAYERS]; /* of each layer */
     int count;
 } Weights;
 
-/* Kernel of the window of an NNMF layer: windows are square. */
+/* Returns the kernel size of an NNMF layer; windows are square. */
 static int side(int window)
 {
     int kernel = 1;
@@ -22,7 +22,7 @@ static int side(int window)
     return kernel;
 }
 
-/* The normalised weights of one layer, as the device made them. */
+/* Downloads the normalised weights of one layer. */
 static bool fetch(const Session *session, int number, Weights *weights, Error *error)
 {
     const Layer *layer = &session->network.layers[number];
@@ -33,7 +33,7 @@ static bool fetch(const Session *session, int number, Weights *weights, Error *e
     if (!w)
         return false;
     ops->download(backend, w, session->model.layers[number].w, elements * sizeof *w);
-    weights->numbers[weights->count] = w;
+    weights->w[weights->count] = w;
     weights->layers[weights->count++] =
         (WeightLayer){.index = layer->index,
                       .outputs = layer->out.channels,
@@ -43,7 +43,7 @@ static bool fetch(const Session *session, int number, Weights *weights, Error *e
     return ops->finish(backend, error);
 }
 
-/* `only`: index of the layer, 0: all. */
+/* only: index of the layer, 0: all */
 static bool fetch_all(Session *session, int64_t only, Weights *weights, Error *error)
 {
     model_normalise_weights(&session->model);
@@ -60,8 +60,8 @@ static bool fetch_all(Session *session, int64_t only, Weights *weights, Error *e
                           "no NNMF layer: the network of --arch cnn: --arch nnmf was expected");
     return fail_usage(error,
                       "no such NNMF layer: --layer: %" PRId64
-                      ": one of those that nnmf-train info "
-                      "lists was expected",
+                      ": a layer listed by nnmf-train info "
+                      "was expected",
                       only);
 }
 
@@ -77,7 +77,7 @@ bool show_weights(const Settings *settings, Picture *picture, Error *error)
                     "the same output",
                     weights.layers, weights.count, picture, error);
     for (int i = 0; i < weights.count; i++)
-        memory_free(weights.numbers[i]);
+        memory_free(weights.w[i]);
     session_close(&session);
     return done;
 }

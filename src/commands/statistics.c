@@ -1,4 +1,4 @@
-/* Measures the population statistics of a weights file and writes a file with both. */
+/* Measures the population statistics of a weights file and writes them with the weights. */
 #include "commands/commands.h"
 
 #include "base/file.h"
@@ -28,30 +28,31 @@ static bool measure(Session *session, Error *error)
     return good;
 }
 
-/* The options as they are now, as text for the metadata: free with free(). NULL for a checkpoint
- * that has none, of version 0.1.0, which with options would be taken for one of this version. */
+/* Sets *text to the current options as text for the metadata; free it with free(). NULL for a
+ * checkpoint without options, of version 0.1.0, because options would mark it as a newer one. */
 static bool make_options(const Settings *settings, const TensorFile *file, char **text,
                          Error *error)
 {
     json_t *options = NULL, *now = NULL;
-    bool of_run = checkpoint_is(file);
+    bool checkpoint = checkpoint_is(file);
     *text = NULL;
     bool good = weights_options_read(file, settings->weights, &options, error) &&
                 (now = weights_options_now(settings, options, error));
-    if (good && of_run && options && !json_equal(options, now))
-        good = fail_usage(error,
-                          "checkpoint of another network: %s: its run goes on with the options "
-                          "that it has: they were expected, or best.safetensors",
-                          settings->weights);
-    if (good && (options || !of_run))
+    if (good && checkpoint && options && !json_equal(options, now))
+        good =
+            fail_usage(error,
+                       "checkpoint of another network: %s: a checkpoint keeps the options of its "
+                       "run: for other options use best.safetensors",
+                       settings->weights);
+    if (good && (options || !checkpoint))
         good = (*text = weights_options_text(now, error)) != NULL;
     json_decref(now);
     json_decref(options);
     return good;
 }
 
-/* The metadata of the weights' file, with these options in the place of its own; NULL: with its
- * own. Free with memory_free. */
+/* Returns the metadata of the weights file with `options` instead of its own, unless that is NULL.
+ * Free it with memory_free. */
 static const char **change_metadata(const TensorFile *file, const char *options, size_t *count,
                                     Error *error)
 {
@@ -73,8 +74,8 @@ static const char **change_metadata(const TensorFile *file, const char *options,
     return metadata;
 }
 
-/* All tensors of the weights' file, a checkpoint's moments too, with these statistics in the place
- * of its own. */
+/* Writes all tensors of the weights file, including a checkpoint's moments, with the measured
+ * statistics instead of its own. */
 static bool write_file(const Settings *settings, const Session *session, const TensorFile *file,
                        const char *options, Error *error)
 {
@@ -112,8 +113,8 @@ static bool measure_and_write(const Settings *settings, Session *session, Error 
     return good;
 }
 
-/* A run that trains writes both files itself: what is written here from what they were is lost, or
- * that run's epochs are. `lock` is then held while it is not allowed to. */
+/* If `out` is a weights file of a run, locks the run, because training writes that file too and one
+ * of the two results would be lost. */
 static bool lock_run(const char *out, RunLock *lock, Error *error)
 {
     const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out;
@@ -129,10 +130,10 @@ static bool lock_run(const char *out, RunLock *lock, Error *error)
 
 static bool run_statistics(const Settings *settings, Error *error)
 {
-    Settings of_training = *settings;
-    of_training.split = SPLIT_TRAIN;
+    Settings train = *settings;
+    train.split = SPLIT_TRAIN;
     Session session;
-    if (!session_open_split(&of_training, settings->train_range, &session, error))
+    if (!session_open_split(&train, settings->train_range, &session, error))
         return false;
     const Batches *batches = &session.batches[SPLIT_TRAIN];
     bool good = measure_and_write(settings, &session, error);

@@ -1,6 +1,6 @@
-/* One batch forward and backward, written down under the published names: N.output of every layer
- * that computes more than a ReLU and an unfold, N its index in the Sequential, as (batch, channels,
- * height, width), PARAMETER.grad, probabilities (batch, 10) and loss (1). */
+/* Runs one batch forward and backward and writes tensors under the published names: N.output
+ * (batch, channels, height, width) of every layer except ReLU and unfold, where N is its index in
+ * the Sequential; PARAMETER.grad; probabilities (batch, 10); loss (1). */
 #include "commands/commands.h"
 
 #include "formats/safetensors.h"
@@ -18,7 +18,7 @@ typedef struct Trace {
     size_t count;
 } Trace;
 
-/* A tensor of this shape, with memory; NULL when there is none. */
+/* Adds a tensor of this shape and returns its data; NULL if out of memory. */
 static float *add(Trace *trace, const char *name, int rank, const size_t *shape, Error *error)
 {
     Tensor *t = &trace->tensors[trace->count];
@@ -46,7 +46,7 @@ static void trace_free(Trace *trace)
     }
 }
 
-/* (batch, positions, channels) in memory -> (batch, channels, positions) in the file. */
+/* Converts (batch, positions, channels) in memory to (batch, channels, positions) in the file. */
 static bool add_output(Trace *trace, const Session *session, int number, int batch, Error *error)
 {
     const Layer *layer = &session->network.layers[number];

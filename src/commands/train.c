@@ -6,12 +6,13 @@
 bool command_train(const Settings *settings, int *status, Error *error)
 {
     if (settings->resume[0] && settings->out[0])
-        return fail_usage(error, "two folders: --resume and --out: a resumed run stays in its own");
+        return fail_usage(
+            error, "conflicting options: --resume and --out: a resumed run keeps its folder");
     output_outlive_reader();
     int signal;
     if (!loop_train(settings, &signal, error))
         return false;
     if (signal)
-        *status = 128 + signal; /* as a shell reports a program that a signal ended */
+        *status = 128 + signal; /* as a shell reports a program ended by a signal */
     return true;
 }

@@ -1,4 +1,4 @@
-/* The result of an epoch, as it is printed, written to metrics.csv and shown in TensorBoard. */
+/* The results of an epoch: printed, written to metrics.csv and to TensorBoard. */
 #ifndef NNMF_EPOCH_RESULT_H
 #define NNMF_EPOCH_RESULT_H
 
@@ -8,8 +8,8 @@
 
 typedef struct EpochResult {
     uint32_t epoch;
-    double learning_rates[GROUPS];        /* after the epoch's schedule */
-    double train_loss;                    /* mean over the images, of either --loss */
+    double learning_rates[GROUPS];        /* after the schedule's step at the end of the epoch */
+    double train_loss;                    /* mean over the images */
     uint64_t train_correct, test_correct; /* images */
     double train_seconds, test_seconds;
 } EpochResult;

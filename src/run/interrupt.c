@@ -7,27 +7,27 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Not volatile sig_atomic_t, which is for handlers of the thread that reads it: a signal to a
- * process may interrupt any of its threads. */
+/* Atomic, because a signal to the process may interrupt any of its threads; volatile sig_atomic_t
+ * only suffices within one thread. */
 static atomic_int received;
 static atomic_llong received_at; /* nanoseconds; 0: no signal yet */
-_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "a lock could be held when the handler wants it");
-_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock could be held when the handler wants it");
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "signal handlers need lock-free atomics");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "signal handlers need lock-free atomics");
 
 static const long long second = 1000000000;
 
 /* ---- handlers ---- */
 
-/* Does not return. The signal is blocked while its handler runs, and comes when it no longer is; a
- * default that ends nothing is that of process 1. */
+/* Does not return. The signal is blocked while its handler runs, so it is delivered only when it is
+ * unblocked. For process 1 the default action may do nothing; then exits. */
 static void end_at_once(int number)
 {
-    sigset_t own;
-    sigemptyset(&own);
-    sigaddset(&own, number);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, number);
     signal(number, SIG_DFL);
     raise(number);
-    pthread_sigmask(SIG_UNBLOCK, &own, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     _exit(128 + number);
 }
 
@@ -38,20 +38,20 @@ static long long nanoseconds_now(void)
     return now.tv_sec * second + now.tv_nsec;
 }
 
-static void remember(int number)
+static void record(int number)
 {
-    int kept = errno;
+    int saved_errno = errno;
     long long now = nanoseconds_now(), first = 0;
     if (atomic_compare_exchange_strong(&received_at, &first, now))
         received = number;
     else if ((number == SIGINT || number == SIGTERM) && now - first >= second)
         end_at_once(number);
-    errno = kept;
+    errno = saved_errno;
 }
 
-/* ---- which ---- */
+/* ---- installing them ---- */
 
-static bool take_over(int number, void (*handler)(int), Error *error)
+static bool install(int number, void (*handler)(int), Error *error)
 {
     struct sigaction old, action = {.sa_handler = handler, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
@@ -61,23 +61,23 @@ static bool take_over(int number, void (*handler)(int), Error *error)
     return true;
 }
 
-static bool take_over_all(void (*handler)(int), Error *error)
+static bool install_all(void (*handler)(int), Error *error)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
     bool good = true;
     for (size_t i = 0; good && i < sizeof numbers / sizeof *numbers; i++)
-        good = take_over(numbers[i], handler, error);
+        good = install(numbers[i], handler, error);
     return good;
 }
 
 bool interrupt_end_at_once(Error *error)
 {
-    return take_over_all(end_at_once, error) && take_over(SIGQUIT, end_at_once, error);
+    return install_all(end_at_once, error) && install(SIGQUIT, end_at_once, error);
 }
 
 bool interrupt_catch(Error *error)
 {
-    return take_over_all(remember, error);
+    return install_all(record, error);
 }
 
 int interrupt_signal(void)

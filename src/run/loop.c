@@ -17,7 +17,7 @@ typedef struct Loop {
     Run run;
     Report report;
     bool estimated; /* the expected duration has been printed */
-    bool ended;     /* by a signal or --max-steps, in the middle of an epoch */
+    bool ended;     /* a signal or --max-steps has stopped the run within an epoch */
 } Loop;
 
 static Report make_report(const Run *run)
@@ -55,7 +55,7 @@ static bool check_loss(const Run *run, const Totals *totals, Error *error)
                 run->state.epoch, (long long)totals->first_nonfinite_step - 1, run->files.last);
 }
 
-/* Appends a step to --log-steps, which has to wait for it. */
+/* Appends a step to the file of --log-steps. Waits for the device. */
 static bool log_step(Run *run, Error *error)
 {
     Readback *last = &run->train.readback;
@@ -63,8 +63,8 @@ static bool log_step(Run *run, Error *error)
            step_log_append(&run->step_log, run->state.updates, &last->last_totals, error);
 }
 
-/* After each step: reports how far the device is, and notices early a loss that is not finite. */
-static bool follow(Loop *loop, Progress *progress, Error *error)
+/* Called after each step: shows the progress and detects a non-finite loss early. */
+static bool check_progress(Loop *loop, Progress *progress, Error *error)
 {
     Run *run = &loop->run;
     const Readback *last = &run->train.readback;
@@ -80,7 +80,7 @@ static bool follow(Loop *loop, Progress *progress, Error *error)
     return true;
 }
 
-/* Trains to the end of the epoch, or until the run is to end. */
+/* Trains to the end of the epoch, or until a signal or --max-steps ends the run. */
 static bool train_epoch(Loop *loop, Error *error)
 {
     Run *run = &loop->run;
@@ -98,7 +98,7 @@ static bool train_epoch(Loop *loop, Error *error)
         loop->ended = interrupt_signal() || state->updates >= max_updates;
         if (loop->ended)
             break;
-        if (!step_run(&run->train, error) || !follow(loop, &progress, error))
+        if (!step_run(&run->train, error) || !check_progress(loop, &progress, error))
             return false;
     }
     progress_end(&progress);
@@ -133,8 +133,8 @@ static bool test_epoch(Loop *loop, double *seconds, Error *error)
 
 /* ---- the end of an epoch ---- */
 
-/* The loss that the schedules follow, as published: the sum of the batches' losses. Of cross
- * entropy that is the sum of their means, where a smaller last batch counts as a part of one. */
+/* Returns the loss for the schedules, as published: the sum of the batches' losses. With cross
+ * entropy these are means over a batch, and a smaller last batch counts in proportion. */
 static double schedule_loss(const Run *run)
 {
     double images = (double)batches_images(run->train.batches);
@@ -222,8 +222,8 @@ static bool measure_population(Loop *loop, Error *error)
     return good;
 }
 
-/* Adds the population statistics to the run's files. A signal stops that; what is missing then is
- * added when the run is resumed. */
+/* Adds the population statistics to the run's files. After a signal, resuming the run adds what is
+ * missing. */
 static bool add_population(Loop *loop, Error *error)
 {
     Run *run = &loop->run;
@@ -237,7 +237,7 @@ static bool add_population(Loop *loop, Error *error)
     if (loop->ended)
         return true;
     if (state->best_epoch + 1 != state->epoch) {
-        /* Nothing is trained any more, so the model may take the best weights. */
+        /* Training has ended, so the best weights may replace the model's. */
         if (!model_load_file(model, run->files.best, error))
             return false;
         if (!model->has_population && !measure_population(loop, error))
@@ -261,8 +261,8 @@ bool loop_train(const Settings *settings, int *signal, Error *error)
         *signal = loop.ended ? interrupt_signal() : 0;
         good = report_end(&loop.report, &run->state, loop.ended, *signal, error);
     } else if (run->step_log.path) {
-        Error second; /* the steps before the failure are kept; the failure itself is reported */
-        csv_write(&run->step_log, &second);
+        Error unused; /* keeps the steps before the failure, which is the error to report */
+        csv_write(&run->step_log, &unused);
     }
     run_close(run);
     return good;

@@ -10,7 +10,7 @@ bool metrics_open(CsvLog *log, const char *path, uint32_t epochs, Error *error)
                   epochs, error))
         return false;
     if (log->kept != epochs)
-        warn("rows missing or repeated: %s: it has %" PRIu64 " of the epochs before, %" PRIu32
+        warn("rows missing or repeated: %s: it has %" PRIu64 " rows of earlier epochs, %" PRIu32
              " were expected",
              path, log->kept, epochs);
     return true;

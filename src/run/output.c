@@ -9,28 +9,28 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static bool outlives_reader;
+static bool survives_closing;
 
 void output_outlive_reader(void)
 {
-    outlives_reader = true;
+    survives_closing = true;
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Of a pipe, a socket or a terminal; a full disk is not meant. */
-static bool reader_has_gone(void)
+/* Returns whether the other end of a pipe, socket or terminal is closed; false for a full disk. */
+static bool reader_has_closed(void)
 {
     struct pollfd output = {.fd = STDOUT_FILENO};
     return poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP));
 }
 
-/* The stream keeps what it could not write, which goes the same way. */
-static bool go_on_without(void)
+/* Redirects standard output to /dev/null, including what the stream still buffers. */
+static bool discard_output(void)
 {
-    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    bool replaced = nowhere >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0;
-    if (nowhere >= 0)
-        close(nowhere);
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    bool replaced = null >= 0 && dup2(null, STDOUT_FILENO) >= 0;
+    if (null >= 0)
+        close(null);
     if (replaced) {
         clearerr(stdout);
         fflush(stdout);
@@ -41,6 +41,6 @@ static bool go_on_without(void)
 void output_flush(void)
 {
     bool written = fflush(stdout) == 0 && !ferror(stdout);
-    if (!written && outlives_reader && reader_has_gone() && go_on_without())
-        warn("standard output: its reader has gone: going on without it");
+    if (!written && survives_closing && reader_has_closed() && discard_output())
+        warn("standard output: closed by its reader: continuing without it");
 }

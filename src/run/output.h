@@ -1,14 +1,13 @@
-/* Standard output of commands that also write files: they go on without a reader. */
+/* Standard output of commands that also write files and continue if its reader closes it. */
 #ifndef NNMF_OUTPUT_H
 #define NNMF_OUTPUT_H
 
-/* From now on a reader of standard output that goes away (`| head`, a terminal that hangs up) does
- * not end the program. */
+/* Lets the program continue when the reader of standard output closes it (`| head`, a closed
+ * terminal). */
 void output_outlive_reader(void);
 
-/* To be called after each part of what is printed. Says once on standard error that the reader has
- * gone; what is printed after that goes nowhere and is no failure. Any other failure stays the
- * stream's, which main() sees. */
+/* Flushes standard output. If its reader has closed it, warns once and discards all later output
+ * without an error. Other errors stay set in the stream, and main() reports them. */
 void output_flush(void);
 
 #endif

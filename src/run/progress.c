@@ -29,7 +29,7 @@ void progress_start(Progress *progress, const char *name, uint32_t epoch, uint32
                            .warm = first};
 }
 
-/* After the first steps, which take longer. */
+/* Measures from the second call on, because the first steps take longer. */
 static void measure(Progress *p, uint32_t done, double now)
 {
     if (done == p->done)
@@ -42,9 +42,9 @@ static void measure(Progress *p, uint32_t done, double now)
     p->done_at = now;
 }
 
-double progress_step_seconds(const Progress *p, uint32_t least)
+double progress_step_seconds(const Progress *p, uint32_t minimum)
 {
-    return p->done - p->warm < least ? 0.0 : (p->done_at - p->warm_at) / (p->done - p->warm);
+    return p->done - p->warm < minimum ? 0.0 : (p->done_at - p->warm_at) / (p->done - p->warm);
 }
 
 void progress_show(Progress *p, uint32_t done)

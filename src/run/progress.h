@@ -1,5 +1,5 @@
-/* What training says on the terminal between the lines of an epoch: a line that is overwritten,
- * with images per second and the time left; nothing where standard output is no terminal. */
+/* The progress line on the terminal: step, images per second and time left, overwritten in place.
+ * Prints nothing if standard output is not a terminal. */
 #ifndef NNMF_PROGRESS_H
 #define NNMF_PROGRESS_H
 
@@ -9,35 +9,36 @@
 #include <stdint.h>
 
 typedef struct Progress {
-    bool shown; /* is standard output a terminal? */
+    bool shown; /* whether to print */
     const char *name;
-    uint32_t epoch, steps, first; /* first: step at the start */
+    uint32_t epoch, steps, first; /* `first` steps were done at the start */
     int batch_size;
-    double started, last; /* seconds; `last` of the last line */
+    double started, last; /* times in seconds: of the start and of the last line */
 
-    uint32_t done, warm;     /* steps that are, and that were when this was first told */
-    double done_at, warm_at; /* seconds, when that was told */
+    /* Steps done at the latest and at the first report of new ones, and their times in seconds. */
+    uint32_t done, warm;
+    double done_at, warm_at;
 } Progress;
 
-/* From now on no progress is shown, not even on a terminal: for --quiet and lines of JSON. */
+/* Disables all progress lines, for --quiet and JSON. */
 void progress_forbid(void);
 
-/* For `steps` steps of which `first` are done. */
+/* Starts a line "`name` epoch `epoch`" for `steps` steps, `first` of which are done. */
 void progress_start(Progress *progress, const char *name, uint32_t epoch, uint32_t steps,
                     uint32_t first, int batch_size);
 
-/* Steps 0 .. done - 1 are done, as was told before if nothing is new; a few lines a second at
- * most. */
+/* Reports that `done` steps are complete; repeated values are allowed. Redraws at most five times a
+ * second. */
 void progress_show(Progress *progress, uint32_t done);
 
-/* Seconds that a step takes, without the first ones; 0 where fewer than `least` > 0 are measured.
- */
-double progress_step_seconds(const Progress *progress, uint32_t least);
+/* Returns the mean seconds of a step, without the first ones, or 0 if fewer than `minimum` > 0 have
+ * been measured. */
+double progress_step_seconds(const Progress *progress, uint32_t minimum);
 
-/* For a pass (evaluate): shows its progress and never stops it. */
+/* Returns a watch that shows the progress of a pass (evaluate) and never stops it. */
 Watch progress_watch(Progress *progress);
 
-/* Wipes the line. */
+/* Clears the line. */
 void progress_end(Progress *progress);
 
 #endif

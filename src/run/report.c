@@ -10,7 +10,7 @@
 
 enum { PUBLISHED_EPOCHS = 370 };
 
-static bool says_nothing(const Report *r)
+static bool is_silent(const Report *r)
 {
     return r->quiet && r->format == LOG_TEXT;
 }
@@ -25,9 +25,8 @@ bool report_json(json_t *object, Error *error)
     int failed = object ? json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(17)) : -1;
     json_decref(object);
     if (failed && !ferror(stdout))
-        return fail(
-            error,
-            "cannot make a line: --log-format json: names in UTF-8 and memory were expected");
+        return fail(error,
+                    "cannot write JSON: out of memory, or a name is not UTF-8: --log-format json");
     fputc('\n', stdout);
     output_flush();
     return true;
@@ -45,7 +44,7 @@ bool report_start(const Report *r, const TrainingState *state, Error *error)
                       "epoch", (json_int_t)state->epoch, "step", (json_int_t)state->step, "folder",
                       r->folder),
             error);
-    if (says_nothing(r))
+    if (is_silent(r))
         return true;
     network_print(r->network, stdout);
     printf("Device: %s\nData: %s, %zu training and %zu test images, batches of %d\nRun: %s\n",
@@ -58,14 +57,14 @@ void report_duration(const Report *r, double step_seconds)
 {
     if (r->quiet || r->format == LOG_JSON)
         return;
-    bool open_ended = r->epochs > PUBLISHED_EPOCHS;
-    double forward_share = 0.9; /* of a step's time that a test batch takes */
-    double epoch = step_seconds * (r->steps + forward_share * r->test_steps);
-    int64_t epochs = open_ended ? PUBLISHED_EPOCHS : r->epochs;
+    bool longer = r->epochs > PUBLISHED_EPOCHS;
+    double test_share = 0.9; /* time of a test batch over that of a training step */
+    double epoch = step_seconds * (r->steps + test_share * r->test_steps);
+    int64_t epochs = longer ? PUBLISHED_EPOCHS : r->epochs;
     char text[32];
     printf("Expected: about %s for %" PRId64 " epoch%s%s (%.3f s a step)\n",
            duration_text(epoch * (double)epochs, text), epochs, epochs == 1 ? "" : "s",
-           open_ended ? ", after which the published schedule ended" : "", step_seconds);
+           longer ? ", the length of the published run" : "", step_seconds);
     output_flush();
 }
 
@@ -82,7 +81,7 @@ bool report_epoch(const Report *r, const EpochResult *result, Error *error)
                                      (json_int_t)result->test_correct, "train_seconds",
                                      result->train_seconds, "test_seconds", result->test_seconds),
                            error);
-    if (says_nothing(r))
+    if (is_silent(r))
         return true;
     printf("\nEpoch: %" PRIu32 "\nActual lr:", result->epoch);
     for (int i = 0; i < GROUPS; i++)
@@ -96,7 +95,7 @@ bool report_epoch(const Report *r, const EpochResult *result, Error *error)
     return true;
 }
 
-/* The results as far as there are any. */
+/* Reports results only once an epoch is complete. */
 static bool end_as_json(const Report *r, const TrainingState *state, const char *reason, int signal,
                         Error *error)
 {
@@ -116,8 +115,7 @@ static bool end_as_json(const Report *r, const TrainingState *state, const char 
     return report_json(object, error);
 }
 
-/* Behind an option's name, as a shell takes it: what has other than letters, digits and a few more
- * in quotes. */
+/* Prints an option's value as a shell word, quoted if needed. */
 static void print_value(const char *value)
 {
     static const char plain[] =
@@ -142,15 +140,15 @@ bool report_end(const Report *r, const TrainingState *state, bool ended, int sig
                            : signal ? "signal"
                                     : "max-steps",
                            signal, error);
-    if (says_nothing(r))
+    if (is_silent(r))
         return true;
     if (state->epoch > 0)
         printf("\nBest: %.2f%% after epoch %" PRIu32 ", last: %.2f%%\nFiles: %s\n",
                percent(state->best_correct, r->test_images), state->best_epoch,
                percent(state->last_correct, r->test_images), r->folder);
     if (ended) {
-        printf("\nEnded in epoch %" PRIu32 " after %" PRIu32 " of %" PRIu32
-               " steps. To go on: nnmf-train --resume",
+        printf("\nStopped in epoch %" PRIu32 " after %" PRIu32 " of %" PRIu32
+               " steps. To resume: nnmf-train --resume",
                state->epoch, state->step, r->steps);
         print_value(r->folder);
     }

@@ -1,5 +1,5 @@
-/* What a training run prints to standard output: the published lines, or with LOG_JSON one JSON
- * object a line, or with `quiet` and LOG_TEXT nothing. */
+/* The output of a training run on standard output: the published lines; with LOG_JSON one JSON
+ * object per line; with `quiet` and LOG_TEXT nothing. */
 #ifndef NNMF_REPORT_H
 #define NNMF_REPORT_H
 
@@ -9,7 +9,7 @@
 #include "settings/settings.h"
 #include "training/checkpoint.h"
 
-/* What does not change in a run; what is pointed to has to outlive it. */
+/* Constant during a run. What it points to must outlive it. */
 typedef struct Report {
     LogFormat format;
     bool quiet;
@@ -17,25 +17,25 @@ typedef struct Report {
     const char *device, *dataset, *folder;
     size_t train_images, test_images;
     int batch_size;
-    uint32_t steps, test_steps; /* in an epoch, in a test */
-    int64_t epochs;             /* at most */
+    uint32_t steps, test_steps; /* batches of an epoch and of a test */
+    int64_t epochs;             /* maximum */
     bool resumed;
 } Report;
 
-/* Each flushes standard output (output.h); that it could not be written is seen at the program's
- * end. The only error is a lack of memory. */
+/* All functions flush standard output (output.h); main() reports write errors. Errors: out of
+ * memory, with JSON also a name that is not UTF-8. */
 bool report_start(const Report *report, const TrainingState *state, Error *error);
 
-/* How long all of it will take, by the seconds of a training step; nothing as JSON. */
+/* Prints the expected duration of the run from the seconds of a training step; not as JSON. */
 void report_duration(const Report *report, double step_seconds);
 
 bool report_epoch(const Report *report, const EpochResult *result, Error *error);
 
-/* `ended`: in the middle of an epoch, by `signal` or where that is 0 by --max-steps. */
+/* `ended`: the run was stopped within an epoch, by `signal` or, if that is 0, by --max-steps. */
 bool report_end(const Report *report, const TrainingState *state, bool ended, int signal,
                 Error *error);
 
-/* Writes one JSON object as a line and releases it; NULL: it could not be made. */
+/* Prints a JSON object on one line and releases it. NULL: it could not be created. */
 bool report_json(json_t *object, Error *error);
 
 #endif

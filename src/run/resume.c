@@ -9,22 +9,19 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A run that was killed at its start has only a configuration, and --out refuses its folder. */
-static bool check_begun(const RunFolder *folder, Error *error)
+/* A run that was killed at its start has a configuration but no checkpoint. */
+static bool check_started(const RunFolder *folder, Error *error)
 {
     if (access(folder->last, F_OK) == 0)
         return true;
-    return fail(
-        error,
-        "no checkpoint: %s: %s: there is nothing to go on from: remove the folder and begin "
-        "again",
-        folder->last, strerror(errno));
+    return fail(error, "no checkpoint: %s: %s: remove the folder and start the run again",
+                folder->last, strerror(errno));
 }
 
 bool resume_open(Settings *settings, RunFolder *folder, Resume *resume, Error *error)
 {
     return run_folder_open(settings, folder, &resume->config, error) &&
-           check_begun(folder, error) && safetensors_read(folder->last, &resume->last, error) &&
+           check_started(folder, error) && safetensors_read(folder->last, &resume->last, error) &&
            weights_options_read(&resume->last, folder->last, &resume->options, error) &&
            settings_check_edits(settings, resume->options, folder->config, folder->last, error);
 }
@@ -42,9 +39,9 @@ void resume_close(Resume *resume)
 static const char *const rate_options[GROUPS] = {
     [GROUP_CNN_TOP] = "lr-cnn-top", [GROUP_NNMF] = "lr-nnmf", [GROUP_BATCHNORM] = "lr-batchnorm"};
 
-/* Was the learning rate given, or is it another one than the checkpoint was trained with? One of
- * version 0.1.0 does not say: there it is another one if no reduction leads from it to the
- * schedule's. */
+/* Returns whether the learning rate was given or differs from the one the checkpoint was trained
+ * with. A checkpoint of version 0.1.0 does not record that one; there the rate has changed if no
+ * number of reductions leads from it to the schedule's. */
 static bool rate_changed(const Resume *resume, const Settings *settings, const char *name,
                          double rate, const Schedule *schedule)
 {
@@ -67,8 +64,9 @@ static void change_rates(const Resume *resume, const Settings *settings, Trainin
     }
 }
 
-/* Version 0.1.0 added up the means over each batch, a smaller last one as much as the others. */
-static void change_loss(const Settings *settings, size_t train_images, TrainingState *state)
+/* Converts the losses of version 0.1.0, which summed the batches' means without weighting a smaller
+ * last batch. */
+static void convert_loss(const Settings *settings, size_t train_images, TrainingState *state)
 {
     double images = (double)train_images, batch = fmin((double)settings->batch_size, images);
     state->totals.loss *= batch;
@@ -82,7 +80,7 @@ bool resume_state(const Resume *resume, const Settings *settings, const RunFolde
     if (!checkpoint_load(&resume->last, folder->last, model, state, error))
         return false;
     if (!resume->options && settings->loss == LOSS_CROSS_ENTROPY)
-        change_loss(settings, train_images, state);
+        convert_loss(settings, train_images, state);
     change_rates(resume, settings, state);
     return true;
 }
@@ -106,20 +104,20 @@ bool resume_best(const RunFolder *folder, TrainingState *state, bool *missing, E
     *missing = access(folder->best, F_OK) != 0 && errno == ENOENT;
     if (!*missing)
         return check_best(folder->best, error);
-    bool at_hand = state->step == 0;
-    uint32_t epoch = state->epoch - at_hand;
-    warn("no best weights: %s: %s: those after epoch %" PRIu32 " take their place", folder->best,
+    bool between_epochs = state->step == 0;
+    uint32_t epoch = between_epochs ? state->epoch - 1 : state->epoch;
+    warn("no best weights: %s: %s: those after epoch %" PRIu32 " replace them", folder->best,
          strerror(ENOENT), epoch);
-    if (at_hand) {
+    if (between_epochs) {
         state->best_epoch = epoch;
         state->best_correct = state->last_correct;
     }
     return true;
 }
 
-/* ---- what has changed since ---- */
+/* ---- changes since the run was started ---- */
 
-static void warn_of_data(const json_t *before, const json_t *now, const char *split)
+static void warn_data(const json_t *before, const json_t *now, const char *split)
 {
     char images[32], checksum[32];
     snprintf(images, sizeof images, "%s_images", split);
@@ -131,39 +129,36 @@ static void warn_of_data(const json_t *before, const json_t *now, const char *sp
                          json_string_value(json_object_get(now, checksum))};
     bool same = count[0] == count[1] && (!sum[0] || strcmp(sum[0], sum[1]) == 0);
     if (!json_is_integer(known))
-        warn("data not known: %s images: the configuration does not tell how many the run had",
-             split);
+        warn("unknown data: %s images: the configuration does not record them", split);
     else if (!same)
-        warn("other data than before: %s: %" JSON_INTEGER_FORMAT
+        warn("data changed: %s: %" JSON_INTEGER_FORMAT
              " %s images, checksum %s: the run had %" JSON_INTEGER_FORMAT ", checksum %s",
              json_string_value(json_object_get(now, "folder")), count[1], split, sum[1], count[0],
              sum[0] ? sum[0] : "unknown");
 }
 
-/* "CPU, avx2, 2 threads" without the threads, which change no bit. */
+/* Length of "CPU, avx2, 2 threads" without the threads, which do not affect results. */
 static int length_without_threads(const char *device)
 {
     const char *last = strrchr(device, ',');
     return last && strstr(last, " thread") ? (int)(last - device) : (int)strlen(device);
 }
 
-static void warn_of_device(const char *before, const char *now)
+static void warn_device(const char *before, const char *now)
 {
     int old = length_without_threads(before), new = length_without_threads(now);
     if (old != new || strncmp(before, now, (size_t)old) != 0)
-        warn(
-            "another device than before: %.*s: the run was on %.*s: results may differ in their "
-            "last bits",
-            new, now, old, before);
+        warn("device changed: %.*s: the run used %.*s: results may differ in the last bits", new,
+             now, old, before);
 }
 
 void resume_warn(const Resume *resume, const json_t *config)
 {
     const json_t *before = json_object_get(resume->config, "data");
     const json_t *now = json_object_get(config, "data");
-    warn_of_data(before, now, "train");
-    warn_of_data(before, now, "test");
+    warn_data(before, now, "train");
+    warn_data(before, now, "test");
     const char *device = json_string_value(json_object_get(resume->config, "device"));
     if (device)
-        warn_of_device(device, json_string_value(json_object_get(config, "device")));
+        warn_device(device, json_string_value(json_object_get(config, "device")));
 }

@@ -73,20 +73,22 @@ static bool resume(Run *run, Error *error)
 static bool open_logs(Run *run, Error *error)
 {
     const Settings *s = &run->settings;
-    const char *own[] = {run->files.config, run->files.metrics, run->files.last, run->files.best,
-                         run->files.lock.path};
-    for (size_t i = 0; s->log_steps[0] && i < sizeof own / sizeof *own; i++)
-        if (file_same(s->log_steps, own[i]))
-            return fail_usage(error, "file of the run: --log-steps %s: another was expected",
-                              s->log_steps);
+    const char *files[] = {run->files.config, run->files.metrics, run->files.last, run->files.best,
+                           run->files.lock.path};
+    for (size_t i = 0; s->log_steps[0] && i < sizeof files / sizeof *files; i++)
+        if (file_same(s->log_steps, files[i]))
+            return fail_usage(
+                error,
+                "output would replace a file of the run: --log-steps %s: another file was expected",
+                s->log_steps);
     return metrics_open(&run->metrics, run->files.metrics, run->state.epoch, error) &&
            (!s->log_steps[0] ||
             step_log_open(&run->step_log, s->log_steps, run->state.updates, error));
 }
 
-/* Writes config.json and shows it in TensorBoard. A resumed run continues in a new event file,
- * which the first save creates; what was not saved leaves the old ones. */
-static bool describe(Run *run, Error *error)
+/* Writes config.json and adds it to TensorBoard. A resumed run continues in a new event file,
+ * created by the first save; events after the last checkpoint are removed from the old files. */
+static bool write_description(Run *run, Error *error)
 {
     bool resumed = run->settings.resume[0] != '\0';
     uint32_t epoch = run->state.epoch;
@@ -105,7 +107,7 @@ static bool describe(Run *run, Error *error)
     return good;
 }
 
-/* Restores missing best weights of a resumed run, if the model has others to take their place. */
+/* Replaces missing best weights by the model's, if these are the weights after an epoch. */
 static bool restore_best(Run *run, Error *error)
 {
     if (!run->no_best || run->state.step > 0)
@@ -120,25 +122,25 @@ static bool open_new(Run *run, Error *error)
         !start_state(run, error) || !interrupt_catch(error) ||
         !run_folder_create(&run->settings, &run->files, error))
         return false;
-    if (open_logs(run, error) && describe(run, error) && run_save(run, error))
+    if (open_logs(run, error) && write_description(run, error) && run_save(run, error))
         return true;
     event_file_remove(&run->board);
     run_folder_remove(&run->files);
     return false;
 }
 
-static bool open_again(Run *run, Error *error)
+static bool open_resumed(Run *run, Error *error)
 {
     return resume_open(&run->settings, &run->files, &run->resume, error) &&
            run_options_make(&run->settings, &run->options, error) && open_session(run, error) &&
            resume(run, error) && interrupt_catch(error) && open_logs(run, error) &&
-           describe(run, error) && restore_best(run, error);
+           write_description(run, error) && restore_best(run, error);
 }
 
 bool run_open(const Settings *settings, Run *run, Error *error)
 {
     *run = (Run){.settings = *settings};
-    return settings->resume[0] ? open_again(run, error) : open_new(run, error);
+    return settings->resume[0] ? open_resumed(run, error) : open_new(run, error);
 }
 
 void run_close(Run *run)

@@ -1,4 +1,4 @@
-/* A training run: what it holds, opening it from the settings, and saving its files. */
+/* A training run: opens it from the settings and saves its files. */
 #ifndef NNMF_RUN_H
 #define NNMF_RUN_H
 
@@ -23,15 +23,15 @@ typedef struct Run {
     bool no_best; /* best.safetensors is missing, although epochs are done */
 } Run;
 
-/* Opens the run that `settings` describe: a new one, or that of --resume. A new run's folder is
- * created last, so that a bad input leaves none behind, and after the signals are caught, so that a
- * folder can be resumed. On failure too run_close is due. */
+/* Opens a new run, or the one of --resume. Creates a new run's folder last, so that bad input
+ * leaves none behind, and after installing the signal handlers, so that the folder can be resumed.
+ * Call run_close even after an error. */
 bool run_open(const Settings *settings, Run *run, Error *error);
 
-/* Writes all files of the run but the best weights. */
+/* Writes all files of the run except the best weights. */
 bool run_save(Run *run, Error *error);
 
-/* Writes the checkpoint alone. */
+/* Writes only the checkpoint. */
 bool run_save_last(Run *run, Error *error);
 
 /* Writes the model's weights as the best ones. */

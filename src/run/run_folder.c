@@ -29,20 +29,20 @@ static bool default_name(const Settings *settings, char *name, size_t capacity, 
     time_t now = time(NULL);
     struct tm local;
     if (!localtime_r(&now, &local) || !strftime(when, sizeof when, "%Y%m%d-%H%M%S", &local))
-        return fail(error, "no time of day: the run's folder: give one with --out");
+        return fail(error, "no local time: the run's folder: name it with --out");
     snprintf(name, capacity, "%s-%s", dataset_name(settings->dataset), when);
     return true;
 }
 
-/* The first of runs/NAME, runs/NAME-2, ... that is not there: others may begin in the same second.
- */
+/* Creates the first of runs/NAME, runs/NAME-2, ... that does not exist. Several runs may start in
+ * the same second. */
 static bool make_default(const Settings *settings, RunFolder *run, Error *error)
 {
-    const unsigned most = 10000;
+    const unsigned max_number = 10000;
     char name[64];
     if (!default_name(settings, name, sizeof name, error) || !file_make_folder("runs", error))
         return false;
-    for (unsigned number = 1; number <= most; number++) {
+    for (unsigned number = 1; number <= max_number; number++) {
         char suffix[16] = "";
         if (number > 1)
             snprintf(suffix, sizeof suffix, "-%u", number);
@@ -52,7 +52,7 @@ static bool make_default(const Settings *settings, RunFolder *run, Error *error)
         if (errno != EEXIST)
             return fail(error, "cannot make folder: %s: %s", run->folder, strerror(errno));
     }
-    return fail(error, "cannot make folder: %s: it is there, and so are all before it",
+    return fail(error, "cannot make folder: %s: it exists, and so do all lower numbers",
                 run->folder);
 }
 
@@ -62,7 +62,7 @@ static bool has_run(const RunFolder *run)
            access(run->last, F_OK) == 0 || access(run->best, F_OK) == 0;
 }
 
-/* Looked at again with the lock: a run may have begun and ended since. */
+/* Checks again with the lock held, because a run may have started and ended in between. */
 static bool claim(RunFolder *run, Error *error)
 {
     if (!run_lock_create(&run->lock, run->folder, error))
@@ -101,7 +101,7 @@ void run_folder_remove(RunFolder *run)
     rmdir(run->folder);
 }
 
-/* ---- any folder ---- */
+/* ---- the folder of --resume ---- */
 
 /* Leaves no lock in a folder without a run. */
 static bool lock_to_resume(RunFolder *run, Error *error)
@@ -114,16 +114,16 @@ static bool lock_to_resume(RunFolder *run, Error *error)
 
 static bool read_config(const RunFolder *run, json_t **config, Error *error)
 {
-    enum { LARGEST = 1 << 20 };
+    enum { MAX_BYTES = 1 << 20 };
     uint8_t *bytes;
     size_t size;
-    if (!file_read_text(run->config, LARGEST, &bytes, &size, error))
+    if (!file_read_text(run->config, MAX_BYTES, &bytes, &size, error))
         return false;
-    json_error_t wrong;
-    *config = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, &wrong);
+    json_error_t json_error;
+    *config = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, &json_error);
     memory_free(bytes);
-    return *config ||
-           fail(error, "bad configuration: %s: line %d: %s", run->config, wrong.line, wrong.text);
+    return *config || fail(error, "bad configuration: %s: line %d: %s", run->config,
+                           json_error.line, json_error.text);
 }
 
 bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error *error)
@@ -138,7 +138,7 @@ bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error 
     const char *version = json_string_value(json_object_get(*config, "version"));
     if (!settings_from_config(options, version, run->config, settings, error))
         return false;
-    /* The folder that the environment named when the run began. */
+    /* The run may have taken its data folder from $NNMF_DATA, which may not be set now. */
     const json_t *data = json_object_get(*config, "data");
     const char *folder = json_string_value(json_object_get(data, "folder"));
     const char *environment = getenv("NNMF_DATA");
@@ -171,7 +171,7 @@ json_t *run_folder_config(const RunFolder *run, const Settings *settings, const 
         "test_images", (json_int_t)batches_images(&session->batches[SPLIT_TEST]), "train_checksum",
         train, "test_checksum", test, "options", settings_to_json(settings, OPTIONS_OF_CONFIG));
     if (!json)
-        fail(error, "out of memory: %s: its text could not be made", run->config);
+        fail(error, "out of memory: %s: its JSON text", run->config);
     return json;
 }
 
@@ -179,11 +179,11 @@ bool run_folder_write_config(const RunFolder *run, const json_t *config, Error *
 {
     char *text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     if (!text)
-        return fail(error, "out of memory: %s: its text could not be made", run->config);
+        return fail(error, "out of memory: %s: its JSON text", run->config);
     FileWriter writer;
     bool written = file_writer_open(&writer, run->config, error);
     if (written) {
-        fprintf(writer.stream, "%s\n", text); /* commit sees a failure */
+        fprintf(writer.stream, "%s\n", text); /* commit reports a failure */
         written = file_writer_commit(&writer, error);
     }
     free(text);

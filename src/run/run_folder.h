@@ -1,6 +1,5 @@
-/* The folder that keeps a training run: config.json, metrics.csv, last and best weights; event
- * files (event_file.h), which name themselves; and while a process trains there its lock
- * (run_lock.h). */
+/* The folder of a training run: config.json, metrics.csv, last and best weights, event files
+ * (event_file.h) and, while a process trains there, a lock (run_lock.h). */
 #ifndef NNMF_RUN_FOLDER_H
 #define NNMF_RUN_FOLDER_H
 
@@ -21,29 +20,30 @@ typedef struct RunFolder {
     RunLock lock;
 } RunFolder;
 
-/* A new folder, locked: --out, else runs/<dataset>-<date>-<time>, with -2, -3, ... behind where
- * that is there. Fails if a run is in it already. */
+/* Creates and locks a new folder: --out, else runs/<dataset>-<date>-<time>, with -2, -3, ...
+ * appended if that exists. Fails if the folder already has a run. */
 bool run_folder_create(const Settings *settings, RunFolder *run, Error *error);
 
-/* Takes back what a start that failed left: the folder's own files, and the folder if it is empty
- * then. */
+/* Removes what a failed start created: the run's files, and the folder if it is then empty. */
 void run_folder_remove(RunFolder *run);
 
-/* The folder of --resume, locked; `settings` become those of its config.json
- * (settings_from_config), which itself comes back too. Fails if another process trains there. */
+/* Opens and locks the folder of --resume, and sets `settings` to those of its config.json
+ * (settings_from_config). Returns the parsed file in *config, which the caller releases, even after
+ * an error. Fails if another process trains there. */
 bool run_folder_open(Settings *settings, RunFolder *run, json_t **config, Error *error);
 
-/* To be called before files are written there: fails where the folder has become another run's. */
+/* Call before writing files there. Fails if another run has taken over the folder. */
 bool run_folder_keep(RunFolder *run, Error *error);
 
-/* Unlocks it; also fine on a folder that was neither created nor opened. */
+/* Unlocks the folder. Does nothing if it was neither created nor opened. */
 void run_folder_close(RunFolder *run);
 
-/* What a run is: every option, version, device, data set; NULL when out of memory. */
+/* Returns the contents of config.json: version, device, data and options; NULL if out of memory.
+ * The caller releases it. */
 json_t *run_folder_config(const RunFolder *run, const Settings *settings, const char *data_folder,
                           const Session *session, Error *error);
 
-/* As config.json. */
+/* Writes config.json. */
 bool run_folder_write_config(const RunFolder *run, const json_t *config, Error *error);
 
 #endif

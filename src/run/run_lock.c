@@ -11,14 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HOLDER = 128 }; /* bytes of a file's text */
+enum { HOLDER = 128 }; /* bytes of the file's text */
 
 #define LOCK_NAME "lock"
 #define NOBODY_ELSE "make sure that no other process trains there"
 
-typedef enum Attempt { GOT_IT, OTHERS_HAVE_IT, NO_LOCKS_HERE, FAILED } Attempt;
+typedef enum LockResult { LOCKED, LOCKED_BY_OTHERS, UNSUPPORTED, FAILED } LockResult;
 
-/* ---- what the file says ---- */
+/* ---- the file's text ---- */
 
 static bool write_holder(const RunLock *lock, Error *error)
 {
@@ -31,7 +31,7 @@ static bool write_holder(const RunLock *lock, Error *error)
     return true;
 }
 
-/* The first line. A process that has just made the file may not have written it yet. */
+/* Reads the first line. A process that has just created the file may not have written it yet. */
 static void read_holder(int descriptor, char text[HOLDER])
 {
     ssize_t length = pread(descriptor, text, HOLDER - 1, 0);
@@ -43,21 +43,21 @@ static void read_holder(int descriptor, char text[HOLDER])
 
 /* ---- the lock ---- */
 
-static Attempt lock_file(int descriptor, int operation)
+static LockResult lock_file(int descriptor, int operation)
 {
     int failed;
     do
         failed = flock(descriptor, operation);
     while (failed && errno == EINTR);
     if (!failed)
-        return GOT_IT;
+        return LOCKED;
     if (errno == EWOULDBLOCK)
-        return OTHERS_HAVE_IT;
-    bool none = errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL;
-    return none ? NO_LOCKS_HERE : FAILED;
+        return LOCKED_BY_OTHERS;
+    bool unsupported = errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL;
+    return unsupported ? UNSUPPORTED : FAILED;
 }
 
-/* Is the file still there under its name? Whoever held the lock before has removed it. */
+/* Returns whether the path still names the open file. The previous holder may have removed it. */
 static bool is_in_place(const RunLock *lock)
 {
     struct stat opened, named;
@@ -71,7 +71,7 @@ static bool give_up(RunLock *lock)
     return false;
 }
 
-/* A link could lead to a file that is not ours to write to. */
+/* Does not follow a symbolic link, which could name a file that must not be overwritten. */
 static int open_file(const char *path, int flags)
 {
     return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0666);
@@ -79,40 +79,41 @@ static int open_file(const char *path, int flags)
 
 /* ---- a new run ---- */
 
-/* Takes a shared lock, for a moment, to see whether somebody holds it. */
+/* Takes a shared lock briefly to see whether another process holds the lock. */
 bool run_lock_refuse(const char *folder, Error *error)
 {
     char path[SETTINGS_PATH], holder[HOLDER] = "";
     if (!file_join(path, SETTINGS_PATH, folder, LOCK_NAME, error))
         return false;
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (descriptor >= 0 && lock_file(descriptor, LOCK_SH | LOCK_NB) == OTHERS_HAVE_IT)
+    if (descriptor >= 0 && lock_file(descriptor, LOCK_SH | LOCK_NB) == LOCKED_BY_OTHERS)
         read_holder(descriptor, holder);
     if (descriptor >= 0)
         close(descriptor);
     if (holder[0])
-        return fail(error, "a run is training there: %s: %s: give another --out", folder, holder);
-    return fail(error, "a run is there already: %s: go on with --resume, or give another --out",
+        return fail(error, "folder in use: %s: %s is training there: use another --out", folder,
+                    holder);
+    return fail(error, "folder has a run: %s: continue it with --resume or use another --out",
                 folder);
 }
 
-/* Waits for those that look whether it is locked. */
+/* Waits, because run_lock_refuse of another process may hold a shared lock for a moment. */
 static bool lock_new_file(const RunLock *lock, Error *error)
 {
-    Attempt attempt = lock_file(lock->descriptor, LOCK_EX);
-    if (attempt == NO_LOCKS_HERE)
+    LockResult result = lock_file(lock->descriptor, LOCK_EX);
+    if (result == UNSUPPORTED)
         warn("cannot lock: %s: %s: %s", lock->path, strerror(errno), NOBODY_ELSE);
-    else if (attempt != GOT_IT)
+    else if (result != LOCKED)
         return fail(error, "cannot lock: %s: %s", lock->path, strerror(errno));
     return is_in_place(lock) ||
            fail(error, "cannot lock: %s: another process removed it", lock->path);
 }
 
-/* *there: another process has made it. */
-static bool make_file(RunLock *lock, bool *there, Error *error)
+/* Sets *exists if another process has created the file. */
+static bool make_file(RunLock *lock, bool *exists, Error *error)
 {
     lock->descriptor = open_file(lock->path, O_EXCL);
-    *there = lock->descriptor < 0 && errno == EEXIST;
+    *exists = lock->descriptor < 0 && errno == EEXIST;
     if (lock->descriptor < 0)
         return fail(error, "cannot write: %s: %s", lock->path, strerror(errno));
     lock->held = true;
@@ -124,15 +125,15 @@ static bool make_file(RunLock *lock, bool *there, Error *error)
 
 bool run_lock_create(RunLock *lock, const char *folder, Error *error)
 {
-    bool there;
+    bool exists;
     if (!file_join(lock->path, SETTINGS_PATH, folder, LOCK_NAME, error))
         return false;
-    return make_file(lock, &there, error) || (there && run_lock_refuse(folder, error));
+    return make_file(lock, &exists, error) || (exists && run_lock_refuse(folder, error));
 }
 
-/* ---- a run that trains ---- */
+/* ---- during training ---- */
 
-static bool refuse_to_share(const RunLock *lock, const char *folder, Error *error)
+static bool fail_taken_over(const RunLock *lock, const char *folder, Error *error)
 {
     char holder[HOLDER] = "another process";
     int descriptor = open(lock->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -140,7 +141,7 @@ static bool refuse_to_share(const RunLock *lock, const char *folder, Error *erro
         read_holder(descriptor, holder);
         close(descriptor);
     }
-    return fail(error, "folder of another run now: %s: %s: this run writes nothing more there",
+    return fail(error, "folder taken over by another run: %s: %s: this run no longer writes there",
                 folder, holder);
 }
 
@@ -148,19 +149,19 @@ bool run_lock_keep(RunLock *lock, const char *folder, Error *error)
 {
     if (is_in_place(lock))
         return true;
-    RunLock again = *lock;
-    bool there;
-    if (!make_file(&again, &there, error))
-        return there && refuse_to_share(lock, folder, error);
+    RunLock recreated = *lock;
+    bool exists;
+    if (!make_file(&recreated, &exists, error))
+        return exists && fail_taken_over(lock, folder, error);
     close(lock->descriptor);
-    *lock = again;
+    *lock = recreated;
     return true;
 }
 
-/* ---- a run that goes on ---- */
+/* ---- a resumed run ---- */
 
-/* Whether the process that the file names still trains is not known. */
-static void warn_of_holder(const RunLock *lock)
+/* Warns, because it is unknown whether the process that the file names is still training. */
+static void warn_unsupported(const RunLock *lock)
 {
     const char *reason = strerror(errno);
     struct stat status;
@@ -171,7 +172,7 @@ static void warn_of_holder(const RunLock *lock)
          named ? " may still be training there" : "");
 }
 
-/* What another user's run left may be read only: it can be locked, and then made anew. */
+/* A file left by another user's run may be read-only: it can still be locked and then recreated. */
 static bool open_to_take(RunLock *lock, bool *foreign, Error *error)
 {
     lock->descriptor = open_file(lock->path, 0);
@@ -187,17 +188,19 @@ static bool lock_to_take(const RunLock *lock, const char *folder, Error *error)
 {
     char holder[HOLDER];
     switch (lock_file(lock->descriptor, LOCK_EX | LOCK_NB)) {
-    case OTHERS_HAVE_IT:
+    case LOCKED_BY_OTHERS:
         read_holder(lock->descriptor, holder);
-        return fail(error, "a run is training there: %s: %s: wait for its end", folder, holder);
+        return fail(error, "folder in use: %s: %s is training there: wait until it ends", folder,
+                    holder);
     case FAILED: return fail(error, "cannot lock: %s: %s", lock->path, strerror(errno));
-    case NO_LOCKS_HERE: warn_of_holder(lock); break;
-    case GOT_IT: break;
+    case UNSUPPORTED: warn_unsupported(lock); break;
+    case LOCKED: break;
     }
     return true;
 }
 
-/* Opens and locks the file; *again: it was removed, by another process in the meantime or here. */
+/* Opens and locks the file. Sets *again if the file was removed meanwhile, by another process or
+ * here. */
 static bool try_to_take(RunLock *lock, const char *folder, bool *again, Error *error)
 {
     bool foreign;
@@ -232,7 +235,7 @@ void run_lock_release(RunLock *lock)
 {
     if (!lock->held)
         return;
-    /* Removed before it is unlocked: a process that waits for it finds that it is gone. */
+    /* Removed before it is unlocked, so that a waiting process finds it removed. */
     if (is_in_place(lock))
         unlink(lock->path);
     close(lock->descriptor);

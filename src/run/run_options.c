@@ -23,25 +23,25 @@ static bool make_absolute(Settings *s, RunOptions *options, Error *error)
 static bool is_utf8(const char *text)
 {
     json_t *string = json_string(text);
-    bool is = string != NULL;
+    bool valid = string != NULL;
     json_decref(string);
-    return is;
+    return valid;
 }
 
 static bool check_name(const char *what, const char *name, const char *where, Error *error)
 {
-    return is_utf8(name) ||
-           fail_usage(error, "name is not UTF-8: %s: %s: %s could not hold it", what, name, where);
+    return is_utf8(name) || fail_usage(error, "name is not UTF-8: %s: %s: %s cannot represent it",
+                                       what, name, where);
 }
 
-/* JSON is UTF-8. */
+/* JSON can only represent names in UTF-8. */
 static bool check_names(const Settings *s, const RunOptions *options, Error *error)
 {
-    const char *config = "config.json", *lines = "--log-format json";
-    return check_name("the data's folder", options->data, config, error) &&
+    const char *config = "config.json", *output = "--log-format json";
+    return check_name("data folder", options->data, config, error) &&
            check_name("--init", s->init, config, error) &&
-           (s->log_format != LOG_JSON || (check_name("--out", s->out, lines, error) &&
-                                          check_name("--resume", s->resume, lines, error)));
+           (s->log_format != LOG_JSON || (check_name("--out", s->out, output, error) &&
+                                          check_name("--resume", s->resume, output, error)));
 }
 
 static char *make_text(const Settings *settings, OptionsOf which, Error *error)

@@ -1,4 +1,4 @@
-/* What every command that uses a network opens: a device, the network with its weights on it, and
+/* Opened by every command that uses a network: a device, the network with its weights on it, and
  * the images of one or both splits. */
 #ifndef NNMF_SESSION_H
 #define NNMF_SESSION_H
@@ -10,25 +10,25 @@
 typedef struct Session {
     Device device;
     Network network;
-    Model model;                       /* points to both: a session must not be moved */
-    Batches batches[DATASET_SPLITS];   /* of the splits that are loaded; empty otherwise */
-    uint32_t checksum[DATASET_SPLITS]; /* of all images of these splits (image_set_checksum) */
+    Model model;                       /* points to both, so a session must not be moved */
+    Batches batches[DATASET_SPLITS];   /* empty for splits that are not loaded */
+    uint32_t checksum[DATASET_SPLITS]; /* of all images of a split (image_set_checksum) */
 } Session;
 
-/* Opens device and network, with the weights of --weights, or zeros without. On failure the session
- * is empty. */
+/* Opens device and network, and loads the weights of --weights; without it they are zero.
+ * batch_size: maximum. On failure the session is empty. */
 bool session_open(const Settings *settings, int batch_size, Session *session, Error *error);
 
-/* Opens the same with the images `range` (end 0: to the last one) of the split of --split, in file
- * order, centre crop. --weights is required. On failure the session is empty. */
+/* Also loads the images `range` of --split, in file order, centre crop. Requires --weights. On
+ * failure the session is empty. */
 bool session_open_split(const Settings *settings, Range range, Session *session, Error *error);
 
-/* Loads images of a split into such a session, in batches of --batch-size, at most that of the
- * model. */
+/* Loads the images `range` (end 0: up to the last) of a split, in batches of --batch-size, which
+ * must not exceed the model's. Errors: those of dataset_load and batches_create. */
 bool session_load(const Settings *settings, DatasetSplit split, Range range, Sampling sampling,
                   Session *session, Error *error);
 
-/* Runs all batches of a split (evaluate) and shows the progress. Never stops before the end. */
+/* Runs all batches of a split (evaluate) and shows the progress. */
 bool session_evaluate(Session *session, DatasetSplit split, StepKind kind, Evaluation *evaluation,
                       Error *error);
 

@@ -9,7 +9,7 @@
 
 /* ---- options ---- */
 
-/* Markdown would take some characters for its own. */
+/* Escapes the characters that Markdown interprets. */
 static void write_plain(FILE *stream, const char *text)
 {
     for (; *text; text++) {
@@ -19,7 +19,7 @@ static void write_plain(FILE *stream, const char *text)
     }
 }
 
-/* A number as short as it can be said. */
+/* Writes 15 digits, or 17 if 15 do not give back the same number. */
 static void write_number(FILE *stream, double value)
 {
     char text[32];
@@ -46,11 +46,11 @@ static void write_row(FILE *stream, const char *prefix, const char *name, const 
     fputs(" |\n", stream);
 }
 
-/* Options as on the command line, "--epochs"; what is else in a part, "data.folder". */
+/* Names options as on the command line ("--epochs") and other members by path ("data.folder"). */
 static void write_table(FILE *stream, const json_t *config)
 {
     const char *key, *name;
-    json_t *part, *value, *all = (json_t *)config; /* the library's loop wants it so */
+    json_t *part, *value, *all = (json_t *)config; /* json_object_foreach takes no const */
     fputs("| name | value |\n|---|---|\n", stream);
     json_object_foreach(all, key, part)
     {
@@ -76,7 +76,7 @@ bool tensorboard_add_options(EventFile *file, uint64_t epoch, const json_t *conf
         good = fclose(stream) == 0 && good;
     }
     good = good ? event_file_text(file, epoch, "options", text, error)
-                : fail(error, "out of memory: %s: the options' text could not be made", file->path);
+                : fail(error, "out of memory: %s: the table of options", file->path);
     free(text);
     return good;
 }
@@ -111,7 +111,7 @@ bool tensorboard_add_scalars(EventFile *file, const EpochResult *result, size_t 
 
 /* ---- pictures ---- */
 
-/* Sheet and picture, which are freed here. */
+/* Adds the picture if `drawn`, and frees it. */
 static bool add_picture(EventFile *file, uint64_t epoch, const char *tag, bool drawn,
                         Picture *picture, Error *error)
 {
@@ -120,7 +120,7 @@ static bool add_picture(EventFile *file, uint64_t epoch, const char *tag, bool d
     return added;
 }
 
-/* Downloads the first images of the next batch, at most `columns`; sets their number. */
+/* Downloads up to `columns` images of the next batch and sets *count to their number. */
 static bool fetch_row(Steps *train, size_t columns, float *images, uint8_t *labels, size_t *count,
                       Error *error)
 {
@@ -135,7 +135,7 @@ static bool fetch_row(Steps *train, size_t columns, float *images, uint8_t *labe
     return ops->finish(backend, error);
 }
 
-/* A batch in each row: as published, its images share their augmentation. */
+/* Each row shows one batch, because as published its images share their augmentation. */
 bool tensorboard_add_samples(EventFile *file, DatasetKind dataset, Steps *train, Error *error)
 {
     enum { COLUMNS = 10, ROWS = 8 };
@@ -174,15 +174,15 @@ bool tensorboard_shows_weights(uint32_t epoch)
     return epoch <= 2 || epoch == 5;
 }
 
-/* Weights of either sign: the smallest of an output becomes 0. */
+/* For weights of either sign: shifts each output so that its minimum is 0. */
 static void shift(float *w, size_t outputs, size_t features)
 {
     for (size_t o = 0; o < outputs; o++) {
-        float *row = w + o * features, least = row[0];
+        float *row = w + o * features, minimum = row[0];
         for (size_t f = 1; f < features; f++)
-            least = row[f] < least ? row[f] : least;
+            minimum = row[f] < minimum ? row[f] : minimum;
         for (size_t f = 0; f < features; f++)
-            row[f] -= least;
+            row[f] -= minimum;
     }
 }
 
@@ -210,8 +210,9 @@ bool tensorboard_add_weights(EventFile *file, const Model *model, uint32_t epoch
                          .kernel = unfold->kernel,
                          .w = w};
     char caption[SHEET_TEXT], tag[64];
-    snprintf(caption, sizeof caption, "After epoch %u; of each: black %s, white its largest weight",
-             (unsigned)epoch, positive ? "0" : "its smallest");
+    snprintf(caption, sizeof caption,
+             "After epoch %u. Black: %s; white: the largest of the same output", (unsigned)epoch,
+             positive ? "0" : "the smallest");
     snprintf(tag, sizeof tag, "weights/layer_%d", layer->index);
     Picture picture = {0};
     good = good && sheet_weights(caption, &sheet, 1, &picture, error);

@@ -2,17 +2,17 @@
 
 #include <string.h>
 
-enum { LONGEST = 40 };
+enum { MAX_LENGTH = 40 };
 
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-/* Optimal string alignment distance; both at most LONGEST bytes. */
+/* Optimal string alignment distance; both at most MAX_LENGTH bytes. */
 static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
-    size_t d[LONGEST + 1][LONGEST + 1];
+    size_t d[MAX_LENGTH + 1][MAX_LENGTH + 1];
     for (size_t i = 0; i <= a_length; i++)
         d[i][0] = i;
     for (size_t j = 0; j <= b_length; j++)
@@ -31,21 +31,21 @@ static size_t edit_distance(const char *a, size_t a_length, const char *b, size_
 
 const char *nearest_name(const char *word, size_t length, const char *const *names)
 {
-    if (length == 0 || length > LONGEST)
+    if (length == 0 || length > MAX_LENGTH)
         return NULL;
-    const char *nearest = NULL, *begun = NULL;
+    const char *nearest = NULL, *prefixed = NULL;
     size_t bound = length < 3 ? 2 : length / 3 + 1;
     for (; *names; names++) {
         size_t name_length = strlen(*names);
-        if (name_length > LONGEST)
+        if (name_length > MAX_LENGTH)
             continue;
         size_t distance = edit_distance(word, length, *names, name_length);
         if (distance < bound) {
             bound = distance;
             nearest = *names;
         }
-        if (!begun && strncmp(*names, word, length) == 0)
-            begun = *names;
+        if (!prefixed && strncmp(*names, word, length) == 0)
+            prefixed = *names;
     }
-    return nearest ? nearest : begun;
+    return nearest ? nearest : prefixed;
 }

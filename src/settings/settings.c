@@ -18,26 +18,26 @@ static bool bad_value(Error *error, const OptionSpec *spec, const char *text, co
     return fail_usage(error, "bad value: --%s: '%s' is not %s", spec->name, text, expected);
 }
 
-/* Parses digits followed by `end`; *rest is the text after it. */
-static bool parse_unsigned(const char *text, char end, uint64_t *value, const char **rest)
+/* Parses digits followed by `end`; *remaining is the text after it. */
+static bool parse_unsigned(const char *text, char end, uint64_t *value, const char **remaining)
 {
     if (*text < '0' || *text > '9')
         return false;
     char *stop;
     errno = 0;
     *value = strtoull(text, &stop, 10);
-    *rest = stop + 1;
+    *remaining = stop + 1;
     return errno == 0 && *stop == end;
 }
 
 static bool parse_integer(const OptionSpec *spec, const char *text, int64_t *value, Error *error)
 {
     uint64_t number;
-    const char *rest;
+    const char *remaining;
     char expected[96];
     snprintf(expected, sizeof expected, "a whole number from %.0f to %.0f", spec->minimum,
              spec->maximum);
-    if (!parse_unsigned(text, '\0', &number, &rest) || number > INT64_MAX ||
+    if (!parse_unsigned(text, '\0', &number, &remaining) || number > INT64_MAX ||
         (double)number < spec->minimum || (double)number > spec->maximum)
         return bad_value(error, spec, text, expected);
     *value = (int64_t)number;
@@ -76,9 +76,9 @@ static bool parse_choice(const OptionSpec *spec, const char *text, int *value, E
 static bool parse_range(const OptionSpec *spec, const char *text, Range *range, Error *error)
 {
     uint64_t begin, end;
-    const char *rest;
-    if (!parse_unsigned(text, ':', &begin, &rest) || !parse_unsigned(rest, '\0', &end, &rest) ||
-        (begin >= end && (begin || end)))
+    const char *remaining;
+    if (!parse_unsigned(text, ':', &begin, &remaining) ||
+        !parse_unsigned(remaining, '\0', &end, &remaining) || (begin >= end && (begin || end)))
         return bad_value(error, spec, text, "BEGIN:END with BEGIN < END");
     *range = (Range){.begin = begin, .end = end};
     return true;
@@ -87,7 +87,7 @@ static bool parse_range(const OptionSpec *spec, const char *text, Range *range, 
 bool option_set(Settings *settings, const OptionSpec *spec, const char *text, Error *error)
 {
     void *to = (char *)settings + spec->offset;
-    const char *rest;
+    const char *remaining;
     switch (spec->type) {
     case OPTION_TEXT:
         if (strlen(text) >= SETTINGS_PATH)
@@ -97,7 +97,7 @@ bool option_set(Settings *settings, const OptionSpec *spec, const char *text, Er
         return true;
     case OPTION_INTEGER: return parse_integer(spec, text, to, error);
     case OPTION_SEED:
-        return parse_unsigned(text, '\0', to, &rest) ||
+        return parse_unsigned(text, '\0', to, &remaining) ||
                bad_value(error, spec, text, "a whole number below 2^64");
     case OPTION_NUMBER: return parse_number(spec, text, to, error);
     case OPTION_CHOICE: return parse_choice(spec, text, to, error);
@@ -135,19 +135,19 @@ static bool unknown_option(const CommandSpec *command, const char *word, Error *
     for (int i = 0; i < option_count; i++)
         if (option_specs[i].commands & (int)command->command)
             candidates[count++] = option_specs[i].name;
-    const char *meant = nearest_name(name, length, candidates);
+    const char *suggestion = nearest_name(name, length, candidates);
     size_t whole = length + (size_t)(name - word);
     int shown = whole < SHOWN ? (int)whole : SHOWN;
-    if (meant)
+    if (suggestion)
         return fail_usage(error, "unknown option: '%.*s': did you mean '--%s'?", shown, word,
-                          meant);
+                          suggestion);
     return fail_usage(error, "unknown option: '%.*s': see nnmf-train %s --help", shown, word,
                       command->name);
 }
 
 /* The value is after "--name=" or in the next word, which may not look like an option. */
-static bool take_value(const OptionSpec *spec, const char *word, Words *rest, const char **value,
-                       Error *error)
+static bool take_value(const OptionSpec *spec, const char *word, Words *remaining,
+                       const char **value, Error *error)
 {
     const char *equals = strchr(word, '=');
     if (!option_takes_value(spec)) {
@@ -155,7 +155,9 @@ static bool take_value(const OptionSpec *spec, const char *word, Words *rest, co
         return !equals || fail_usage(error, "unexpected value: %.*s: --%s takes none", SHOWN, word,
                                      spec->name);
     }
-    *value = equals ? equals + 1 : rest->next < rest->count ? rest->words[rest->next++] : NULL;
+    *value = equals                               ? equals + 1
+             : remaining->next < remaining->count ? remaining->words[remaining->next++]
+                                                  : NULL;
     /* An empty text usually comes from an unset shell variable. */
     bool empty = spec->type == OPTION_TEXT && *value && !**value;
     if (*value && !empty && (equals || strncmp(*value, "--", 2) != 0))
@@ -165,13 +167,14 @@ static bool take_value(const OptionSpec *spec, const char *word, Words *rest, co
 }
 
 static bool parse_option(Settings *settings, const CommandSpec *command, const char *word,
-                         Words *rest, Error *error)
+                         Words *remaining, Error *error)
 {
     const OptionSpec *spec = word[1] == '-' ? option_find(word + 2, strcspn(word + 2, "=")) : NULL;
     const char *value;
     if (!spec || !(spec->commands & (int)command->command))
         return unknown_option(command, word, error);
-    if (!take_value(spec, word, rest, &value, error) || !option_set(settings, spec, value, error))
+    if (!take_value(spec, word, remaining, &value, error) ||
+        !option_set(settings, spec, value, error))
         return false;
     settings->given[spec - option_specs] = true;
     return true;
@@ -194,9 +197,9 @@ static const CommandSpec *find_command(const char *name, Error *error)
     const char *names[SETTINGS_COMMANDS + 1] = {NULL};
     for (int i = 0; i < command_count; i++)
         names[i] = command_specs[i].name;
-    const char *meant = nearest_name(name, strlen(name), names);
-    if (meant)
-        fail_usage(error, "unknown command: '%.*s': did you mean '%s'?", SHOWN, name, meant);
+    const char *suggestion = nearest_name(name, strlen(name), names);
+    if (suggestion)
+        fail_usage(error, "unknown command: '%.*s': did you mean '%s'?", SHOWN, name, suggestion);
     else
         fail_usage(error, "unknown command: '%.*s': see nnmf-train --help", SHOWN, name);
     return NULL;
@@ -237,7 +240,7 @@ static bool check_device(const Settings *settings, Error *error)
         const OptionSpec *spec = &option_specs[i];
         if (spec->device != DEVICE_AUTO && spec->device != settings->device &&
             option_given(settings, spec))
-            return fail_usage(error, "option of %s: --%s: --device %s has none",
+            return fail_usage(error, "option of %s: --%s: --device %s does not take it",
                               spec->device == DEVICE_CPU ? "the CPU" : "CUDA", spec->name,
                               settings->device == DEVICE_CPU ? "cpu" : "cuda");
     }
@@ -289,16 +292,16 @@ bool settings_parse(int count, char **words, Settings *settings, Error *error)
             !option_set(settings, &option_specs[i], option_specs[i].initial, error))
             return false;
 
-    Words rest = {.count = count, .words = words, .next = settings->named ? 1 : 0};
+    Words remaining = {.count = count, .words = words, .next = settings->named ? 1 : 0};
     bool only_arguments = false;
-    while (rest.next < count && settings->show == SHOW_NOTHING) {
-        char *word = words[rest.next++];
+    while (remaining.next < count && settings->show == SHOW_NOTHING) {
+        char *word = words[remaining.next++];
         if (only_arguments || word[0] != '-' || !word[1]) {
             if (!take_argument(settings, command, word, error))
                 return false;
         } else if (strcmp(word, "--") == 0) {
             only_arguments = true;
-        } else if (!parse_option(settings, command, word, &rest, error)) {
+        } else if (!parse_option(settings, command, word, &remaining, error)) {
             return false;
         }
     }

@@ -116,7 +116,7 @@ static void add(OptionList *list, const char *name, const char *value)
              *value ? " " : "", value);
 }
 
-static void warn_of_unknown(const json_t *options, const char *path)
+static void warn_unknown(const json_t *options, const char *path)
 {
     OptionList unknown = {""};
     const char *name;
@@ -124,13 +124,12 @@ static void warn_of_unknown(const json_t *options, const char *path)
     json_object_foreach((json_t *)options, name, value)
     {
         const OptionSpec *spec = option_find(name, strlen(name));
-        bool of_older = strcmp(name, "out") == 0; /* version 0.1.0 stored it */
-        if (!of_older && (!spec || !belongs(spec, OPTIONS_OF_CONFIG)))
+        bool obsolete = strcmp(name, "out") == 0; /* version 0.1.0 stored it */
+        if (!obsolete && (!spec || !belongs(spec, OPTIONS_OF_CONFIG)))
             add(&unknown, name, "");
     }
     if (unknown.text[0])
-        warn("unknown options: %s: %s: they mean nothing to this version, %s", path, unknown.text,
-             NNMF_VERSION);
+        warn("unknown options: %s: %s: ignored by version %s", path, unknown.text, NNMF_VERSION);
 }
 
 bool settings_from_config(const json_t *options, const char *version, const char *path,
@@ -145,7 +144,7 @@ bool settings_from_config(const json_t *options, const char *version, const char
             continue;
         if (given && option_belongs_to_run(spec))
             return fail_usage(error,
-                              "option not possible with --resume: --%s: the run's own is in "
+                              "option not allowed with --resume: --%s: the run's value is in "
                               "%s",
                               spec->name, path);
         if (given)
@@ -162,8 +161,8 @@ bool settings_from_config(const json_t *options, const char *version, const char
             return fail(error, "bad configuration: %s: %s", path, wrong.text);
     }
     if (missing.text[0])
-        warn("options missing: %s: version %s wrote it without: taken as %s", path,
+        warn("options missing: %s: version %s did not write them: using %s", path,
              version ? version : "unknown", missing.text);
-    warn_of_unknown(options, path);
+    warn_unknown(options, path);
     return settings_check(settings, error);
 }

@@ -9,7 +9,7 @@ char *weights_options_text(const json_t *options, Error *error)
 {
     char *text = options ? json_dumps(options, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     if (!text)
-        fail(error, "out of memory: options: their text for the weights could not be made");
+        fail(error, "out of memory: options: their JSON text for the weights");
     return text;
 }
 
@@ -26,14 +26,14 @@ bool weights_options_read(const TensorFile *file, const char *path, json_t **opt
 }
 
 /* Converts a stored value to the form of the command line. */
-static bool kept_text(const json_t *value, const OptionSpec *spec, const char *path,
-                      char text[SETTINGS_PATH], Error *error)
+static bool stored_text(const json_t *value, const OptionSpec *spec, const char *path,
+                        char text[SETTINGS_PATH], Error *error)
 {
-    Settings kept = {0};
+    Settings stored = {0};
     Error wrong = {0};
-    if (!option_from_json(&kept, spec, value, &wrong))
+    if (!option_from_json(&stored, spec, value, &wrong))
         return fail(error, "bad weights: %s: %s", path, wrong.text);
-    option_text(&kept, spec, text);
+    option_text(&stored, spec, text);
     return true;
 }
 
@@ -42,18 +42,18 @@ static bool kept_text(const json_t *value, const OptionSpec *spec, const char *p
 static bool take(Settings *settings, const OptionSpec *spec, const json_t *value, const char *path,
                  Error *error)
 {
-    char own[SETTINGS_PATH], kept[SETTINGS_PATH];
-    if (!kept_text(value, spec, path, kept, error))
+    char current[SETTINGS_PATH], stored[SETTINGS_PATH];
+    if (!stored_text(value, spec, path, stored, error))
         return false;
     if (!option_given(settings, spec))
-        return option_set(settings, spec, kept, error);
-    option_text(settings, spec, own);
-    if (spec->keep == KEEP_TEST || settings->override || strcmp(own, kept) == 0)
+        return option_set(settings, spec, stored, error);
+    option_text(settings, spec, current);
+    if (spec->keep == KEEP_TEST || settings->override || strcmp(current, stored) == 0)
         return true;
     return fail_usage(error,
-                      "option contradicts the weights: --%s %s: %s was made with %s: --override "
-                      "allows another",
-                      spec->name, own, path, kept);
+                      "option contradicts the weights: --%s %s: %s was trained with %s: --override "
+                      "allows it",
+                      spec->name, current, path, stored);
 }
 
 static bool take_all(Settings *settings, const json_t *options, const char *path, Error *error)
@@ -65,8 +65,8 @@ static bool take_all(Settings *settings, const json_t *options, const char *path
     {
         const OptionSpec *spec = option_find(name, strlen(name));
         if (!spec)
-            warn("unknown option: %s: '%s' in its metadata: it means nothing to this version, %s",
-                 path, name, NNMF_VERSION);
+            warn("unknown option: %s: '%s' in its metadata: ignored by version %s", path, name,
+                 NNMF_VERSION);
         else if ((spec->keep == KEEP_NETWORK || (spec->keep == KEEP_TEST && !trains)) &&
                  !take(settings, spec, value, path, error))
             return false;
@@ -95,19 +95,19 @@ bool settings_use_weights(Settings *settings, Error *error)
 json_t *weights_options_now(const Settings *settings, const json_t *options, Error *error)
 {
     json_t *now = settings_to_json(settings, OPTIONS_OF_WEIGHTS);
-    json_t *kept = options ? json_deep_copy(options) : json_object();
-    bool good = now && kept;
+    json_t *stored = options ? json_deep_copy(options) : json_object();
+    bool good = now && stored;
     for (int i = 0; good && i < option_count; i++) {
         const OptionSpec *spec = &option_specs[i];
         json_t *value = json_object_get(now, spec->name);
-        bool keeps = spec->keep == KEEP_TEST && json_object_get(kept, spec->name);
-        good = !value || keeps || json_object_set(kept, spec->name, value) == 0;
+        bool keeps = spec->keep == KEEP_TEST && json_object_get(stored, spec->name);
+        good = !value || keeps || json_object_set(stored, spec->name, value) == 0;
     }
     json_decref(now);
     if (good)
-        return kept;
-    json_decref(kept);
-    fail(error, "out of memory: options: their text for the weights could not be made");
+        return stored;
+    json_decref(stored);
+    fail(error, "out of memory: options: their JSON text for the weights");
     return NULL;
 }
 
@@ -116,11 +116,11 @@ json_t *weights_options_now(const Settings *settings, const json_t *options, Err
 bool weights_option_differs(const Settings *settings, const json_t *options, const char *name)
 {
     const OptionSpec *spec = option_find(name, strlen(name));
-    char own[SETTINGS_PATH], kept[SETTINGS_PATH];
+    char current[SETTINGS_PATH], stored[SETTINGS_PATH];
     Error wrong;
     const json_t *value = json_object_get(options, name);
-    return !value || !kept_text(value, spec, "", kept, &wrong) ||
-           strcmp(option_text(settings, spec, own), kept) != 0;
+    return !value || !stored_text(value, spec, "", stored, &wrong) ||
+           strcmp(option_text(settings, spec, current), stored) != 0;
 }
 
 bool settings_check_edits(const Settings *settings, const json_t *options, const char *config,
@@ -129,16 +129,15 @@ bool settings_check_edits(const Settings *settings, const json_t *options, const
     for (int i = 0; i < option_count; i++) {
         const OptionSpec *spec = &option_specs[i];
         const json_t *value = json_object_get(options, spec->name);
-        char own[SETTINGS_PATH], kept[SETTINGS_PATH];
+        char current[SETTINGS_PATH], stored[SETTINGS_PATH];
         if (!option_belongs_to_run(spec) || !value)
             continue;
-        if (!kept_text(value, spec, checkpoint, kept, error))
+        if (!stored_text(value, spec, checkpoint, stored, error))
             return false;
-        if (strcmp(option_text(settings, spec, own), kept) != 0)
+        if (strcmp(option_text(settings, spec, current), stored) != 0)
             return fail(error,
-                        "option of the run was edited: %s: %s is '%s': %s was trained with '%s', "
-                        "which a run keeps",
-                        config, spec->name, own, checkpoint, kept);
+                        "option of the run was edited: %s: %s is '%s': %s was trained with '%s'",
+                        config, spec->name, current, checkpoint, stored);
     }
     return true;
 }

@@ -118,7 +118,7 @@ static bool write_parts(const char *path, const Model *model, int parts,
         float *values = host + (size_t)part * elements;
         written = model_read(model, part_buffer(model, part), values, error) &&
                   (all_finite(values, elements) ||
-                   fail(error, "nothing saved: %s: a weight is not finite", path)) &&
+                   fail(error, "not saved: %s: a weight or moment is not finite", path)) &&
                   model_tensors(model, part_prefixes[part], values, tensors + part * count, error);
     }
     written = written &&
@@ -134,16 +134,16 @@ static bool write_parts(const char *path, const Model *model, int parts,
 bool checkpoint_write(const char *path, const Model *model, const TrainingState *state,
                       const char *options, Error *error)
 {
-    enum { OTHERS = 2 };
+    enum { FIXED = 2 }; /* version and options */
     char values[FIELDS][FIELD_TEXT];
-    const char *metadata[2 * (OTHERS + FIELDS)] = {"version", NNMF_VERSION, CHECKPOINT_OPTIONS,
-                                                   options};
+    const char *metadata[2 * (FIXED + FIELDS)] = {"version", NNMF_VERSION, CHECKPOINT_OPTIONS,
+                                                  options};
     for (int i = 0; i < FIELDS; i++) {
         field_write(&fields[i], state, values[i]);
-        metadata[2 * (OTHERS + i)] = fields[i].key;
-        metadata[2 * (OTHERS + i) + 1] = values[i];
+        metadata[2 * (FIXED + i)] = fields[i].key;
+        metadata[2 * (FIXED + i) + 1] = values[i];
     }
-    return write_parts(path, model, PARTS, metadata, OTHERS + FIELDS, error);
+    return write_parts(path, model, PARTS, metadata, FIXED + FIELDS, error);
 }
 
 bool checkpoint_write_weights(const char *path, const Model *model, uint32_t epoch,
@@ -162,7 +162,7 @@ bool checkpoint_is(const TensorFile *file)
     return tensor_file_metadata(file, "updates") != NULL;
 }
 
-/* The moments of one kind; what is not there, misshapen or not finite is an error. */
+/* Reads the moments of one kind. Errors: missing, of another type or size, not finite. */
 static bool read_moments(const TensorFile *file, const char *path, Model *model, int part,
                          Error *error)
 {

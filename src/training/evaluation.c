@@ -1,6 +1,6 @@
 #include "training/evaluation.h"
 
-/* Copies the results of the batches that have just run: `count` images from number `first` on. */
+/* Downloads the results of the batches that have just run: `count` images from `first` on. */
 static void download(const Steps *steps, size_t first, size_t count, const Evaluation *e)
 {
     const Model *model = steps->model;

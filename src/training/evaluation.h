@@ -4,8 +4,8 @@
 
 #include "training/steps.h"
 
-/* Asked before every step of a pass, or before the steps that run at once: `step` steps are known
- * to be done. Returns whether the pass is to stop there. All zero: never. */
+/* Called before every step of a pass, or before several that run at once. `step`: number of steps
+ * known to be done. Returns true to stop the pass. All zero: never stops. */
 typedef struct Watch {
     bool (*stop)(void *context, uint32_t step);
     void *context;
@@ -15,15 +15,15 @@ typedef struct Evaluation {
     float *probabilities; /* in: NULL, or host memory (images, 10) to be filled */
     uint8_t *labels;      /* in: NULL, or host memory (images) to be filled */
     uint64_t correct;     /* out: images; STEP_FORWARD: 0 */
-    bool stopped;         /* out: by the watch, and nothing else is set */
+    bool stopped;         /* out: the watch stopped the pass; nothing else is set */
 } Evaluation;
 
 /* Runs all batches of `steps` (STEP_TEST or STEP_FORWARD) in order. Errors: a loss that is not
  * finite, or the device's first failure. */
 bool evaluate(Steps *steps, Watch watch, Evaluation *evaluation, Error *error);
 
-/* The answer to an image: the first of its 10 probabilities that is the largest, as the loss
- * operation counts. */
+/* Returns the predicted class of an image: the first of its 10 probabilities that is the maximum,
+ * as in the loss operation. */
 int evaluation_class(const float *probabilities);
 
 #endif

@@ -1,13 +1,13 @@
-/* The pass that measures the population statistics (population.h says what they are). */
+/* The pass that measures the population statistics (population.h). */
 #ifndef NNMF_POPULATION_PASS_H
 #define NNMF_POPULATION_PASS_H
 
 #include "network/population.h"
 #include "training/evaluation.h"
 
-/* Makes one pass over `batches`, in file order and without augmentation; the statistics then belong
- * to the model. A pass that the watch stopped (*stopped) leaves the model without statistics.
- * Errors: as of evaluate. */
+/* Runs one pass over `batches`, in file order and without augmentation, and stores the statistics
+ * in the model. If the watch stops the pass (*stopped), the model has no statistics. Errors: those
+ * of evaluate. */
 bool population_measure(Model *model, const Batches *batches, Watch watch, bool *stopped,
                         Error *error);
 

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <time.h>
 
-/* What one copy holds. */
+/* Contents of one copy. */
 typedef struct Snapshot {
     StepState state;
     Totals totals;
@@ -36,7 +36,7 @@ void readback_close(Readback *r)
 void readback_reset(Readback *r, const StepState *state, const Totals *totals)
 {
     r->requested = r->received = 0;
-    r->steps = READBACK_STEPS - 1; /* the first step is reported at once */
+    r->steps = READBACK_STEPS - 1; /* requests a copy after the first step */
     r->last_state = *state;
     r->last_totals = *totals;
 }
@@ -49,7 +49,7 @@ static bool read_now(Readback *r, Error *error)
     return ops->finish(r->device->backend, error);
 }
 
-/* Waits until the oldest pending copy has arrived; the device goes on meanwhile. */
+/* Waits until the oldest pending copy has arrived. Does not stop the device. */
 static bool wait_for_oldest(const Readback *r, Error *error)
 {
     const struct timespec pause = {.tv_nsec = 50000}; /* much less than a step takes */

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-static const double FACTOR = 0.1, THRESHOLD = 1e-4, LEAST_REDUCTION = 1e-10;
+static const double FACTOR = 0.1, THRESHOLD = 1e-4, MIN_REDUCTION = 1e-10;
 static const int PATIENCE = 10;
 
 Schedule schedule_start(double learning_rate)
@@ -22,7 +22,7 @@ bool schedule_step(Schedule *schedule, double loss)
         return false;
     schedule->bad_epochs = 0;
     double reduced = schedule->learning_rate * FACTOR;
-    if (schedule->learning_rate - reduced <= LEAST_REDUCTION)
+    if (schedule->learning_rate - reduced <= MIN_REDUCTION)
         return false;
     schedule->learning_rate = reduced;
     return true;

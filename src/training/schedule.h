@@ -1,7 +1,7 @@
 /*
- * Reduce on plateau, one for each parameter group, as PyTorch's ReduceLROnPlateau with factor 0.1,
- * patience 10, relative threshold 1e-4, no cooldown, eps 1e-10, fed with the sum of an epoch's
- * batch losses.
+ * The learning rate schedule of a parameter group: reduces the rate on a plateau like PyTorch's
+ * ReduceLROnPlateau with factor 0.1, patience 10, relative threshold 1e-4, no cooldown and eps
+ * 1e-10, given the sum of an epoch's batch losses.
  */
 #ifndef NNMF_SCHEDULE_H
 #define NNMF_SCHEDULE_H
@@ -16,17 +16,17 @@ typedef struct Schedule {
 
 Schedule schedule_start(double learning_rate);
 
-/* Goes on with another learning rate; the lowest loss stays, the epochs since are counted anew. */
+/* Sets another learning rate. Keeps the lowest loss and resets the count of bad epochs. */
 void schedule_set_rate(Schedule *schedule, double learning_rate);
 
-/* Is its learning rate one that began with `learning_rate`? */
+/* Returns whether zero or more reductions of `learning_rate` give the current rate. */
 bool schedule_comes_from(const Schedule *schedule, double learning_rate);
 
-/* After an epoch; true when the learning rate was reduced. */
+/* Updates the schedule after an epoch. Returns whether it reduced the learning rate. */
 bool schedule_step(Schedule *schedule, double loss);
 
-/* Is training over: is the largest rate, rounded to float32 as the published program does, below
- * `limit`? */
+/* Returns whether training is over: the maximum rate, rounded to float32 as in the published
+ * program, is below `limit`. */
 bool schedule_finished(const Schedule *schedules, int count, double limit);
 
 #endif

@@ -30,7 +30,7 @@ void steps_destroy(Steps *s)
     *s = (Steps){0};
 }
 
-/* A step on the batches that the model holds. */
+/* Runs a step on the batches in the model's buffers. */
 static void compute(Steps *s, int batch, int count)
 {
     const Operations *ops = s->model->device->operations;

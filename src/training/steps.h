@@ -1,7 +1,7 @@
 /*
- * Steps of training or testing: a batch through the model, as often as one likes, or in testing
- * several batches at once. A device that can record runs each size of a step once, records it the
- * second time and replays it from then on, so that a step costs the host one call.
+ * Steps of training or testing. A step runs one batch through the model; in testing several batches
+ * can run at once. Devices that support recording run each size of step directly the first time,
+ * record it the second time and replay it from then on, so that a step costs the host one call.
  */
 #ifndef NNMF_STEPS_H
 #define NNMF_STEPS_H
@@ -16,7 +16,7 @@ typedef enum StepKind {
     STEP_TRAIN,   /* forward, loss, backward and an optimiser step */
 } StepKind;
 
-/* Recordings by the number of full batches at once; 0: the smaller batch at the end. */
+/* Sizes of a step: the number of full batches at once, or 0 for the smaller batch at the end. */
 enum { STEP_SIZES = MAX_BATCHES_AT_ONCE + 1 };
 
 typedef struct Steps {
@@ -31,51 +31,51 @@ typedef struct Steps {
 
     Readback readback; /* of both */
 
-    bool done[STEP_SIZES]; /* has run once */
+    bool done[STEP_SIZES]; /* whether this size has run */
     void *recordings[STEP_SIZES];
 } Steps;
 
-/* At the start of epoch 0, with learning rates and totals of 0. Model and batches outlive the
- * steps. On failure the steps are empty. Errors: out of memory. */
+/* Creates steps at the start of epoch 0, with learning rates and totals of 0. Model and batches
+ * must outlive them. On failure the steps are empty. Errors: out of memory. */
 bool steps_create(Model *model, const Batches *batches, StepKind kind, Steps *steps, Error *error);
 
 /* Does nothing for empty steps (all zero). */
 void steps_destroy(Steps *steps);
 
-/* Runs one full-size step on whatever the model's buffers hold, so that every operation allocates
- * its workspace, and too little memory is found before training begins. Parameters, moments, state
- * and totals stay as they are. Does nothing on devices that share the host's memory. False with the
- * device's first failure. */
+/* Runs one full-size step on uninitialised inputs so that every operation allocates its workspace,
+ * and a lack of memory is reported before training starts. Does not change parameters or moments;
+ * resets state and totals like steps_restart. Does nothing on devices that cannot record. Fails
+ * with the device's first error. */
 bool steps_warm_up(Steps *steps, Error *error);
 
-/* Continues from `state` with the sums of `totals`. */
+/* Continues from `state` with the sums in `totals`. */
 void steps_reset(Steps *steps, const StepState *state, const Totals *totals);
 
-/* To the start of epoch 0, with learning rates and totals of 0. */
+/* Returns to the start of epoch 0, with learning rates and totals of 0. */
 void steps_restart(Steps *steps);
 
-/* Reads state or totals (NULL: not wanted) after all steps so far; false with the device's first
- * failure. */
+/* Reads state and totals (either may be NULL) after all steps so far. Fails with the device's first
+ * error. */
 bool steps_read(const Steps *steps, StepState *state, Totals *totals, Error *error);
 
-/* Are all steps of the epoch done? */
+/* Returns whether all steps of the epoch have been run. */
 static inline bool steps_ended(const Steps *steps)
 {
     return steps->next == steps->batches->steps;
 }
 
-/* Number of steps that the next step_run runs at once: 1 in training, otherwise batches_ahead. */
+/* Returns the number of steps that the next step_run runs at once: 1 in training, otherwise
+ * batches_ahead. */
 int steps_ahead(const Steps *steps);
 
-/* Runs the next step, or the next `steps_ahead` at once, and polls the read-back. False with the
- * device's first failure that is known by then. */
+/* Runs the next `steps_ahead` steps at once and polls the read-back. Fails with the device's first
+ * error, if that is known by then. */
 bool step_run(Steps *steps, Error *error);
 
-/* The same without recording, replaying or polling: for timing each operation. */
+/* The same without recording, replaying or polling, to time each operation. */
 void step_run_unrecorded(Steps *steps);
 
-/* Loads the next batch into the model and computes nothing with it: for callers that do. Returns
- * its number of images. */
+/* Loads the next batch into the model without computing anything. Returns its number of images. */
 int step_load(Steps *steps);
 
 #endif

@@ -99,7 +99,7 @@ class Baseline(SmallTest):
             common = [*SMALL[:2], "--arch", arch, "--data", program.mnist_folder()]
             for status, path, mention in (
                     (1, plain[other], f"it is of --arch {other}, not {arch}"),
-                    (USAGE, weights[other], f"--arch {arch}: {weights[other]} was made with {other}")):
+                    (USAGE, weights[other], f"--arch {arch}: {weights[other]} was trained with {other}")):
                 self.fail_with(status, "eval", *common, "--weights", path, mention=(path, mention))
                 self.fail_with(status, "train", *common, "--init", path, "--out",
                                self.folder / "none", mention=(path, mention))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What goes wrong in a run: no such device, out of memory, numbers that are not finite. The exit status,
-one line, and nothing half done."""
+"""Errors of a run: missing device, out of memory, non-finite numbers. Checks the exit status, the one-line
+message, and that no partial files remain."""
 
 import gzip
 import resource
@@ -16,7 +16,7 @@ FAILED, USAGE = 1, 2
 
 
 class Device(ProgramTest):
-    def test_cuda_where_there_is_none(self):
+    def test_cuda_without_a_device(self):
         result = program.execute("--device", "cuda", "--data", program.mnist_folder(), *SMALL,
                                  "--epochs", 1, "--train-range", "0:5", "--test-range", "0:5",
                                  "--out", self.folder / "run")
@@ -25,13 +25,13 @@ class Device(ProgramTest):
         self.check_failure(result, FAILED, "--device cuda")
         self.assertFalse((self.folder / "run").exists())
 
-    @unittest.skipUnless(program.instruction_sets(), "the kernel does not tell what the CPU has")
-    def test_instruction_set_that_is_not_there(self):
-        have = program.instruction_sets()
-        for name in {"avx512", "avx2", "portable"} - set(have):
+    @unittest.skipUnless(program.instruction_sets(), "the kernel does not list the CPU's instruction sets")
+    def test_missing_instruction_set(self):
+        available = program.instruction_sets()
+        for name in {"avx512", "avx2", "portable"} - set(available):
             with self.subTest(name):
                 self.fail_with(FAILED, "info", "--device", "cpu", "--cpu", name, out=None,
-                               mention=[f"--cpu {name}", f"has: {', '.join(have)}"])
+                               mention=[f"--cpu {name}", f"has: {', '.join(available)}"])
         self.fail_with(USAGE, "info", "--cpu", "sse2",
                        mention="is not one of auto, avx512, avx2, portable")
 
@@ -50,11 +50,11 @@ class Device(ProgramTest):
 
 @unittest.skipIf(WRAPPER or program.is_sanitized(), "the memory checker needs address space")
 class Memory(ProgramTest):
-    """Running out of memory anywhere is reported, and leaves nothing or a run that can be resumed."""
+    """Running out of memory is reported, and leaves nothing or a run that can be resumed."""
 
-    def check_limits(self, kind, data, options, least, most, step):
+    def check_limits(self, kind, data, options, minimum, maximum, step):
         statuses = set()
-        for megabytes in range(least, most, step):
+        for megabytes in range(minimum, maximum, step):
             run = self.folder / f"run-{megabytes}"
             with self.subTest(megabytes=megabytes):
                 result = program.execute(
@@ -137,7 +137,7 @@ class NotFinite(ProgramTest):
             shutil.rmtree(self.run_folder)
 
     def test_each_layer(self):
-        """Whichever layer overflows, the loss shows it: no ReLU turns not-a-number into 0."""
+        """An overflow in any layer reaches the loss: no ReLU turns NaN into 0."""
         for names in (["5.weight"], ["7.weight"], ["6.weight", "6.bias"], ["13.weight"],
                       ["20.weight", "20.bias"], ["27.weight"], ["33.weight", "33.bias"]):
             with self.subTest(names):
@@ -151,7 +151,7 @@ class NotFinite(ProgramTest):
                 self.check_last()
 
     def test_after_a_good_epoch(self):
-        """Numbers that overflow later: the last good checkpoint stays as it is."""
+        """After a later overflow the last good checkpoint is unchanged."""
         self.succeed(*self.common, "--lr-cnn-top", "1e6", "--lr-nnmf", "1e6", "--lr-batchnorm",
                      "1e6", "--epochs", 1, "--out", self.run_folder)
         last = self.run_folder / "last.safetensors"

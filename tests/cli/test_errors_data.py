@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Data files that are missing, damaged or unreadable: the exit status, one line, no run."""
+"""Missing, damaged or unreadable data files: exit status, one-line message, no run."""
 
 import gzip
 import os
@@ -39,7 +39,7 @@ class DataFiles(ProgramTest):
         self.fail_with(FAILED, "--dataset", kind, "--data", self.data, *options, "--epochs", 1,
                        "--train-range", "0:10", "--test-range", "0:10", "--out", self.run_folder,
                        mention=mention)
-        self.assertFalse(self.run_folder.exists(), "nothing may be left of the run")
+        self.assertFalse(self.run_folder.exists(), "the run's folder remains")
 
     def test_missing_folder(self):
         for kind in ("cifar10", "mnist", "fashion-mnist"):
@@ -49,7 +49,7 @@ class DataFiles(ProgramTest):
         self.fail_with(FAILED, "--epochs", 1, cwd=self.folder, env={"NNMF_DATA": "elsewhere"},
                        mention="elsewhere")
 
-    def test_file_in_place_of_the_folder(self):
+    def test_file_instead_of_the_folder(self):
         self.data.write_bytes(b"")
         for kind in ("cifar10", "mnist"):
             self.train_fails(kind, self.data)
@@ -86,7 +86,7 @@ class DataFiles(ProgramTest):
         self.train_fails("cifar10", "data_batch_2.bin", "label", "123")
 
     def test_unreadable_files(self):
-        """Instead of the file: a folder, a link to itself, a pipe, a device, no permission."""
+        """A folder, a link to itself, a pipe, a device or an unreadable file instead of the file."""
 
         def forbid(path):
             path.write_bytes(b"x")
@@ -123,17 +123,17 @@ class DataFiles(ProgramTest):
             "cut in the sizes": (images, whole[:15]),
             "cut at the end of the sizes": (images, whole[:16]),
             "cut in the data": (images, whole[:-1]),
-            "a byte more": (images, whole + b"x"),
+            "an extra byte": (images, whole + b"x"),
             "other magic number": (images, sized(60, 28, 28, magic=0x804, data=pixels)),
             "not bytes": (images, sized(60, 28, 28, magic=0xD03, data=pixels)),
             "little endian": (images, struct.pack("<4I", 0x803, 60, 28, 28) + pixels),
-            "labels in place of images": (images, labels),
-            "images in place of labels": (label, whole),
+            "labels instead of images": (images, labels),
+            "images instead of labels": (label, whole),
             "too few labels": (label, sized(59, magic=0x801, data=labels[8:67])),
             "too many labels": (label, sized(61, magic=0x801, data=labels[8:] + b"\0")),
             "no images": (images, sized(0, 28, 28)),
             "sizes that overflow": (images, sized(*[0xFFFFFFFF] * 3, data=pixels)),
-            "sizes that overflow to what is there": (
+            "sizes that overflow to the file's size": (
                 images, sized(1 << 31, 1 << 31, 4, data=b"")),
             "huge count": (images, sized(0x7FFFFFFF, 28, 28, data=pixels)),
             "images too small for the network": (images, sized(60, 14, 56, data=pixels)),
@@ -168,12 +168,12 @@ class DataFiles(ProgramTest):
             "bit flip": bytes(flipped),
             "wrong checksum": whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:],
             "wrong length": whole[:-1] + b"\x7f",
-            "bytes behind": whole + b"x",
+            "trailing bytes": whole + b"x",
             "a second member": whole + whole,
             "unknown method": whole[:2] + b"\x07" + whole[3:],
             "good gzip of a cut file": gzip.compress(plain[:-5]),
             "gzip of nothing": gzip.compress(b""),
-            "unpacks to far too much": gzip.compress(bytes(1 << 26), 1),
+            "expands to far too much": gzip.compress(bytes(1 << 26), 1),
         }
         for case, content in cases.items():
             with self.subTest(case):

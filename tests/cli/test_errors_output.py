@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Files and a standard output that cannot be written: the exit status, one line, nothing half done."""
+"""Files or standard output that cannot be written: exit status, one-line message, no partial files."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ FAILED = 1
 
 
 class Output(ProgramTest):
-    """Where a run's files cannot be written."""
+    """A run's files that cannot be written."""
 
     def setUp(self):
         super().setUp()
@@ -23,7 +23,7 @@ class Output(ProgramTest):
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
                 if p.is_file()}
 
-    def test_a_run_is_there_already(self):
+    def test_folder_with_a_run(self):
         run = self.folder / "run"
         self.succeed(*self.options, "--epochs", 1, "--out", run)
         before = self.snapshot(run)
@@ -52,7 +52,7 @@ class Output(ProgramTest):
         self.fail_with(FAILED, *self.options, "--epochs", 1, "--out", self.folder / "run",
                        mention=self.folder / "run")
 
-    def test_places_that_take_no_file(self):
+    def test_paths_that_cannot_be_written(self):
         weights = self.folder / "w.safetensors"
         make_fixtures.write_safetensors(weights, make_fixtures.weights("mnist"), {})
         before = self.snapshot(self.folder)
@@ -72,7 +72,7 @@ class Output(ProgramTest):
         self.assertEqual(self.snapshot(self.folder), before)
 
     def check_full(self, ignore_signal):
-        """A file size limit between best and last: the second epoch's last cannot be written."""
+        """A file size limit between the sizes of best and last: the next last cannot be written."""
         run = self.folder / "run"
         self.succeed(*self.options, "--epochs", 1, "--out", run)
         old = (run / "last.safetensors").read_bytes()
@@ -86,7 +86,7 @@ class Output(ProgramTest):
 
         self.fail_with(FAILED, "--resume", run, "--epochs", 2, prepare=prepare, out=None,
                        mention=run / "last.safetensors")
-        self.assertTrue((run / "last.safetensors").read_bytes() == old, "last is not the old one")
+        self.assertTrue((run / "last.safetensors").read_bytes() == old, "last has changed")
         self.check_no_leftovers(run)
         self.succeed("--resume", run, "--epochs", 2)
         self.succeed(*self.options, "--epochs", 2, "--out", self.folder / "whole")
@@ -97,7 +97,7 @@ class Output(ProgramTest):
     def test_full_output(self):
         self.check_full(ignore_signal=True)
 
-    def test_file_size_limit_with_its_signal(self):
+    def test_file_size_limit_with_sigxfsz(self):
         self.check_full(ignore_signal=False)
 
     def test_full_output_of_trace_and_eval(self):
@@ -116,7 +116,7 @@ class Output(ProgramTest):
 
 
 class StandardOutput(ProgramTest):
-    """Closed or full."""
+    """Standard output that is closed or full."""
 
     def run_into(self, stdout, *arguments):
         if stdout == "closed":
@@ -132,7 +132,7 @@ class StandardOutput(ProgramTest):
                     self.check_failure(result, FAILED, "standard output")
 
     def test_training(self):
-        """Trains to the end, and no file is mixed up with standard output."""
+        """Training completes, and no file of the run receives standard output."""
         options = ["--data", program.mnist_folder(), *SMALL, "--epochs", 2]
         self.succeed(*options, "--out", self.folder / "good")
         for stdout in ("closed", "full"):

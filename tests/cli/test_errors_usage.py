@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bad commands, options and values: the exit status and one line. And --help, --version and info."""
+"""Bad commands, options and values: exit status and one-line message. Also --help, --version and info."""
 
 import os
 
@@ -40,7 +40,7 @@ class Usage(ProgramTest):
         self.usage("train", "--seed", 3, "--data", mention="--data")
 
     def test_empty_name(self):
-        """As from a shell variable that is not set: no other run starts instead."""
+        """An empty value, as from an unset shell variable, is an error and starts no run."""
         for option in ("resume", "init", "out", "data", "log-steps"):
             for words in ([f"--{option}", ""], [f"--{option}="]):
                 with self.subTest(words=words):
@@ -103,7 +103,7 @@ class Usage(ProgramTest):
              "0:99999999999999999999", "0.5:3", " 0:5"],
         )
 
-    def test_options_without_meaning(self):
+    def test_options_without_effect(self):
         data = ["--data", program.mnist_folder(), *SMALL, "--out", "run"]
         self.usage(*data, "--beta", 2, mention="--beta")
         self.usage(*data, "--positive-function", "identity", "--beta", 2, mention="--beta")
@@ -114,7 +114,7 @@ class Usage(ProgramTest):
     def test_too_long_path(self):
         self.usage("--data", "d" * 5000, mention="--data")
 
-    def test_eval_and_trace_without_what_they_need(self):
+    def test_eval_and_trace_without_required_options(self):
         self.usage("eval", mention="--weights")
         self.usage("trace", "--weights", "w", mention="--out")
         self.usage("trace", "--out", "o", mention="--weights")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Damaged weights files: the exit status and one line that names the file."""
+"""Damaged weights files: exit status and a one-line message that names the file."""
 
 import os
 import struct
@@ -67,7 +67,7 @@ class Weights(ProgramTest):
                 self.refused(self.content[:length])
         self.refused(self.content[: size // 2], all_commands=True)
 
-    def test_bytes_behind(self):
+    def test_trailing_bytes(self):
         self.refused(self.content + bytes(4))
 
     def test_header_size(self):
@@ -82,7 +82,7 @@ class Weights(ProgramTest):
                 self.refused(program.join_safetensors(text, self.data))
 
     def test_header_bits(self):
-        """One flipped bit somewhere in the header; if it is accepted, the weights are the same."""
+        """A flipped bit in the header is rejected, or leaves the weights unchanged."""
         step = 997 if WRAPPER else 149
         end = len(self.content) - len(self.data)
         for bit in range(0, 8 * end, step):
@@ -111,7 +111,7 @@ class Weights(ProgramTest):
                             all_commands=True)
         self.arrays_refused(self.arrays | {"4.beta": np.zeros(1, np.float32)}, "4.beta")
 
-    def test_misshapen_tensor(self):
+    def test_tensor_of_another_shape(self):
         for name, shape in (("4.weight", (25, 32)), ("5.weight", (32, 1)), ("5.bias", (31,)),
                             ("6.weight", (32, 32)), ("38.weight", (960,)), ("39.bias", (0,)),
                             ("39.bias", ()), ("39.bias", (1,) * 7 + (10,))):

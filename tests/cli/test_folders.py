@@ -182,7 +182,7 @@ class Lock(FolderTest):
         self.assertEqual(running.finish().status, -signal.SIGKILL)
         self.assertTrue((self.run_folder / "lock").exists())
         self.fail_with(FAILED, *self.options, "--epochs", 1, "--out", self.run_folder,
-                       mention=("a run is there already", "--resume"))
+                       mention=("folder has a run", "--resume"))
         epochs = len(program.metrics_rows(self.run_folder)) - 1
         self.succeed("--resume", self.run_folder, "--epochs", epochs + 1)
         self.assertFalse((self.run_folder / "lock").exists())

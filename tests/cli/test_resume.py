@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a resumed run takes from its folder, what may be edited or given, what it warns of, and what it
-refuses."""
+"""Resumed runs: what they read from the folder, which options may be edited or given, warnings and
+errors."""
 
 import json
 import os
@@ -66,7 +66,7 @@ class Edits(ResumeTest):
                 self.edit_option(name, value)
                 self.refused(self.config, name, self.run_folder / "last.safetensors")
 
-    def test_options_that_may_be_given(self):
+    def test_options_that_resume_accepts(self):
         self.edit_option("epochs", 3)
         self.edit_option("threads", 1)
         self.edit_option("no-population", True)
@@ -147,7 +147,7 @@ class Rates(ResumeTest):
 
 class Data(ResumeTest):
     def test_relative_folder(self):
-        """Is found from any working directory, whether given or not."""
+        """The folder is found from any working directory, whether given or not."""
         shutil.copytree(program.mnist_folder(), self.folder / "data" / "mnist")
         for name, options in (("given", ["--data", "data/mnist"]), ("default", [])):
             with self.subTest(name):
@@ -165,7 +165,7 @@ class Data(ResumeTest):
         self.succeed("--resume", run, "--epochs", 2, cwd="/")
 
     def test_other_images(self):
-        """Another number of images, or different ones; after that they belong to the run."""
+        """Changed images or another number of them cause one warning; then they belong to the run."""
         other = program.write_idx_folder(self.folder / "other", 60, 30)
         pixels = other / "train-images-idx3-ubyte"
         content = bytearray(pixels.read_bytes())
@@ -176,7 +176,7 @@ class Data(ResumeTest):
             self.assertIn(str(text), warning)
         self.succeed("--resume", self.run_folder, "--epochs", 3)
         fewer = program.write_idx_folder(self.folder / "fewer", 60, 20)
-        self.assertIn("other data", program.execute("--resume", self.run_folder, "--data",
+        self.assertIn("data changed", program.execute("--resume", self.run_folder, "--data",
                                                     fewer, "--epochs", 4).err)
 
     def test_other_labels(self):
@@ -200,7 +200,7 @@ class Data(ResumeTest):
         self.assertEqual(result.status, 0, result)
         self.assertEqual(len(result.error_lines()), 2, result)
         for line in result.error_lines():
-            self.assertIn("data not known", line)
+            self.assertIn("unknown data", line)
         self.succeed("--resume", self.run_folder)
 
     def test_too_long_a_name(self):
@@ -264,10 +264,10 @@ class Files(ResumeTest):
                 for text in (metrics, f"it has {count} ", ", 1 were expected"):
                     self.assertIn(str(text), warning)
 
-    def test_run_that_has_not_begun(self):
+    def test_run_without_a_checkpoint(self):
         """Killed before its first checkpoint."""
         self.last.unlink()
-        self.refused(self.last, "begin again")
+        self.refused(self.last, "start the run again")
 
 
 class Device(ResumeTest):
@@ -289,7 +289,7 @@ class Names(ResumeTest):
     NAME = os.fsdecode(b"caf\xe9")
 
     def test_folder_of_the_run(self):
-        """Is not stored in any file; only --log-format json cannot print it."""
+        """The name is not stored in any file; only --log-format json cannot print it."""
         folder = self.folder / self.NAME
         common = ["--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--out", folder]
         self.fail_with(USAGE, *common, "--log-format", "json", mention=("--out", "UTF-8"))
@@ -306,7 +306,7 @@ class Names(ResumeTest):
             with self.subTest(name):
                 result = self.succeed("--data", program.mnist_folder(), *SMALL, f"--out={name}",
                                       "--max-steps", 1, cwd=self.folder)
-                command = result.out.rpartition("To go on: nnmf-train ")[2]
+                command = result.out.rpartition("To resume: nnmf-train ")[2]
                 if name == "plain-1.0":
                     self.assertEqual(command, "--resume plain-1.0\n")
                 self.succeed(*shlex.split(command), "--max-steps", 2, cwd=self.folder)
@@ -341,7 +341,7 @@ class Names(ResumeTest):
 
 
 class Refused(CopiedRunTest):
-    """Of a run of one epoch: damaged files and wrong options are refused, and leave the run untouched."""
+    """A run of one epoch: damaged files and wrong options are refused, and leave the run untouched."""
 
     @staticmethod
     def train_options():
@@ -455,7 +455,7 @@ class Refused(CopiedRunTest):
         self.change_last(lambda a, m: a.update({"optimiser.third.4.weight": a["4.weight"]}))
         self.refused(self.last, "optimiser.third.4.weight")
 
-    def test_best_in_place_of_last(self):
+    def test_best_instead_of_last(self):
         shutil.copy(self.run_folder / "best.safetensors", self.last)
         self.refused(self.last)
 
@@ -483,7 +483,7 @@ class Refused(CopiedRunTest):
         (self.run_folder / "metrics.csv").write_text("something else\n0,1\n")
         self.refused(self.run_folder / "metrics.csv")
 
-    def test_data_that_is_gone_or_smaller(self):
+    def test_missing_or_smaller_data(self):
         self.refused(self.folder / "gone", options=["--data", self.folder / "gone"])
         small = program.write_idx_folder(self.folder / "small", 10, 30)
         self.fail_with(USAGE, "--resume", self.run_folder, "--epochs", 2, "--data", small,

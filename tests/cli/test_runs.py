@@ -303,7 +303,7 @@ class InstructionSets(RunTest):
                 other = program.execute("--resume", run, "--cpu", "auto", "--epochs", 3)
                 self.assertEqual(other.status, 0, other)
                 self.assertIn(f"\nDevice: CPU, {best}, 2 threads\n", other.out)
-                self.assertEqual(f"another device than before: CPU, {best}:" in other.err,
+                self.assertEqual(f"device changed: CPU, {best}:" in other.err,
                                  name != best, other)
         for name, loss in losses.items():  # the same network, with different rounding
             self.assertAlmostEqual(loss, losses[best], delta=1e-3, msg=name)

@@ -338,7 +338,7 @@ class Reconstructions(ShowTest):
             text = f"{self.FIRST + i} {labels[i]}, error {float(rows[i][2]):.4f}"
             shown = read(pixels, x, y + CROP * SCALE + 2, len(text))
             self.assertEqual(shown[:-1], text[:-1])  # rounded twice
-        self.check_caption(pixels, "mnist: test images, and what NNMF layer 4 keeps of them")
+        self.check_caption(pixels, "mnist: test images and their reconstructions from NNMF layer 4")
         self.check_text(pixels, MARGIN, MARGIN + LINE,
                         "Each: image, reconstruction, 4 x the difference. Error: root mean square, "
                         "pixels from 0 to 1.", FAINT)

@@ -219,7 +219,7 @@ class Killed(SignalTest):
 class Reader(SignalTest):
     """The reader of standard output goes away, and training continues."""
 
-    GONE = "nnmf-train: standard output: its reader has gone: going on without it"
+    GONE = "nnmf-train: standard output: closed by its reader: continuing without it"
 
     def execute(self, *arguments):
         """Runs with a pipe that nobody reads."""
@@ -311,7 +311,7 @@ class Robustness(SignalTest):
                 self.assertRegex(header, r"\Akind +level ")
                 self.assertEqual(len(rows), len(lines), result)
                 self.assertLess(len(rows), 65)
-                self.assertEqual(ended, f"Ended after {len(rows)} of 65 tests")
+                self.assertEqual(ended, f"Stopped after {len(rows)} of 65 tests")
                 self.assertTrue(rows[0].startswith("0,none,"), rows)
                 self.assertTrue(rows[1].startswith("1,uniform-noise,0.1,40,"), rows)
                 self.check_no_leftovers(self.folder)
@@ -326,7 +326,7 @@ class Robustness(SignalTest):
         running.signal(signal.SIGHUP)
         result = running.finish()
         self.assertEqual(result.status, 128 + signal.SIGHUP, result)
-        self.assertIn("Ended after 1 of 2 tests", result.out)
+        self.assertIn("Stopped after 1 of 2 tests", result.out)
 
     def test_killed(self):
         """Each finished test is already in the table."""

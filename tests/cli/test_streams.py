@@ -46,7 +46,7 @@ class Closed(ProgramTest):
                 # Writing to a closed standard output fails.
                 self.assertEqual(result.status, FAILED if 1 in closed else 128 + signal.SIGTERM)
                 (events,) = run.glob("events.out.tfevents.*")
-                for text in (b"Actual lr:", b"standard output", b"Ended in epoch"):
+                for text in (b"Actual lr:", b"standard output", b"Stopped in epoch"):
                     self.assertNotIn(text, events.read_bytes())
 
     def test_error_with_closed_streams(self):

@@ -47,7 +47,7 @@ class Versions(ProgramTest):
             with self.subTest(version=version.name):
                 run = self.unpack(version)
                 warnings = self.resume(run)
-                self.assertIn(f"version {version.name} wrote it without", warnings)
+                self.assertIn(f"version {version.name} did not write them", warnings)
                 self.check_rows(version, read_rows(run / "metrics.csv"))
                 config = json.loads((run / "config.json").read_text())
                 self.assertNotEqual(config["version"], version.name)
@@ -140,7 +140,7 @@ class Versions(ProgramTest):
                     *warnings, last = result.error_lines()
                     self.assertIn("last.safetensors: No such file", last)
                     self.assertEqual(len(warnings), 1, result)
-                    self.assertIn(f"version {version.name} wrote it without", warnings[0])
+                    self.assertIn(f"version {version.name} did not write them", warnings[0])
 
 
 if __name__ == "__main__":
