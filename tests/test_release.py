@@ -21,7 +21,7 @@ ROOT = TESTS.parent
 sys.path.insert(0, str(TESTS / "cli"))
 import program  # noqa: E402
 
-# In the place of those of lib.sh: nothing is installed, and what would be built is shown.
+# Replaces functions of lib.sh: installs nothing, and prints what would be built.
 STUBS = """
 need() { :; }; need_to_build() { :; }
 build() {
