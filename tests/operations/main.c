@@ -2,7 +2,9 @@
  * Checks every operation of every device against its definition, the plain version; the derivatives
  * of the plain version against finite differences; and the checker itself with wrong devices.
  *
- *     test_operations [SEED]      NNMF_TEST_QUICK=1: fewer and smaller random shapes
+ *     test_operations [SEED]
+ *
+ * NNMF_TEST_QUICK=1: fewer and smaller random shapes, no tests of the checker itself.
  */
 #include "checker.h"
 
@@ -298,6 +300,9 @@ static int list_tests(struct CMUnitTest *tests, int capacity)
         cmocka_unit_test(every_operation_has_a_case),
         cmocka_unit_test(shortage_of_memory_was_met),
         cmocka_unit_test(shortage_after_success),
+    };
+    /* They try the checker on plain devices, so one build without NNMF_TEST_QUICK is enough. */
+    static const struct CMUnitTest of_checker[] = {
         cmocka_unit_test(wrong_devices_are_found),
         cmocka_unit_test(right_devices_are_not_blamed),
     };
@@ -308,6 +313,8 @@ static int list_tests(struct CMUnitTest *tests, int capacity)
                                              .initial_state = &operation_cases[i]};
     for (int i = 0; i < COUNT(own); i++)
         tests[count++] = own[i];
+    for (int i = 0; !checker.quick && i < COUNT(of_checker); i++)
+        tests[count++] = of_checker[i];
     for (int f = 0; f < COUNT(families); f++)
         for (int i = 0; i < families[f]->test_count; i++) {
             assert_true(count < capacity);
