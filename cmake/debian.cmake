@@ -1,4 +1,4 @@
-# Turns the files of `cmake --install` into those of a Debian package. CPack runs this before it packs.
+# Rearranges the installed files for a Debian package. CPack runs this before packing.
 set(usr ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/usr)
 set(documents ${usr}/share/doc/nnmf-train)
 

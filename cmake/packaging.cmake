@@ -27,7 +27,10 @@ nnmf-train trains the network on CIFAR-10, MNIST and Fashion-MNIST, tests it,
 draws what it has learned, and measures its robustness.
 .
 The same command gives the same bits, and an interrupted run can be resumed
-bit for bit. This package uses the CPU only.")
+bit for bit.")
+if(NOT NNMF_HAS_CUDA)
+  string(APPEND CPACK_PACKAGE_DESCRIPTION " This package uses the CPU only.")
+endif()
 set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
   GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)

@@ -18,10 +18,11 @@ static bool allocate_host(Backend *backend, size_t bytes, const char *what, void
     if (status != cudaErrorMemoryAllocation)
         return cuda_try(backend, what, "cudaHostAlloc", status);
     cudaGetLastError(); /* clears the error, or the next launch would report it again */
-    return fail(error,
-                "out of pinned memory: %s: %zu bytes were asked for: a smaller --batch-size needs "
-                "less",
-                what, bytes);
+    return fail(
+        error,
+        "out of pinned memory: %s: %zu bytes were asked for: other programs may have pinned "
+        "too much",
+        what, bytes);
 }
 
 static void close_transfer(Backend *backend, Transfer *transfer)

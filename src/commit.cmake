@@ -1,7 +1,6 @@
-# Writes the header OUT with the commit of the sources in SOURCE, at every build; touches it only
-# when that changed, so that nothing is built again without need. In an archive that Git made its commit
-# stands here; "unknown" without Git, outside of a checkout, and where the sources lie in somebody
-# else's.
+# Writes the header OUT with the commit of SOURCE, only when it has changed, to avoid rebuilds.
+# `git archive` fills in the commit below. It is "unknown" without Git, or if SOURCE is not the root
+# of its own checkout.
 set(commit unknown)
 if("$Format:%H$" MATCHES "^[0-9a-f]+$")
   string(SUBSTRING "$Format:%H$" 0 12 commit)

@@ -55,6 +55,41 @@ static void read_backs_follow(void **state)
     assert_nothing_left();
 }
 
+/* A failed call is reported although the host then waits for a copy, which arrives. */
+static void failures_are_reported_while_waiting(void **state)
+{
+    (void)state;
+    enum { MANY = 140 };
+    Network network;
+    Device device;
+    Model model;
+    Batches b;
+    Steps steps;
+    Error error = {0};
+    NetworkOptions options = network_default_options;
+    options.iterations = 1;
+    build_small(&options, &network);
+    cuda_host_set_polls(1000); /* so that no copy arrives before it is waited for */
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
+    must(model_create(&network, &device, 1, 1, &model, &error), &error);
+    must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
+    must(steps_create(&model, &b, STEP_TRAIN, &steps, &error), &error);
+    must(model_initialise(&model, 3, &error), &error);
+    const Readback *r = &steps.readback;
+    while (r->requested - r->received < READBACKS_IN_FLIGHT || r->steps + 1 < READBACK_STEPS)
+        must(step_run(&steps, &error), &error);
+    assert_false(steps_ended(&steps));
+    must(steps_read(&steps, NULL, NULL, &error), &error); /* now both have arrived */
+    cuda_host_fail_call(1, cudaErrorInvalidValue);        /* the launch of the recorded step */
+    assert_false(step_run(&steps, &error));
+    assert_non_null(strstr(error.text, "CUDA failed"));
+    steps_destroy(&steps);
+    batches_destroy(&b);
+    model_destroy(&model);
+    device_close(&device);
+    assert_nothing_left();
+}
+
 static char folder[64];
 
 /* Writes a file of MNIST with noise. */
@@ -113,7 +148,7 @@ static bool run_training(const char *name, int images, const char *rate, Error *
                              "--device",
                              "cuda",
                              "--epochs",
-                             "1",
+                             "2",
                              "--batch-size",
                              "1",
                              "--iterations",
@@ -142,7 +177,7 @@ static void no_wait_within_an_epoch(void **state)
     Error error;
     must(run_training("few", 8, "0.01", &error), &error); /* as many as TensorBoard shows */
     unsigned long few = cuda_host_waits();
-    must(run_training("many", 40, "0.01", &error), &error);
+    must(run_training("many", 36, "0.01", &error), &error);
     assert_int_equal(cuda_host_waits(), few);
     assert_true(few > 0);
 }
@@ -184,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(read_backs_follow, reset),
+        cmocka_unit_test_setup(failures_are_reported_while_waiting, reset),
         cmocka_unit_test_setup_teardown(no_wait_within_an_epoch, make_data, remove_data),
         cmocka_unit_test_setup(bad_loss_within_an_epoch, reset),
     };

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""scripts/release refuses what is no release, and builds from the tag alone.
+"""scripts/release rejects invalid tags and builds only from the tag.
 
 The Debian package of the build tree $NNMF_BUILD (test Package): its files, what it depends on, and a
 training step with the program in it. Ends with 77 where a program that makes packages is missing.

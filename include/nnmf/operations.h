@@ -239,7 +239,7 @@ typedef struct Operations {
     void (*fetch)(Backend *, Transfer *, size_t offset, const void *device, size_t bytes);
 
     /* Sets *yes if every copy has completed and *host may be reused. Does not block. Returns false
-     * with the first failure since the last call of this or of `finish`. */
+     * with the first failure since the last call of this or of `finish`, whatever *yes is. */
     bool (*arrived)(Backend *, Transfer *, bool *yes, Error *);
 
     /* ---- recordings; all three NULL on devices without them ---- */

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 /* In columns. In lines narrower than NARROW an option's help is below it, otherwise beside it. */
 enum {

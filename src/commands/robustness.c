@@ -9,7 +9,6 @@
 #include "run/progress.h"
 #include "run/session.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,7 +5,6 @@
 #include "pictures/sheets.h"
 #include "run/session.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 /* Host memory for the input and the results of the first block. */

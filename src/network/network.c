@@ -1,6 +1,5 @@
 #include "network/network.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 const NetworkOptions network_default_options = {

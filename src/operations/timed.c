@@ -127,22 +127,28 @@ static const Operations *inner;
 static Operations timed_operations;
 static Timing timing;
 static bool paused;
+static Error first; /* failure since the last finish of the timed table */
+
+static void wait_until_idle(Backend *backend)
+{
+    Error error;
+    if (!inner->finish(backend, &error) && first.status == STATUS_OK)
+        first = error;
+}
 
 static double begin(Backend *backend)
 {
-    Error ignored; /* bench checks for failures once, at the end */
     if (paused)
         return 0.0;
-    inner->finish(backend, &ignored);
+    wait_until_idle(backend);
     return seconds_now();
 }
 
 static void end(Backend *backend, int place, double started, double flops)
 {
-    Error ignored;
     if (paused)
         return;
-    inner->finish(backend, &ignored);
+    wait_until_idle(backend);
     timing.seconds[place] += seconds_now() - started;
     timing.flops[place] += flops;
 }
@@ -157,10 +163,22 @@ static void end(Backend *backend, int place, double started, double flops)
 TIMED_OPERATIONS(TIME)
 #undef TIME
 
+static bool finish(Backend *backend, Error *error)
+{
+    wait_until_idle(backend);
+    if (first.status == STATUS_OK)
+        return true;
+    *error = first;
+    first = (Error){0};
+    return false;
+}
+
 void timed_open(const Device *device, Device *timed)
 {
     inner = device->operations;
     timed_operations = *inner;
+    timed_operations.finish = finish;
+    first = (Error){0};
 #define FILL(member, ...) timed_operations.member = member;
     TIMED_OPERATIONS(FILL)
 #undef FILL

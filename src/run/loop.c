@@ -93,16 +93,16 @@ static bool train_epoch(Loop *loop, Error *error)
     steps_reset(&run->train, &start, &state->totals);
 
     Progress progress;
+    bool good = true;
     start_progress(&progress, "Training", state->epoch, &run->train, state->step);
-    for (; !steps_ended(&run->train); state->step++, state->updates++) {
+    for (; good && !steps_ended(&run->train); state->step++, state->updates++) {
         loop->ended = interrupt_signal() || state->updates >= max_updates;
         if (loop->ended)
             break;
-        if (!step_run(&run->train, error) || !check_progress(loop, &progress, error))
-            return false;
+        good = step_run(&run->train, error) && check_progress(loop, &progress, error);
     }
     progress_end(&progress);
-    if (!steps_read(&run->train, NULL, &state->totals, error))
+    if (!good || !steps_read(&run->train, NULL, &state->totals, error))
         return false;
     state->train_seconds += seconds_now() - progress.started;
     return check_loss(run, &state->totals, error);

@@ -28,7 +28,7 @@ typedef struct Run {
  * Call run_close even after an error. */
 bool run_open(const Settings *settings, Run *run, Error *error);
 
-/* Writes all files of the run except the best weights. */
+/* Writes the step log, metrics.csv, the event file and the checkpoint. */
 bool run_save(Run *run, Error *error);
 
 /* Writes only the checkpoint. */

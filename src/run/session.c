@@ -70,4 +70,5 @@ void session_close(Session *session)
         batches_destroy(&session->batches[split]);
     model_destroy(&session->model);
     device_close(&session->device);
+    *session = (Session){0};
 }

@@ -1,5 +1,5 @@
-/* Opened by every command that uses a network: a device, the network with its weights on it, and
- * the images of one or both splits. */
+/* A device, the network with its weights on it, and the images of one or both splits: what every
+ * command opens that computes with a network, except bench. */
 #ifndef NNMF_SESSION_H
 #define NNMF_SESSION_H
 

@@ -29,7 +29,7 @@ typedef struct Batches {
 /* Uploads `images` and divides images begin..end-1 into batches, for a network that takes crops
  * of size `input`. at_once: 1 .. MAX_BATCHES_AT_ONCE, at most that of the model. The caller may
  * free `images` afterwards. On failure the batches are empty. Errors: an empty or too long range,
- * images smaller than the crop, out of memory. */
+ * images smaller than the crop or with another number of channels, out of memory. */
 bool batches_create(const Device *device, const ImageSet *images, size_t begin, size_t end,
                     Extent input, int batch_size, int at_once, Sampling sampling, Batches *batches,
                     Error *error);

@@ -15,7 +15,7 @@ typedef struct Evaluation {
     float *probabilities; /* in: NULL, or host memory (images, 10) to be filled */
     uint8_t *labels;      /* in: NULL, or host memory (images) to be filled */
     uint64_t correct;     /* out: images; STEP_FORWARD: 0 */
-    bool stopped;         /* out: the watch stopped the pass; nothing else is set */
+    bool stopped;         /* out: the watch stopped the pass; the rest is incomplete */
 } Evaluation;
 
 /* Runs all batches of `steps` (STEP_TEST or STEP_FORWARD) in order. Errors: a loss that is not

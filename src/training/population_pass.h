@@ -6,8 +6,8 @@
 #include "training/evaluation.h"
 
 /* Runs one pass over `batches`, in file order and without augmentation, and stores the statistics
- * in the model. If the watch stops the pass (*stopped), the model has no statistics. Errors: those
- * of evaluate. */
+ * in the model. If the watch stops the pass (*stopped), or on failure, the model has no statistics.
+ * Errors: those of evaluate, out of memory. */
 bool population_measure(Model *model, const Batches *batches, Watch watch, bool *stopped,
                         Error *error);
 

@@ -54,10 +54,11 @@ static bool wait_for_oldest(const Readback *r, Error *error)
 {
     const struct timespec pause = {.tv_nsec = 50000}; /* much less than a step takes */
     Transfer *oldest = r->transfers[r->received % READBACKS_IN_FLIGHT];
-    bool arrived = false;
-    while (r->device->operations->arrived(r->device->backend, oldest, &arrived, error) && !arrived)
+    bool arrived = false, good;
+    while ((good = r->device->operations->arrived(r->device->backend, oldest, &arrived, error)) &&
+           !arrived)
         nanosleep(&pause, NULL);
-    return arrived;
+    return good;
 }
 
 static bool take_arrived(Readback *r, Error *error)

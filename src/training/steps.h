@@ -42,8 +42,9 @@ bool steps_create(Model *model, const Batches *batches, StepKind kind, Steps *st
 /* Does nothing for empty steps (all zero). */
 void steps_destroy(Steps *steps);
 
-/* Runs one full-size step on uninitialised inputs so that every operation allocates its workspace,
- * and a lack of memory is reported before training starts. Does not change parameters or moments;
+/* Runs the passes of a full-size step on the model's buffers as they are, so that every operation
+ * allocates its workspace, and a lack of memory is reported before training starts. STEP_TRAIN also
+ * runs a test pass of as many batches as the model holds. Does not change parameters or moments;
  * resets state and totals like steps_restart. Does nothing on devices that cannot record. Fails
  * with the device's first error. */
 bool steps_warm_up(Steps *steps, Error *error);

@@ -1,5 +1,5 @@
-/* The library of cuBLAS, to a program that opens it: what dlopen and dlsym, which the linker
- * replaces by those here, find of it is blas.cc. All other libraries are the system's. */
+/* Replaces dlopen and dlsym at link time, so that the back end finds the cuBLAS of blas.cc. Other
+ * libraries are the system's. */
 #include "cuda_host.h"
 
 #include "cublas_v2.h"

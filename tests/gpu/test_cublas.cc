@@ -1,5 +1,4 @@
-/* The library of cuBLAS is found, and has what the back end calls, under the names that it asks
- * for. */
+/* Checks that the cuBLAS library is found and exports the functions that the back end calls. */
 #include "cublas.cuh"
 
 #include <stdio.h>

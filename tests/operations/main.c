@@ -201,6 +201,28 @@ static void every_operation_has_a_case(void **state)
     assert_int_equal(case_count, OPERATION_COUNT);
 }
 
+/* A timed device waits after every operation, and yet the next finish reports a failure, once. */
+static void timed_device_reports_failures(void **state)
+{
+    (void)state;
+    enum { ROWS = 9, FEATURES = 40, OUTPUTS = 12 };
+    static const float x[ROWS * FEATURES], w[OUTPUTS * FEATURES];
+    float h[ROWS * OUTPUTS];
+    Device device, timed;
+    Error error = {0};
+    NnmfParams params = {.rows = ROWS, .features = FEATURES, .outputs = OUTPUTS, .iterations = 3};
+    assert_true(device_open_cpu(&device, &(CpuOptions){cpu_instruction_set(0), 2}, &error));
+    timed_open(&device, &timed);
+    memory_fail_after(0);
+    timed.operations->nnmf_forward(timed.backend, &params, x, w, h);
+    memory_fail_after(-1);
+    timed.operations->nnmf_forward(timed.backend, &params, x, w, h);
+    assert_false(timed.operations->finish(timed.backend, &error));
+    assert_non_null(strstr(error.text, "out of memory"));
+    assert_true(timed.operations->finish(timed.backend, &error));
+    device_close(&device);
+}
+
 /* Runs one case on a device with this table; returns the number of failures and the first one. */
 static unsigned failures_of(const Operations *table, const char *operation, char *message,
                             size_t size)
@@ -300,6 +322,7 @@ static int list_tests(struct CMUnitTest *tests, int capacity)
         cmocka_unit_test(every_operation_has_a_case),
         cmocka_unit_test(shortage_of_memory_was_met),
         cmocka_unit_test(shortage_after_success),
+        cmocka_unit_test(timed_device_reports_failures),
     };
     /* They try the checker on plain devices, so one build without NNMF_TEST_QUICK is enough. */
     static const struct CMUnitTest of_checker[] = {
