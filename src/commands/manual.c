@@ -3,7 +3,6 @@
 #include "base/version.h"
 #include "settings/options.h"
 
-
 /* Escapes text for roff, so that no line begins with a request and ASCII characters are kept. */
 static void print_text(FILE *stream, const char *text)
 {
