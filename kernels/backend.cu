@@ -40,8 +40,9 @@ static bool out_of_memory(size_t bytes, const char *what, Error *error)
     cudaMemGetInfo(&available, &all);
     return fail(
         error,
-        "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: a "
-        "smaller --batch-size or --batches-at-once needs less, and other programs may use this GPU",
+        "out of GPU memory: %s: %zu bytes were asked for, %zu of %zu are free: other programs may "
+        "use this GPU; of all but the images, a smaller --batch-size or --batches-at-once needs "
+        "less",
         what, bytes, available, all);
 }
 

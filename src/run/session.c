@@ -3,6 +3,17 @@
 #include "network/population.h"
 #include "run/progress.h"
 
+/* Errors name --train-range or --test-range, if the range comes from there. */
+static bool check_range(const Settings *settings, DatasetSplit split, Range range, size_t count,
+                        Error *error)
+{
+    const Range *given = split == SPLIT_TRAIN ? &settings->train_range : &settings->test_range;
+    bool by_option = range.begin == given->begin && range.end == given->end;
+    return !by_option || range.end <= count ||
+           fail_usage(error, "range outside the data: --%s-range %zu:%zu: there are %zu images",
+                      dataset_split_names[split], range.begin, range.end, count);
+}
+
 bool session_load(const Settings *settings, DatasetSplit split, Range range, Sampling sampling,
                   Session *session, Error *error)
 {
@@ -13,6 +24,7 @@ bool session_load(const Settings *settings, DatasetSplit split, Range range, Sam
         return false;
     session->checksum[split] = image_set_checksum(&images);
     bool created =
+        check_range(settings, split, range, images.count, error) &&
         batches_create(&session->device, &images, range.begin, range.end ? range.end : images.count,
                        session->network.input, (int)settings->batch_size,
                        (int)settings->batches_at_once, sampling, &session->batches[split], error);

@@ -121,10 +121,10 @@ class Usage(ProgramTest):
 
     def test_range_beyond_the_data(self):
         run = ["--data", program.mnist_folder(), *SMALL, "--epochs", 1, "--out", "run"]
-        self.usage(*run, "--train-range", "0:61", mention=("0:61", "60"))
-        self.usage(*run, "--train-range", "60:70", mention=("60:70", "60"))
-        self.usage(*run, "--test-range", "0:31", mention=("0:31", "30"))
-        self.usage(*run, "--test-range", "3:18446744073709551615", mention="18446744073709551615")
+        self.usage(*run, "--train-range", "0:61", mention=("--train-range 0:61", "60"))
+        self.usage(*run, "--train-range", "60:70", mention=("--train-range 60:70", "60"))
+        self.usage(*run, "--test-range", "0:31", mention=("--test-range 0:31", "30"))
+        self.usage(*run, "--test-range", "3:18446744073709551615", mention="--test-range 3:18446744073709551615")
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_trace_beyond_the_data(self):
