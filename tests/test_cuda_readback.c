@@ -11,84 +11,107 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { IN_EPOCH = 140 }; /* steps, of one image each */
+
+/* A small network in training on the emulated GPU. Must not be moved. */
+typedef struct Training {
+    Network network;
+    Device device;
+    Model model;
+    Batches batches;
+    Steps steps;
+} Training;
+
+/* polls: see cuda_host_set_polls; more make the host faster than the device. */
+static void open_training(Training *t, unsigned polls)
+{
+    Error error = {0};
+    NetworkOptions options = network_default_options;
+    options.iterations = 1;
+    build_small(&options, &t->network);
+    cuda_host_set_polls(polls);
+    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &t->device);
+    must(model_create(&t->network, &t->device, 1, 1, &t->model, &error), &error);
+    must(model_initialise(&t->model, 3, &error), &error);
+    must(load_small(&t->device, IN_EPOCH, 0, IN_EPOCH, t->network.input, 1, 1, &t->batches, &error),
+         &error);
+    must(steps_create(&t->model, &t->batches, STEP_TRAIN, &t->steps, &error), &error);
+    StepState start = step_state_of(0);
+    steps_reset(&t->steps, &start, &(Totals){0});
+}
+
+static void close_training(Training *t)
+{
+    steps_destroy(&t->steps);
+    batches_destroy(&t->batches);
+    model_destroy(&t->model);
+    device_close(&t->device);
+    assert_nothing_left();
+}
+
 /* The host follows the device without waiting for it and does not run too far ahead. */
 static void read_backs_follow(void **state)
 {
     (void)state;
-    enum { MANY = 140, AHEAD = (READBACKS_IN_FLIGHT + 1) * READBACK_STEPS };
-    Network network;
-    Device device;
-    Model model;
-    Batches b;
+    enum { AHEAD = (READBACKS_IN_FLIGHT + 1) * READBACK_STEPS };
+    Training t;
     Error error = {0};
-    NetworkOptions options = network_default_options;
-    options.iterations = 1;
-    build_small(&options, &network);
-    cuda_host_set_polls(10); /* makes the host faster than the device */
-    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
-    must(model_create(&network, &device, 1, 1, &model, &error), &error);
-    must(model_initialise(&model, 3, &error), &error);
-    must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
-    Steps steps;
-    must(steps_create(&model, &b, STEP_TRAIN, &steps, &error), &error);
-    StepState step_state = step_state_of(0);
-    steps_reset(&steps, &step_state, &(Totals){0});
     unsigned long waits = 0;
     uint32_t known = 0;
-    for (uint32_t step = 0; step < MANY; step++) {
-        must(step_run(&steps, &error), &error);
-        const StepState *last = &steps.readback.last_state;
+    open_training(&t, 10);
+    for (uint32_t step = 0; step < IN_EPOCH; step++) {
+        must(step_run(&t.steps, &error), &error);
+        const StepState *last = &t.steps.readback.last_state;
         assert_true(last->step >= known && last->step <= step);
         assert_true(step + 1 - last->step <= AHEAD);
         assert_int_equal(last->updates, last->step);
-        assert_true((steps.readback.last_totals.loss > 0.0) == (last->step > 0));
+        assert_true((t.steps.readback.last_totals.loss > 0.0) == (last->step > 0));
         known = last->step;
         if (step == 1) /* the recorded step */
             waits = cuda_host_waits();
     }
     assert_int_equal(cuda_host_waits(), waits);
     assert_true(known > 0);
-    steps_destroy(&steps);
-    batches_destroy(&b);
-    model_destroy(&model);
-    device_close(&device);
-    assert_nothing_left();
+    close_training(&t);
 }
 
 /* A failed call is reported although the host then waits for a copy, which arrives. */
 static void failures_are_reported_while_waiting(void **state)
 {
     (void)state;
-    enum { MANY = 140 };
-    Network network;
-    Device device;
-    Model model;
-    Batches b;
-    Steps steps;
+    Training t;
     Error error = {0};
-    NetworkOptions options = network_default_options;
-    options.iterations = 1;
-    build_small(&options, &network);
-    cuda_host_set_polls(1000); /* so that no copy arrives before it is waited for */
-    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
-    must(model_create(&network, &device, 1, 1, &model, &error), &error);
-    must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
-    must(steps_create(&model, &b, STEP_TRAIN, &steps, &error), &error);
-    must(model_initialise(&model, 3, &error), &error);
-    const Readback *r = &steps.readback;
+    open_training(&t, 1000); /* no copy arrives before the host waits for it */
+    const Readback *r = &t.steps.readback;
     while (r->requested - r->received < READBACKS_IN_FLIGHT || r->steps + 1 < READBACK_STEPS)
-        must(step_run(&steps, &error), &error);
-    assert_false(steps_ended(&steps));
-    must(steps_read(&steps, NULL, NULL, &error), &error); /* now both have arrived */
-    cuda_host_fail_call(1, cudaErrorInvalidValue);        /* the launch of the recorded step */
-    assert_false(step_run(&steps, &error));
+        must(step_run(&t.steps, &error), &error);
+    assert_false(steps_ended(&t.steps));
+    must(steps_read(&t.steps, NULL, NULL, &error), &error); /* now both have arrived */
+    cuda_host_fail_call(1, cudaErrorInvalidValue);          /* the launch of the recorded step */
+    assert_false(step_run(&t.steps, &error));
     assert_non_null(strstr(error.text, "CUDA failed"));
-    steps_destroy(&steps);
-    batches_destroy(&b);
-    model_destroy(&model);
-    device_close(&device);
-    assert_nothing_left();
+    close_training(&t);
 }
+
+/* A non-finite loss is still detected within the epoch. */
+static void bad_loss_within_an_epoch(void **state)
+{
+    (void)state;
+    static float bad[FLOATS];
+    Training t;
+    Error error = {0};
+    memset(bad, 0xff, sizeof bad); /* NaN */
+    open_training(&t, 1);
+    must(model_write(&t.model, t.model.parameters, bad, &error), &error);
+    const Totals *totals = &t.steps.readback.last_totals;
+    while (!steps_ended(&t.steps) && !totals->first_nonfinite_step)
+        must(step_run(&t.steps, &error), &error);
+    assert_false(steps_ended(&t.steps));
+    assert_int_equal(totals->first_nonfinite_step, 1);
+    close_training(&t);
+}
+
+/* ---- a whole run ---- */
 
 static char folder[64];
 
@@ -182,46 +205,13 @@ static void no_wait_within_an_epoch(void **state)
     assert_true(few > 0);
 }
 
-/* A non-finite loss is still detected within the epoch. */
-static void bad_loss_within_an_epoch(void **state)
-{
-    (void)state;
-    enum { MANY = 150 };
-    static float bad[FLOATS];
-    Network network;
-    Device device;
-    Model model;
-    Batches b;
-    Error error = {0};
-    memset(bad, 0xff, sizeof bad); /* NaN */
-    build_small(&network_default_options, &network);
-    open_cuda(NNMF_KERNEL_FUSED, PRECISION_FP32, &device);
-    must(model_create(&network, &device, 1, 1, &model, &error), &error);
-    must(model_write(&model, model.parameters, bad, &error), &error);
-    must(load_small(&device, MANY, 0, MANY, network.input, 1, 1, &b, &error), &error);
-    Steps steps;
-    must(steps_create(&model, &b, STEP_TRAIN, &steps, &error), &error);
-    StepState step_state = step_state_of(0);
-    steps_reset(&steps, &step_state, &(Totals){0});
-    const Totals *totals = &steps.readback.last_totals;
-    while (!steps_ended(&steps) && !totals->first_nonfinite_step)
-        must(step_run(&steps, &error), &error);
-    assert_false(steps_ended(&steps));
-    assert_int_equal(totals->first_nonfinite_step, 1);
-    steps_destroy(&steps);
-    batches_destroy(&b);
-    model_destroy(&model);
-    device_close(&device);
-    assert_nothing_left();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(read_backs_follow, reset),
         cmocka_unit_test_setup(failures_are_reported_while_waiting, reset),
-        cmocka_unit_test_setup_teardown(no_wait_within_an_epoch, make_data, remove_data),
         cmocka_unit_test_setup(bad_loss_within_an_epoch, reset),
+        cmocka_unit_test_setup_teardown(no_wait_within_an_epoch, make_data, remove_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
