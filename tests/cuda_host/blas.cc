@@ -28,10 +28,8 @@ struct Gemm {
     const float *a, *b;
     float *c;
     int lda, ldb, ldc;
-    long long stride_a, stride_b, stride_c;
-    int batch;
-    void *workspace = nullptr; /* which the real cuBLAS may use */
-    size_t workspace_bytes = 0;
+    void *workspace; /* which the real cuBLAS may use */
+    size_t workspace_bytes;
 };
 
 static float to_tf32(float value)
@@ -65,52 +63,49 @@ add_column(float *__restrict__ sums, const float *__restrict__ column, float fac
         sums[i] += column[i] * factor;
 }
 
-static void multiply(const Gemm &g, const float *a, const float *b, float *c)
+static void multiply(const Gemm &g)
 {
     size_t m = size_t(g.m), n = size_t(g.n), k = g.alpha != 0 ? size_t(g.k) : 0;
     std::vector<float> left, right, sums(m);
     if (k) {
-        left = pack(a, g.lda, g.transpose_a, g.m, g.k, g.tf32);
-        right = pack(b, g.ldb, g.transpose_b, g.k, g.n, g.tf32);
+        left = pack(g.a, g.lda, g.transpose_a, g.m, g.k, g.tf32);
+        right = pack(g.b, g.ldb, g.transpose_b, g.k, g.n, g.tf32);
     }
     for (size_t j = 0; j < n; j++) {
         std::fill(sums.begin(), sums.end(), 0.0f);
         for (size_t l = 0; l < k; l++)
             add_column(sums.data(), &left[l * m], right[j * k + l], m);
-        float *column = c + j * size_t(g.ldc);
+        float *column = g.c + j * size_t(g.ldc);
         for (size_t i = 0; i < m; i++) /* C is not read without beta: it may be NaN */
             column[i] = g.alpha * sums[i] + (g.beta != 0 ? g.beta * column[i] : 0.0f);
     }
 }
 
-/* Reports the memory that product `i` reads and writes. */
-static void report_accesses(const Gemm &g, int i)
+/* Reports the memory that the product reads and writes. */
+static void report_accesses(const Gemm &g)
 {
     const size_t element = sizeof(float);
     int a_columns = g.transpose_a ? g.m : g.k, b_columns = g.transpose_b ? g.k : g.n;
     int a_rows = g.transpose_a ? g.k : g.m, b_rows = g.transpose_b ? g.n : g.k;
     for (int j = 0; j < a_columns; j++)
-        race::reads(g.a + i * g.stride_a + j * size_t(g.lda), size_t(a_rows) * element);
+        race::reads(g.a + j * size_t(g.lda), size_t(a_rows) * element);
     for (int j = 0; j < b_columns; j++)
-        race::reads(g.b + i * g.stride_b + j * size_t(g.ldb), size_t(b_rows) * element);
+        race::reads(g.b + j * size_t(g.ldb), size_t(b_rows) * element);
     for (int j = 0; j < g.n; j++)
-        race::writes(g.c + i * g.stride_c + j * size_t(g.ldc), size_t(g.m) * element);
+        race::writes(g.c + j * size_t(g.ldc), size_t(g.m) * element);
 }
 
 static void run_gemm(const Gemm &g)
 {
     race::task_is("a product of cuBLAS");
     race::writes(g.workspace, g.workspace_bytes);
-    for (int i = 0; i < g.batch; i++) {
-        report_accesses(g, i);
-        multiply(g, g.a + i * g.stride_a, g.b + i * g.stride_b, g.c + i * g.stride_c);
-    }
+    report_accesses(g);
+    multiply(g);
 }
 
 static bool well_formed(const Gemm &g)
 {
-    return g.m >= 0 && g.n >= 0 && g.k >= 0 && g.batch >= 0 &&
-           g.lda >= std::max(1, g.transpose_a ? g.k : g.m) &&
+    return g.m >= 0 && g.n >= 0 && g.k >= 0 && g.lda >= std::max(1, g.transpose_a ? g.k : g.m) &&
            g.ldb >= std::max(1, g.transpose_b ? g.n : g.k) && g.ldc >= std::max(1, g.m);
 }
 
@@ -131,30 +126,6 @@ template <class Body> static cublasStatus_t blas_call(Capturing capture, Body bo
     std::lock_guard<std::recursive_mutex> lock(call_mutex());
     cudaError_t error = enter(capture);
     return error != cudaSuccess ? status_of(error) : body();
-}
-
-static cublasStatus_t gemm(cublasHandle_t handle, cublasOperation_t transa,
-                           cublasOperation_t transb, const float *alpha, const float *beta, Gemm g)
-{
-    return blas_call(Capturing::allowed, [&] {
-        g.transpose_a = transa != CUBLAS_OP_N;
-        g.transpose_b = transb != CUBLAS_OP_N;
-        if (!handle)
-            return CUBLAS_STATUS_NOT_INITIALIZED;
-        if (!alpha || !beta || !well_formed(g))
-            return CUBLAS_STATUS_INVALID_VALUE;
-        if (g.m == 0 || g.n == 0 || g.batch == 0)
-            return CUBLAS_STATUS_SUCCESS;
-        g.alpha = *alpha;
-        g.beta = *beta;
-        g.workspace = handle->workspace;
-        g.workspace_bytes = handle->workspace_bytes;
-        g.tf32 = g.tf32 || handle->math == CUBLAS_TF32_TENSOR_OP_MATH;
-        return status_of(submit(handle->stream, [=] {
-            count_product();
-            run_gemm(g);
-        }));
-    });
 }
 
 } // namespace cuda_host
@@ -213,12 +184,6 @@ cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
     });
 }
 
-cublasStatus_t cublasGetVersion(cublasHandle_t, int *version)
-{
-    *version = CUBLAS_VERSION;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
 const char *cublasGetStatusString(cublasStatus_t status)
 {
     switch (status) {
@@ -244,35 +209,34 @@ cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t transa,
                            const float *A, int lda, const float *B, int ldb, const float *beta,
                            float *C, int ldc)
 {
-    return gemm(handle, transa, transb, alpha, beta,
-                {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, 0, 0, 0, 1});
-}
-
-cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transa,
-                                         cublasOperation_t transb, int m, int n, int k,
-                                         const float *alpha, const float *A, int lda,
-                                         long long stride_a, const float *B, int ldb,
-                                         long long stride_b, const float *beta, float *C, int ldc,
-                                         long long stride_c, int batch)
-{
-    return gemm(handle, transa, transb, alpha, beta,
-                {false, false, false, m, n, k, 0, 0, A, B, C, lda, ldb, ldc, stride_a, stride_b,
-                 stride_c, batch});
-}
-
-cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa,
-                            cublasOperation_t transb, int m, int n, int k, const void *alpha,
-                            const void *A, cudaDataType a_type, int lda, const void *B,
-                            cudaDataType b_type, int ldb, const void *beta, void *C,
-                            cudaDataType c_type, int ldc, cublasComputeType_t compute,
-                            cublasGemmAlgo_t)
-{
-    if (a_type != CUDA_R_32F || b_type != CUDA_R_32F || c_type != CUDA_R_32F ||
-        (compute != CUBLAS_COMPUTE_32F && compute != CUBLAS_COMPUTE_32F_FAST_TF32))
-        return CUBLAS_STATUS_NOT_SUPPORTED;
-    return gemm(handle, transa, transb, static_cast<const float *>(alpha),
-                static_cast<const float *>(beta),
-                {false, false, compute == CUBLAS_COMPUTE_32F_FAST_TF32, m, n, k, 0, 0,
-                 static_cast<const float *>(A), static_cast<const float *>(B),
-                 static_cast<float *>(C), lda, ldb, ldc, 0, 0, 0, 1});
+    return blas_call(Capturing::allowed, [&] {
+        if (!handle)
+            return CUBLAS_STATUS_NOT_INITIALIZED;
+        Gemm g = {transa != CUBLAS_OP_N,
+                  transb != CUBLAS_OP_N,
+                  handle->math == CUBLAS_TF32_TENSOR_OP_MATH,
+                  m,
+                  n,
+                  k,
+                  0,
+                  0,
+                  A,
+                  B,
+                  C,
+                  lda,
+                  ldb,
+                  ldc,
+                  handle->workspace,
+                  handle->workspace_bytes};
+        if (!alpha || !beta || !well_formed(g))
+            return CUBLAS_STATUS_INVALID_VALUE;
+        if (m == 0 || n == 0)
+            return CUBLAS_STATUS_SUCCESS;
+        g.alpha = *alpha;
+        g.beta = *beta;
+        return status_of(submit(handle->stream, [=] {
+            count_product();
+            run_gemm(g);
+        }));
+    });
 }

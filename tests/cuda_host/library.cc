@@ -2,7 +2,7 @@
  * libraries are the system's. */
 #include "cuda_host.h"
 
-#include "cublas_v2.h"
+#include "cublas.cuh"
 
 #include <cstring>
 #include <dlfcn.h>
@@ -33,10 +33,8 @@ static const struct Function {
     const char *name;
     void *address;
 } functions[] = {
-#define X(function) {TEXT(function), reinterpret_cast<void *>(&function)},
-    X(cublasCreate) X(cublasDestroy) X(cublasSetStream) X(cublasSetWorkspace) X(cublasSetMathMode)
-        X(cublasGetVersion) X(cublasGetStatusString) X(cublasSgemm) X(cublasSgemmStridedBatched)
-            X(cublasGemmEx)
+#define X(member, function) {TEXT(function), reinterpret_cast<void *>(&function)},
+    CUBLAS_FUNCTIONS(X)
 #undef X
 };
 

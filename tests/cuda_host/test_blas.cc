@@ -12,43 +12,37 @@ static float element(const std::vector<float> &matrix, int ld, bool transpose, i
 
 static void test_sgemm(void)
 {
-    const int m = 5, n = 3, k = 7, lda = 9, ldb = 8, ldc = 6, batch = 2;
+    const int m = 5, n = 3, k = 7, lda = 9, ldb = 8, ldc = 6;
     const float alpha = 0.5f, beta = 2, zero = 0;
     cublasHandle_t blas;
     BLAS(cublasCreate(&blas));
     for (int way = 0; way < 4; way++) {
         bool ta = way & 1, tb = way & 2;
-        std::vector<float> a = numbers(size_t(lda * (ta ? m : k) * batch)),
-                           b = numbers(size_t(ldb * (tb ? k : n) * batch)),
-                           c = numbers(size_t(ldc * n * batch));
+        std::vector<float> a = numbers(size_t(lda * (ta ? m : k))),
+                           b = numbers(size_t(ldb * (tb ? k : n))), c = numbers(size_t(ldc * n));
         Buffer<float> da(a), db(b), dc(c), fresh(size_t(ldc * n));
         cublasOperation_t opa = ta ? CUBLAS_OP_T : CUBLAS_OP_N,
                           opb = tb ? CUBLAS_OP_T : CUBLAS_OP_N;
-        long long sa = (long long)a.size() / batch, sb = (long long)b.size() / batch;
-        BLAS(cublasSgemmStridedBatched(blas, opa, opb, m, n, k, &alpha, da.data, lda, sa, db.data,
-                                       ldb, sb, &beta, dc.data, ldc, ldc * n, batch));
-        BLAS(cublasGemmEx(blas, opa, opb, m, n, k, &alpha, da.data, CUDA_R_32F, lda, db.data,
-                          CUDA_R_32F, ldb, &zero, fresh.data, CUDA_R_32F, ldc,
-                          CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT));
+        BLAS(cublasSetMathMode(blas, CUBLAS_PEDANTIC_MATH));
+        BLAS(cublasSgemm(blas, opa, opb, m, n, k, &alpha, da.data, lda, db.data, ldb, &beta,
+                         dc.data, ldc));
+        BLAS(cublasSetMathMode(blas, CUBLAS_TF32_TENSOR_OP_MATH));
+        BLAS(cublasSgemm(blas, opa, opb, m, n, k, &alpha, da.data, lda, db.data, ldb, &zero,
+                         fresh.data, ldc));
         std::vector<float> got = dc.read(), got_fresh = fresh.read();
-        for (int item = 0; item < batch; item++) {
-            std::vector<float> ai(a.begin() + item * sa, a.begin() + (item + 1) * sa);
-            std::vector<float> bi(b.begin() + item * sb, b.begin() + (item + 1) * sb);
-            for (int j = 0; j < n; j++)
-                for (int i = 0; i < ldc; i++) {
-                    float sum = 0;
-                    for (int l = 0; l < k && i < m; l++)
-                        sum += element(ai, lda, ta, i, l) * element(bi, ldb, tb, l, j);
-                    size_t at = size_t(item * ldc * n + j * ldc + i);
-                    EXPECT(got[at] == (i < m ? alpha * sum + beta * c[at] : c[at]));
-                    if (item == 0) /* small integers are exact in TF32, gaps stay unset */
-                        EXPECT(i < m ? got_fresh[at] == alpha * sum : std::isnan(got_fresh[at]));
-                }
-        }
+        for (int j = 0; j < n; j++)
+            for (int i = 0; i < ldc; i++) {
+                float sum = 0;
+                for (int l = 0; l < k && i < m; l++)
+                    sum += element(a, lda, ta, i, l) * element(b, ldb, tb, l, j);
+                size_t at = size_t(j * ldc + i);
+                EXPECT(got[at] == (i < m ? alpha * sum + beta * c[at] : c[at]));
+                /* Small integers are exact in TF32; gaps stay unset. */
+                EXPECT(i < m ? got_fresh[at] == alpha * sum : std::isnan(got_fresh[at]));
+            }
     }
     Buffer<float> x(std::vector<float>{1.0f + 0x1p-11f}), y(std::vector<float>{1}), z(1);
     const float one = 1;
-    BLAS(cublasSetMathMode(blas, CUBLAS_TF32_TENSOR_OP_MATH));
     BLAS(cublasSgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &one, x.data, 1, y.data, 1, &zero,
                      z.data, 1));
     EXPECT(z.read()[0] == 1.0f + 0x1p-10f);
